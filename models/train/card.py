@@ -66,6 +66,8 @@ def export(module, example, outputs, path, card, dynamic=None, tolerance=1e-4):
             output_names=list(outputs), dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )
         expected = module(*example.values())
+    if isinstance(expected, torch.Tensor):
+        expected = (expected,)
     model = onnx.load(partial)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, card)
