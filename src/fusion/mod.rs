@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Late fusion of picture and audio embeddings. Knows no GStreamer.
+//!
+//! A [`Collector`] turns time-stamped embeddings into [`Window`]s; a [`Fusion`] runs the fusion model on a window,
+//! whatever is missing in it.
+
+mod collector;
+
+use std::sync::Arc;
+
+pub use self::collector::{Collector, Config, Source, Span, Window};
+
+use crate::model::{Error, Input, Modality, Model, Space};
+
+/// A fusion model, run on windows.
+#[derive(Debug, Clone)]
+pub struct Fusion {
+    model: Arc<Model>,
+    video: Space,
+    audio: Space,
+    frames: Option<usize>,
+}
+
+impl Fusion {
+    /// # Errors
+    /// [`Error::WrongInput`] when the model is an audio or a video model.
+    pub fn new(model: Arc<Model>) -> Result<Self, Error> {
+        let kind = match &model.card().modality {
+            Modality::Fusion {
+                video,
+                audio,
+                frames,
+            } => {
+                let (video, audio, frames) = (video.clone(), audio.clone(), *frames);
+                return Ok(Self {
+                    model,
+                    video,
+                    audio,
+                    frames,
+                });
+            }
+            Modality::Audio { .. } => "mel patches",
+            Modality::Video { .. } => "pictures",
+        };
+        Err(Error::WrongInput {
+            model: model.card().name.clone(),
+            expected: kind.into(),
+            actual: "embeddings; use a fusion model".into(),
+        })
+    }
+
+    /// The model that is run.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Whether the model was trained on embeddings of this space.
+    ///
+    /// # Errors
+    /// [`Error::WrongEmbedding`] names both spaces.
+    pub fn check(&self, source: Source, id: &str, size: usize) -> Result<(), Error> {
+        let (source_name, trained) = match source {
+            Source::Video => ("video", &self.video),
+            Source::Audio => ("audio", &self.audio),
+        };
+        if trained.id == id && trained.size == size {
+            return Ok(());
+        }
+        Err(Error::WrongEmbedding {
+            model: self.model.card().name.clone(),
+            source_name,
+            expected: format!("{} ({} values)", trained.id, trained.size),
+            actual: format!("{id} ({size} values)"),
+        })
+    }
+
+    /// Runs the model on a window and waits. What the window lacks is given as zeros and marked as missing. Returns
+    /// one value a label, the card's activation not yet applied.
+    ///
+    /// # Errors
+    /// [`Error::WrongInput`] for embeddings of another size, and those of [`Model::run`].
+    pub fn run(&self, window: &Window) -> Result<Vec<f32>, Error> {
+        let rows = &window.video;
+        let of_size = |size: usize, row: &[f32]| row.len() == size;
+        if !rows.iter().all(|row| of_size(self.video.size, row)) {
+            return Err(self.wrong_size(&self.video, rows.iter().map(|row| row.len())));
+        }
+        let count = self.frames.unwrap_or(rows.len().max(1));
+        let video = if rows.is_empty() {
+            vec![0.0; count * self.video.size]
+        } else {
+            let spread = collector::spread(rows.len(), count);
+            spread
+                .flat_map(|index| rows[index].iter().copied())
+                .collect()
+        };
+        let present = |is: bool| if is { 1.0 } else { 0.0 };
+        let input = Input::Fusion {
+            video,
+            audio: match &window.audio {
+                Some(row) if of_size(self.audio.size, row) => row.to_vec(),
+                Some(row) => return Err(self.wrong_size(&self.audio, [row.len()])),
+                None => vec![0.0; self.audio.size],
+            },
+            present: [present(!rows.is_empty()), present(window.audio.is_some())],
+        };
+        Ok(self.model.run(input)?.tags)
+    }
+
+    fn wrong_size(&self, space: &Space, sizes: impl IntoIterator<Item = usize>) -> Error {
+        let wrong = sizes.into_iter().find(|size| *size != space.size);
+        Error::WrongInput {
+            model: self.model.card().name.clone(),
+            expected: format!("`{}` embeddings of {} values", space.id, space.size),
+            actual: format!("of {} values", wrong.unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A model's card: what it says of itself in the keys `instruments.*`.
+
+use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, str::FromStr, sync::Arc};
+
+use super::{Error, keyfile};
+
+/// What precedes every key in an ONNX file's metadata.
+pub const PREFIX: &str = "instruments.";
+
+/// A model's description of itself, checked against its graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Card {
+    /// The model's name, e.g. `choi-yt8m13`.
+    pub name: String,
+    /// What it takes.
+    pub modality: Modality,
+    /// One label for each value of the output `tags`, in their order.
+    pub labels: Arc<[String]>,
+    /// What must still be applied to the output `tags`.
+    pub activation: Activation,
+    /// The space of its output `embedding`, if it has one.
+    pub embedding: Option<Space>,
+    /// The licence of the weights.
+    pub licence: String,
+    /// What it was trained on.
+    pub provenance: String,
+    /// What was measured of it.
+    pub metrics: String,
+}
+
+/// What a model takes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Modality {
+    /// Patches of a mel spectrogram, float32 `[1, bands, frames]`.
+    Audio {
+        /// The front end's parameters by name, e.g. `("rate", "12000")`.
+        front_end: Vec<(String, String)>,
+        /// Mel bands.
+        bands: usize,
+        /// Frames in a patch.
+        frames: usize,
+    },
+    /// Pictures, uint8 RGB `[height, width, 3]`.
+    Video {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+        /// How a picture of another shape is fitted.
+        fit: Fit,
+        /// The part of each side that is kept after fitting, in (0, 1].
+        crop_fraction: f64,
+    },
+    /// Embeddings of both.
+    Fusion {
+        /// The space of the picture embeddings.
+        video: Space,
+        /// The space of the audio embedding.
+        audio: Space,
+        /// How many picture embeddings it takes; `None`: any number.
+        frames: Option<usize>,
+    },
+}
+
+/// A space of embeddings: only equal ids mean comparable vectors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Space {
+    /// For example `choi-yt8m13/1`.
+    pub id: String,
+    /// Values in a vector.
+    pub size: usize,
+}
+
+/// What turns the output `tags` into probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// They are probabilities already.
+    None,
+    /// Exponentials that sum to 1: one of the labels is right.
+    Softmax,
+    /// The logistic function of each: any number of labels may be right.
+    Sigmoid,
+}
+
+impl Activation {
+    /// Turns a model's output into probabilities, in place.
+    pub fn apply(self, tags: &mut [f32]) {
+        match self {
+            Self::None => {}
+            Self::Sigmoid => tags
+                .iter_mut()
+                .for_each(|tag| *tag = 1.0 / (1.0 + (-*tag).exp())),
+            Self::Softmax => {
+                let largest = tags.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                tags.iter_mut()
+                    .for_each(|tag| *tag = (*tag - largest).exp());
+                let sum: f32 = tags.iter().sum();
+                tags.iter_mut().for_each(|tag| *tag /= sum);
+            }
+        }
+    }
+}
+
+/// How a picture is fitted into a model's input of another aspect ratio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// The whole picture is squashed into it.
+    Stretch,
+    /// The largest central part of the input's aspect ratio.
+    Crop,
+}
+
+/// The keys of a card with their values, without [`PREFIX`].
+#[derive(Debug)]
+pub struct Fields {
+    path: PathBuf,
+    values: BTreeMap<String, String>,
+}
+
+impl Fields {
+    /// Merges a model's metadata (any keys) with its sidecar file, whose values come first.
+    ///
+    /// # Errors
+    /// [`Error::CardMissing`] when neither says a version, [`Error::Card`] for a version or a sidecar that cannot be
+    /// understood, [`Error::Unreadable`].
+    pub fn read(
+        path: &Path,
+        metadata: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Error> {
+        let mut values: BTreeMap<String, String> = metadata
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value)))
+            .collect();
+        let sidecar = sidecar(path);
+        if sidecar.exists() {
+            let text = read(&sidecar)?;
+            let in_sidecar = |problem| Error::Card {
+                path: path.into(),
+                problem: format!("{} in {}", problem, sidecar.display()),
+            };
+            let mut sections = keyfile::parse(&text).map_err(in_sidecar)?;
+            let version = sections
+                .get("modelinfo")
+                .and_then(|section| section.get("version"));
+            if let Some(version) = version.filter(|version| *version != "1.0") {
+                return Err(in_sidecar(format!(
+                    "version `{version}` is not known, only 1.0"
+                )));
+            }
+            values.extend(sections.remove("instruments").unwrap_or_default());
+        }
+        let fields = Self {
+            path: path.into(),
+            values,
+        };
+        match fields.values.get("version").map(String::as_str) {
+            Some("1") => Ok(fields),
+            Some(version) => Err(fields.problem(format!(
+                "`instruments.version` is `{version}`, of which only 1 is known; use a newer plugin"
+            ))),
+            None => Err(Error::CardMissing {
+                path: path.into(),
+                sidecar,
+            }),
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`Error::Card`] when it is not there.
+    pub fn text(&self, key: &str) -> Result<&str, Error> {
+        self.optional(key)
+            .ok_or_else(|| self.problem(format!("the key `{PREFIX}{key}` is missing; add it")))
+    }
+
+    /// The value of a key, if it is there.
+    pub fn optional(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// The value of a key as a number.
+    ///
+    /// # Errors
+    /// [`Error::Card`] when it is not there or no such number.
+    pub fn number<T: FromStr>(&self, key: &str) -> Result<T, Error> {
+        let text = self.text(key)?;
+        text.trim().parse().map_err(|_| {
+            self.problem(format!(
+                "`{PREFIX}{key}` is `{text}`, which is no valid number"
+            ))
+        })
+    }
+
+    /// The value of a key among those that are allowed; the first of them when the key is not there.
+    ///
+    /// # Errors
+    /// [`Error::Card`] for another value.
+    pub fn choice<T: Copy>(&self, key: &str, allowed: &[(&str, T)]) -> Result<T, Error> {
+        let text = self.optional(key).unwrap_or(allowed[0].0).trim();
+        let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
+        let found = allowed.iter().find(|(name, _)| *name == text);
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            self.problem(format!(
+                "`{PREFIX}{key}` is `{text}`; use one of {}",
+                names.join(", ")
+            ))
+        })
+    }
+
+    /// All keys that begin with `prefix`, without it.
+    pub fn group(&self, prefix: &str) -> Vec<(String, String)> {
+        let pairs = self.values.iter();
+        pairs
+            .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone())))
+            .collect()
+    }
+
+    /// An [`Error::Card`] about this model.
+    pub fn problem(&self, problem: String) -> Error {
+        Error::Card {
+            path: self.path.clone(),
+            problem,
+        }
+    }
+
+    /// The model's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The labels, one a line, of `labels_file` or else of the card, and where they are from.
+///
+/// # Errors
+/// [`Error::Unreadable`], or [`Error::Card`] when the card has none.
+pub fn labels(
+    fields: &Fields,
+    labels_file: Option<&Path>,
+) -> Result<(Arc<[String]>, String), Error> {
+    let lines = |text: &str| {
+        let trimmed = text.lines().map(str::trim);
+        trimmed
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    match labels_file {
+        Some(file) => Ok((lines(&read(file)?), file.display().to_string())),
+        None => Ok((lines(fields.text("labels")?), format!("`{PREFIX}labels`"))),
+    }
+}
+
+/// The file that describes a model from outside: its name with `.modelinfo` added.
+pub fn sidecar(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".modelinfo");
+    name.into()
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|error| Error::Unreadable {
+        path: path.into(),
+        cause: error.to_string(),
+    })
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MPL-2.0
+//! ONNX models that describe themselves, run by ONNX Runtime. Knows no GStreamer.
+//!
+//! A [`Model`] is opened by name or path and options; whoever asks for the same gets the same [`Model`], with one
+//! session and one thread that runs what is waiting as one batch. What a model takes and gives is in its [`Card`],
+//! which is read from the ONNX file's metadata and checked against the graph.
+
+mod batch;
+mod card;
+mod error;
+mod find;
+mod graph;
+mod keyfile;
+mod onnx;
+mod runtime;
+mod session;
+mod shared;
+mod stats;
+mod verify;
+mod worker;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+};
+
+pub use self::{
+    card::{Activation, Card, Fit, Modality, Space},
+    error::Error,
+    find::set_plugin_dir,
+    runtime::{Log, set_log},
+    session::Provider,
+    stats::Stats,
+};
+pub use ort::logging::LogLevel;
+
+use self::{batch::Runner, card::Fields, graph::Graph, stats::Recorder, worker::Worker};
+
+/// How a model is run. Models opened with equal options are shared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// What runs it.
+    pub provider: Provider,
+    /// Which GPU, from 0.
+    pub device: u32,
+    /// Threads for one inference; 0: as many as ONNX Runtime thinks right, one a core.
+    pub threads: u32,
+    /// How many waiting inputs are run at once at most; 0 is taken as 1.
+    pub batch_size: usize,
+    /// Labels, one a line, instead of the card's.
+    pub labels_file: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            provider: Provider::Auto,
+            device: 0,
+            threads: 0,
+            batch_size: 8,
+            labels_file: None,
+        }
+    }
+}
+
+/// What a model takes for one inference.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// RGB, `[height, width, 3]`, row-major.
+    Frame(Vec<u8>),
+    /// The compressed mel spectrogram of a patch, `[bands, frames]`, row-major.
+    Mel(Vec<f32>),
+    /// Embeddings of both modalities.
+    Fusion {
+        /// Picture embeddings, `[k, size]`, k ≥ 1; zeros when there are none.
+        video: Vec<f32>,
+        /// The audio embedding, `[size]`; zeros when there is none.
+        audio: Vec<f32>,
+        /// 1 for what is there and 0 for what is missing: video, audio.
+        present: [f32; 2],
+    },
+}
+
+impl Input {
+    /// The lengths that items of one batch must share.
+    fn lengths(&self) -> [usize; 2] {
+        match self {
+            Self::Frame(frame) => [frame.len(), 0],
+            Self::Mel(mel) => [mel.len(), 0],
+            Self::Fusion { video, audio, .. } => [video.len(), audio.len()],
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(frame) => write!(f, "a picture of {} bytes", frame.len()),
+            Self::Mel(mel) => write!(f, "a mel patch of {} values", mel.len()),
+            Self::Fusion { video, audio, .. } => write!(
+                f,
+                "picture embeddings of {} values and an audio embedding of {} values",
+                video.len(),
+                audio.len()
+            ),
+        }
+    }
+}
+
+/// What a model gives for one inference; all values are finite.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// One value a label, the card's [`Activation`] not yet applied.
+    pub tags: Vec<f32>,
+    /// The embedding, if the card names its space.
+    pub embedding: Option<Arc<[f32]>>,
+}
+
+/// An open model. The last handle that is dropped ends its thread and frees its session.
+pub struct Model {
+    card: Arc<Card>,
+    path: PathBuf,
+    provider: Provider,
+    recorder: Arc<Mutex<Recorder>>,
+    worker: Worker,
+}
+
+impl Model {
+    /// Finds the model, loads it, checks its card against the graph and runs it once; or returns the one that is
+    /// open already with the same file and options. `name_or_path` is a path if it has a `/` or ends with `.onnx`,
+    /// otherwise a name that is looked for in `GST_INSTRUMENTS_MODEL_PATH` and beside the plugin.
+    ///
+    /// # Errors
+    /// Any [`Error`] but those of single inputs; a later call tries again.
+    pub fn open(name_or_path: &str, options: &Options) -> Result<Arc<Self>, Error> {
+        let path = find::model(name_or_path)?;
+        shared::open(&path, options, || Self::load(&path, options))
+    }
+
+    fn load(path: &Path, options: &Options) -> Result<Self, Error> {
+        onnx::check(path)?;
+        let runtime = runtime::get()?;
+        let (session, provider) = session::open(path, options, &runtime)?;
+        let fields = Fields::read(path, session::metadata(&session))?;
+        let graph = Graph::from(&session);
+        let (card, layout) = verify::verify(&fields, &graph, options.labels_file.as_deref())?;
+        let card = Arc::new(card);
+        let mut runner = Runner::new(session, card.clone(), layout);
+        // What an item of zeros gives may be NaN, for a model that normalises; its shape must be right.
+        runner.run(&[&runner.silence()])?;
+        let batch_size = options.batch_size.max(1);
+        let recorder = Arc::new(Mutex::new(Recorder::new(batch_size)));
+        let worker = Worker::spawn(&card.name, runner, batch_size, recorder.clone());
+        let worker = worker.map_err(|error| Error::Run {
+            model: card.name.clone(),
+            cause: format!("no thread could be started for it: {error}"),
+        })?;
+        Ok(Self {
+            card,
+            path: path.into(),
+            provider,
+            recorder,
+            worker,
+        })
+    }
+
+    /// What the model says of itself.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// The model's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What runs the model and in which precision, e.g. `cpu (fp32)`.
+    pub fn active_provider(&self) -> String {
+        format!("{} (fp32)", self.provider.as_str())
+    }
+
+    /// Runs the model on one input and waits for the result. Not to be called from a reply of
+    /// [`submit`](Self::submit), which it would wait for.
+    ///
+    /// # Errors
+    /// [`Error::WrongInput`], [`Error::NotFinite`] or [`Error::Run`].
+    pub fn run(&self, input: Input) -> Result<Output, Error> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.submit(input, move |result| {
+            // The receiver waits below for as long as this can be called.
+            let _ = answer.send(result);
+        });
+        answered.recv().unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    /// Runs the model on one input, together with others that are waiting, and returns at once. `reply` is called
+    /// exactly once, on the model's thread, and must be short.
+    pub fn submit(&self, input: Input, reply: impl FnOnce(Result<Output, Error>) + Send + 'static) {
+        if let Err(reply) = self.worker.submit(input, Box::new(reply)) {
+            reply(Err(self.ended()));
+        }
+    }
+
+    /// What the model has done so far.
+    pub fn stats(&self) -> Stats {
+        let recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        recorder.stats()
+    }
+
+    fn ended(&self) -> Error {
+        Error::Run {
+            model: self.card.name.clone(),
+            cause: "its thread has ended; open it again".into(),
+        }
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("path", &self.path)
+            .field("provider", &self.provider)
+            .finish_non_exhaustive()
+    }
+}

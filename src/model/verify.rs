@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A card against its graph.
+
+use std::path::Path;
+
+use super::{
+    Error,
+    card::{Activation, Card, Fields, Fit, Modality, Space, labels},
+    graph::{Element, Graph, Port},
+};
+
+/// The names in a graph of what a card describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// `mel`, `frame`, or `video`, `audio` and `present`, in this order.
+    pub inputs: Vec<String>,
+    pub tags: String,
+    pub embedding: Option<String>,
+    /// Whether axis 0 takes several items at once.
+    pub batches: bool,
+}
+
+/// Reads the card and finds in the graph what it describes.
+///
+/// # Errors
+/// [`Error::Card`], [`Error::CardContradictsGraph`], [`Error::Labels`] or [`Error::Unreadable`].
+pub fn verify(
+    fields: &Fields,
+    graph: &Graph,
+    labels_file: Option<&Path>,
+) -> Result<(Card, Layout), Error> {
+    let check = Check { fields, graph };
+    let (modality, inputs) = match fields.text("modality")? {
+        "audio" => check.audio()?,
+        "video" => check.video()?,
+        "fusion" => check.fusion()?,
+        other => {
+            return Err(fields.problem(format!(
+                "`instruments.modality` is `{other}`; use one of audio, video, fusion"
+            )));
+        }
+    };
+    let tags = check.output("tags")?;
+    let (labels, source_name) = labels(fields, labels_file)?;
+    check.expect("the output", tags, Element::Float32, &[None, None])?;
+    if let Some(count) = tags.shape[1].filter(|count| *count != labels.len()) {
+        return Err(Error::Labels {
+            path: fields.path().into(),
+            source_name,
+            labels: labels.len(),
+            tags: count,
+        });
+    }
+    let embedding = match fields.optional("embedding") {
+        Some(id) => Some(check.embedding(id)?),
+        None => None,
+    };
+    let (embedding, embedding_port) = embedding.unzip();
+    let card = Card {
+        name: fields.text("name")?.to_owned(),
+        modality,
+        labels,
+        activation: fields.choice(
+            "activation",
+            &[
+                ("none", Activation::None),
+                ("softmax", Activation::Softmax),
+                ("sigmoid", Activation::Sigmoid),
+            ],
+        )?,
+        embedding,
+        licence: fields.optional("licence").unwrap_or_default().to_owned(),
+        provenance: fields.optional("provenance").unwrap_or_default().to_owned(),
+        metrics: fields.optional("metrics").unwrap_or_default().to_owned(),
+    };
+    let layout = Layout {
+        batches: inputs.iter().all(|port| port.shape[0].is_none()),
+        inputs: inputs.iter().map(|port| port.name.clone()).collect(),
+        tags: tags.name.clone(),
+        embedding: embedding_port.map(|port| port.name.clone()),
+    };
+    Ok((card, layout))
+}
+
+struct Check<'a> {
+    fields: &'a Fields,
+    graph: &'a Graph,
+}
+
+impl<'a> Check<'a> {
+    fn audio(&self) -> Result<(Modality, Vec<&'a Port>), Error> {
+        let (bands, frames) = (
+            self.fields.number("frontend.bands")?,
+            self.fields.number("frontend.patch-frames")?,
+        );
+        let mel = self.input("mel", 1)?;
+        let shape = [None, Some(1), Some(bands), Some(frames)];
+        self.expect("the input", mel, Element::Float32, &shape)?;
+        let modality = Modality::Audio {
+            front_end: self.fields.group("frontend."),
+            bands,
+            frames,
+        };
+        Ok((modality, vec![mel]))
+    }
+
+    fn video(&self) -> Result<(Modality, Vec<&'a Port>), Error> {
+        let frame = self.input("frame", 1)?;
+        self.expect(
+            "the input",
+            frame,
+            Element::Uint8,
+            &[None, None, None, Some(3)],
+        )?;
+        let size = |axis: usize| frame.shape[axis].and_then(|length| u32::try_from(length).ok());
+        let (Some(height), Some(width)) = (size(1), size(2)) else {
+            return Err(self.contradiction(
+                "a video model takes pictures of one size".into(),
+                format!("its input is {frame}"),
+            ));
+        };
+        let crop_fraction = match self.fields.optional("frame.crop-fraction") {
+            Some(_) => self.fields.number("frame.crop-fraction")?,
+            None => 1.0,
+        };
+        if !(crop_fraction > 0.0 && crop_fraction <= 1.0) {
+            return Err(self.fields.problem(format!(
+                "`instruments.frame.crop-fraction` is {crop_fraction}; use a number above 0, at most 1"
+            )));
+        }
+        let fit = self.fields.choice(
+            "frame.fit",
+            &[("stretch", Fit::Stretch), ("crop", Fit::Crop)],
+        )?;
+        let modality = Modality::Video {
+            width,
+            height,
+            fit,
+            crop_fraction,
+        };
+        Ok((modality, vec![frame]))
+    }
+
+    fn fusion(&self) -> Result<(Modality, Vec<&'a Port>), Error> {
+        let frames = match self.fields.optional("fusion.frames") {
+            None | Some("any") => None,
+            Some(_) => Some(self.fields.number("fusion.frames")?),
+        };
+        let (video, audio, present) = (
+            self.input("video", 3)?,
+            self.input("audio", 3)?,
+            self.input("present", 3)?,
+        );
+        self.expect("the input", video, Element::Float32, &[None, frames, None])?;
+        self.expect("the input", audio, Element::Float32, &[None, None])?;
+        self.expect("the input", present, Element::Float32, &[None, Some(2)])?;
+        if let (None, Some(fixed)) = (frames, video.shape[1]) {
+            return Err(self.contradiction(
+                "`instruments.fusion.frames` is any".into(),
+                format!("its input {video} takes {fixed}"),
+            ));
+        }
+        let space = |key, port: &Port| {
+            Ok(Space {
+                id: self.fields.text(key)?.to_owned(),
+                size: self.size(port)?,
+            })
+        };
+        let modality = Modality::Fusion {
+            video: space("fusion.video", video)?,
+            audio: space("fusion.audio", audio)?,
+            frames,
+        };
+        Ok((modality, vec![video, audio, present]))
+    }
+
+    fn embedding(&self, id: &str) -> Result<(Space, &'a Port), Error> {
+        let Some(port) = self
+            .graph
+            .outputs
+            .iter()
+            .find(|port| port.name == "embedding")
+        else {
+            return Err(self.contradiction(
+                format!("`instruments.embedding` is {id}"),
+                format!(
+                    "it has no output `embedding`, only {}",
+                    names(&self.graph.outputs)
+                ),
+            ));
+        };
+        self.expect("the output", port, Element::Float32, &[None, None])?;
+        let space = Space {
+            id: id.to_owned(),
+            size: self.size(port)?,
+        };
+        Ok((space, port))
+    }
+
+    /// The input of that name, or the only one, whatever its name, where one is wanted.
+    fn input(&self, name: &str, wanted: usize) -> Result<&'a Port, Error> {
+        let inputs = &self.graph.inputs;
+        let named = inputs.iter().find(|port| port.name == name);
+        let only = inputs.first().filter(|_| wanted == 1);
+        match named.or(only).filter(|_| inputs.len() == wanted) {
+            Some(port) => Ok(port),
+            None => Err(self.contradiction(
+                format!("its modality calls for {wanted} input(s), among them `{name}`"),
+                format!("its inputs are {}", names(inputs)),
+            )),
+        }
+    }
+
+    /// The output of that name, or the only one, whatever its name.
+    fn output(&self, name: &str) -> Result<&'a Port, Error> {
+        let outputs = &self.graph.outputs;
+        let named = outputs.iter().find(|port| port.name == name);
+        let only = outputs.first().filter(|_| outputs.len() == 1);
+        named.or(only).ok_or_else(|| {
+            self.contradiction(
+                format!("every model has an output `{name}`"),
+                format!("its outputs are {}", names(outputs)),
+            )
+        })
+    }
+
+    /// A port must be as the card says, its axis 0 of any length or 1.
+    fn expect(
+        &self,
+        what: &str,
+        port: &Port,
+        element: Element,
+        shape: &[Option<usize>],
+    ) -> Result<(), Error> {
+        let batch = port.shape.first().copied().flatten().unwrap_or(1);
+        if port.takes(&element, shape) && batch == 1 {
+            return Ok(());
+        }
+        let expected = Port {
+            name: port.name.clone(),
+            element,
+            shape: shape.to_vec(),
+        };
+        Err(self.contradiction(
+            format!("it calls for {what} {expected}, the first axis any or 1"),
+            format!("the graph has {port}"),
+        ))
+    }
+
+    /// The length of a port's last axis.
+    fn size(&self, port: &Port) -> Result<usize, Error> {
+        port.shape.last().copied().flatten().ok_or_else(|| {
+            self.contradiction(
+                "embeddings have a fixed size".into(),
+                format!("the last axis of {port} is of any length"),
+            )
+        })
+    }
+
+    fn contradiction(&self, card: String, graph: String) -> Error {
+        Error::CardContradictsGraph {
+            path: self.fields.path().into(),
+            card,
+            graph,
+        }
+    }
+}
+
+fn names(ports: &[Port]) -> String {
+    let all: Vec<String> = ports
+        .iter()
+        .map(|port| format!("`{}`", port.name))
+        .collect();
+    all.join(", ")
+}
