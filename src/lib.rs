@@ -1,1 +1,3 @@
 // SPDX-License-Identifier: MPL-2.0
+
+pub mod mel;
