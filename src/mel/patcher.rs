@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Patches of a stream.
+
+use std::ops::Range;
+
+use super::resample::Resampler;
+use super::segment::{Excerpt, Sliding, Timing};
+use super::simd::LANES;
+use super::spectrogram::Spectrogram;
+use super::{FrontEnd, FrontEndError};
+
+/// Which parts of a stream become patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segmentation {
+    /// A window over the last audio, once each interval.
+    Sliding,
+    /// One patch of the middle of the stream (the paper's CC).
+    Central,
+    /// One patch of the joined middles of ten equal parts of the stream (the paper's UC).
+    Uniform,
+}
+
+/// What becomes of a window that the start or the end of the stream cuts short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partial {
+    /// It gives no patch.
+    Drop,
+    /// Silence follows what there is.
+    Zero,
+    /// What there is repeats until the patch is full.
+    Repeat,
+}
+
+/// How a stream is cut into patches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchOptions {
+    /// Which parts become patches.
+    pub segmentation: Segmentation,
+    /// What becomes of windows that are cut short.
+    pub partial: Partial,
+    /// Seconds between two sliding patches, at least a hop.
+    pub interval: f64,
+    /// Seconds of audio in a patch, at most and by default the whole patch. Silence fills the rest of
+    /// the patch with [`Partial::Zero`], otherwise the audio repeats.
+    pub content: Option<f64>,
+    /// Input samples in the whole stream, for central and uniform segmentation.
+    pub total: Option<u64>,
+}
+
+/// A part of the mel spectrogram, as a model takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patch {
+    /// `[bands, patch_frames]`, row-major.
+    pub data: Vec<f32>,
+    /// First input sample, since the last reset, of the audio that the patch is about.
+    pub start: u64,
+    /// Input sample after the last of that audio.
+    pub end: u64,
+}
+
+/// Input samples that are worked on at once.
+const PIECE: usize = 4096;
+
+const ZEROS: [f32; PIECE] = [0.0; PIECE];
+
+const INPUT_RATES: std::ops::RangeInclusive<u32> = 1000..=1_536_000;
+
+/// Turns a stream of mono samples into patches.
+///
+/// The patches do not depend on how the stream is cut into calls of [`Patcher::push`], to the last bit.
+/// Memory is allocated by [`Patcher::new`], for some pieces of the stream at first, and for each patch.
+pub struct Patcher {
+    front_end: FrontEnd,
+    partial: Partial,
+    /// Frames of audio in a patch; the rest is filling.
+    content: usize,
+    input_rate: u32,
+    timing: Timing,
+    plan: Plan,
+    resampler: Resampler,
+    spectrogram: Spectrogram,
+    /// Input samples so far.
+    pushed: u64,
+    /// Samples so far, resampled.
+    resampled: u64,
+    piece: Vec<f32>,
+    samples: Vec<f32>,
+}
+
+enum Plan {
+    Sliding(Sliding),
+    Excerpt { excerpt: Excerpt, done: bool },
+}
+
+impl Patcher {
+    /// A patcher of streams of `input_rate` Hz.
+    ///
+    /// Errors name the parameter or option that cannot be used.
+    pub fn new(
+        front_end: &FrontEnd,
+        input_rate: u32,
+        options: PatchOptions,
+    ) -> Result<Self, FrontEndError> {
+        front_end.validate()?;
+        if !INPUT_RATES.contains(&input_rate) {
+            let must = format!(
+                "must be {} to {} Hz",
+                INPUT_RATES.start(),
+                INPUT_RATES.end()
+            );
+            return Err(FrontEndError::value(
+                "The input's sample rate",
+                input_rate,
+                must,
+            ));
+        }
+        let rate = f64::from(front_end.rate);
+        let hop = front_end.hop as f64 / rate;
+        if !(options.interval >= hop && options.interval.is_finite()) {
+            let must = format!("must be at least a hop ({hop} s)");
+            return Err(FrontEndError::value(
+                "The patch interval",
+                options.interval,
+                must,
+            ));
+        }
+        let content = match options.content {
+            None => front_end.patch_frames,
+            Some(seconds) if seconds > 0.0 => {
+                ((seconds / hop).round() as usize).clamp(1, front_end.patch_frames)
+            }
+            Some(seconds) => {
+                let must = "must be above 0 s";
+                return Err(FrontEndError::value("The audio in a patch", seconds, must));
+            }
+        };
+        let timing = Timing::new(front_end);
+        let uniform = options.segmentation == Segmentation::Uniform;
+        let plan = if options.segmentation == Segmentation::Sliding {
+            let interval = options.interval * rate;
+            Plan::Sliding(Sliding::new(
+                timing,
+                interval,
+                content as u64,
+                options.partial,
+            ))
+        } else {
+            let total = options.total.ok_or(FrontEndError::UnknownLength)?;
+            let total = rescale(total, input_rate, front_end.rate);
+            Plan::Excerpt {
+                excerpt: Excerpt::new(timing, content as u64, uniform, total),
+                done: false,
+            }
+        };
+        Ok(Self {
+            partial: options.partial,
+            content,
+            input_rate,
+            timing,
+            plan,
+            resampler: Resampler::new(input_rate, front_end.rate, PIECE),
+            spectrogram: Spectrogram::new(front_end, content, PIECE),
+            front_end: front_end.clone(),
+            pushed: 0,
+            resampled: 0,
+            piece: Vec::with_capacity(PIECE),
+            samples: Vec::new(),
+        })
+    }
+
+    /// Takes the next samples of the stream; calls `emit` with each patch that they complete.
+    ///
+    /// Samples that are not finite count as silence.
+    pub fn push(&mut self, mono: &[f32], emit: &mut dyn FnMut(Patch)) {
+        for piece in mono.chunks(PIECE) {
+            self.pushed += piece.len() as u64;
+            self.piece.clear();
+            let finite = piece.iter().map(|&x| if x.is_finite() { x } else { 0.0 });
+            self.piece.extend(finite);
+            self.samples.clear();
+            self.resampler.process(&self.piece, &mut self.samples);
+            self.analyse(emit);
+        }
+    }
+
+    /// Ends the stream: calls `emit` with the patches that were waiting for its end, and resets.
+    pub fn finish(&mut self, emit: &mut dyn FnMut(Patch)) {
+        self.samples.clear();
+        self.resampler.finish(&mut self.samples);
+        self.analyse(emit);
+        if self.timing.is_frame(self.resampled) {
+            match &self.plan {
+                Plan::Sliding(_) => self.finish_sliding(emit),
+                Plan::Excerpt { done, .. } if !done => self.finish_excerpt(emit),
+                Plan::Excerpt { .. } => (),
+            }
+        }
+        self.reset();
+    }
+
+    /// Forgets the stream so far.
+    pub fn reset(&mut self) {
+        self.resampler.reset();
+        self.spectrogram.reset();
+        self.pushed = 0;
+        self.resampled = 0;
+        match &mut self.plan {
+            Plan::Sliding(sliding) => sliding.reset(),
+            Plan::Excerpt { excerpt, done } => {
+                excerpt.reset();
+                *done = false;
+            }
+        }
+    }
+
+    /// Turns `samples` into frames and patches.
+    fn analyse(&mut self, emit: &mut dyn FnMut(Patch)) {
+        let position = self.resampled;
+        self.resampled += self.samples.len() as u64;
+        match &mut self.plan {
+            Plan::Sliding(_) => {
+                self.spectrogram.push(&self.samples);
+                self.slide(u64::MAX, emit);
+            }
+            Plan::Excerpt { done: true, .. } => (),
+            Plan::Excerpt { excerpt, .. } => {
+                let spectrogram = &mut self.spectrogram;
+                let frames = self.content as u64;
+                let complete = excerpt.take(&self.samples, position, |samples| {
+                    spectrogram.push(samples);
+                    spectrogram.advance(frames);
+                });
+                if complete {
+                    self.finish_excerpt(emit);
+                }
+            }
+        }
+    }
+
+    /// Emits the sliding patches that are due within the first `end` samples.
+    fn slide(&mut self, end: u64, emit: &mut dyn FnMut(Patch)) {
+        while let Plan::Sliding(sliding) = &mut self.plan
+            && sliding.is_due_within(end)
+            && self.spectrogram.advance(sliding.due())
+        {
+            sliding.step();
+            emit(self.last_patch());
+        }
+    }
+
+    fn finish_sliding(&mut self, emit: &mut dyn FnMut(Patch)) {
+        self.spectrogram.pad();
+        self.slide(self.resampled, emit);
+        if let Plan::Sliding(sliding) = &self.plan
+            && sliding.wants_last(self.resampled)
+        {
+            self.spectrogram.advance(u64::MAX);
+            emit(self.last_patch());
+        }
+    }
+
+    /// Ends the excerpt, which is complete or all that the stream has of it.
+    fn finish_excerpt(&mut self, emit: &mut dyn FnMut(Patch)) {
+        let Plan::Excerpt { excerpt, done } = &mut self.plan else {
+            return;
+        };
+        *done = true;
+        let missing = excerpt.missing();
+        if !self.timing.is_frame(excerpt.taken()) || (missing > 0 && self.partial == Partial::Drop)
+        {
+            return;
+        }
+        let span = excerpt.span();
+        let frames = self.content as u64;
+        if self.partial == Partial::Zero {
+            for begin in (0..missing).step_by(PIECE) {
+                let count = (missing - begin).min(PIECE as u64);
+                self.spectrogram.push(&ZEROS[..count as usize]);
+                self.spectrogram.advance(frames);
+            }
+        }
+        self.spectrogram.pad();
+        self.spectrogram.advance(frames);
+        emit(self.patch(span));
+    }
+
+    /// The patch of the last frames.
+    fn last_patch(&mut self) -> Patch {
+        let frames = self.spectrogram.frames();
+        let first = frames.saturating_sub(self.content as u64);
+        self.patch(self.timing.start(first)..self.timing.end(frames))
+    }
+
+    /// The patch of the last frames, which are about the samples in `span`.
+    fn patch(&mut self, span: Range<u64>) -> Patch {
+        let filling = (self.partial == Partial::Zero).then(|| self.spectrogram.silence());
+        let columns = self.front_end.patch_frames;
+        let mut data = Vec::with_capacity(self.front_end.bands * columns);
+        self.spectrogram.read(columns, filling, &mut data);
+        if let Some(top_db) = self.front_end.top_db
+            && self.front_end.compression.is_db()
+        {
+            clamp(&mut data, top_db as f32);
+        }
+        let to_input =
+            |sample| rescale(sample, self.front_end.rate, self.input_rate).min(self.pushed);
+        Patch {
+            data,
+            start: to_input(span.start),
+            end: to_input(span.end.min(self.resampled)),
+        }
+    }
+}
+
+/// Raises all values to at least `top` below their maximum.
+fn clamp(values: &mut [f32], top: f32) {
+    let mut highest = [f32::MIN; LANES];
+    let (lanes, rest) = values.as_chunks::<LANES>();
+    for values in lanes {
+        for (highest, &value) in highest.iter_mut().zip(values) {
+            *highest = if value > *highest { value } else { *highest };
+        }
+    }
+    let highest = highest.iter().chain(rest).copied().fold(f32::MIN, f32::max);
+    let lowest = highest - top;
+    for value in values {
+        *value = if *value > lowest { *value } else { lowest };
+    }
+}
+
+/// The number of samples at rate `to` that `samples` at rate `from` become, rounded up.
+fn rescale(samples: u64, from: u32, to: u32) -> u64 {
+    (u128::from(samples) * u128::from(to)).div_ceil(from.into()) as u64
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which frames of a stream make a patch, and which samples an excerpt consists of.
+//!
+//! Samples here are the front end's, after resampling.
+
+use std::ops::Range;
+
+use super::{FrontEnd, Partial};
+
+/// Parts that uniform segmentation joins (the paper's UC).
+const UNIFORM_PARTS: u64 = 10;
+
+/// How the frames of a front end lie in time.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    hop: u64,
+    window: u64,
+    /// Samples from a frame's time to the last that it needs.
+    reach: u64,
+    center: bool,
+}
+
+impl Timing {
+    pub fn new(front_end: &FrontEnd) -> Self {
+        let reach = match front_end.center {
+            true => front_end.fft_size.div_ceil(2),
+            false => front_end.fft_size,
+        };
+        Self {
+            hop: front_end.hop as u64,
+            window: front_end.window_size as u64,
+            reach: reach as u64,
+            center: front_end.center,
+        }
+    }
+
+    /// Frames that are complete when `samples` are known; less than a window is no frame.
+    pub fn frames(&self, samples: u64) -> u64 {
+        if samples < self.reach.max(self.window) {
+            return 0;
+        }
+        (samples - self.reach) / self.hop + 1
+    }
+
+    /// The sample of frame `index`'s time.
+    pub fn start(&self, index: u64) -> u64 {
+        index * self.hop
+    }
+
+    /// Samples that must be known for `frames` frames to be complete.
+    pub fn end(&self, frames: u64) -> u64 {
+        (frames - 1) * self.hop + self.reach
+    }
+
+    /// Whether a signal of `samples` is long enough for any frame.
+    pub fn is_frame(&self, samples: u64) -> bool {
+        samples >= self.window
+    }
+
+    /// Length of a signal that alone gives `frames` frames.
+    fn excerpt(&self, frames: u64) -> u64 {
+        let between = (frames - 1) * self.hop;
+        match self.center {
+            true => between.max(self.window),
+            false => between + self.reach,
+        }
+    }
+}
+
+/// When patches of a sliding window are due.
+#[derive(Debug, Clone)]
+pub struct Sliding {
+    timing: Timing,
+    /// Samples between patches.
+    interval: f64,
+    /// Frames of audio in a patch.
+    content: u64,
+    whole_only: bool,
+    /// The next patch is due this many intervals after the first whole window or, where windows need
+    /// not be whole, after the start.
+    next: u64,
+    made_one: bool,
+}
+
+impl Sliding {
+    /// Patches of `content` frames, `interval` samples apart.
+    pub fn new(timing: Timing, interval: f64, content: u64, partial: Partial) -> Self {
+        let mut sliding = Self {
+            timing,
+            interval,
+            content,
+            whole_only: partial == Partial::Drop,
+            next: 0,
+            made_one: false,
+        };
+        sliding.reset();
+        sliding
+    }
+
+    /// Starts anew.
+    pub fn reset(&mut self) {
+        self.next = 0;
+        self.made_one = false;
+        self.skip_empty();
+    }
+
+    /// The number of frames with which the next patch is due.
+    pub fn due(&self) -> u64 {
+        if self.whole_only {
+            self.content + (self.time() / self.timing.hop as f64).round() as u64
+        } else {
+            self.timing.frames(self.time() as u64)
+        }
+    }
+
+    /// The patch that was due was made.
+    pub fn step(&mut self) {
+        self.made_one = true;
+        self.next += 1;
+        self.skip_empty();
+    }
+
+    /// Whether the next patch is due at or before the end of a stream of `samples`.
+    pub fn is_due_within(&self, samples: u64) -> bool {
+        self.whole_only || self.time() <= samples as f64
+    }
+
+    /// Whether the end of a stream of `samples` deserves a patch after those that were due.
+    pub fn wants_last(&self, samples: u64) -> bool {
+        let since_last = samples as f64 - (self.time() - self.interval);
+        !self.whole_only && (!self.made_one || since_last >= self.interval / 2.0)
+    }
+
+    fn time(&self) -> f64 {
+        self.next as f64 * self.interval
+    }
+
+    fn skip_empty(&mut self) {
+        while self.due() == 0 {
+            self.next += 1;
+        }
+    }
+}
+
+/// The pieces of a signal that are joined to one excerpt, and how far they got.
+#[derive(Debug, Clone)]
+pub struct Excerpt {
+    pieces: Vec<Range<u64>>,
+    /// Length of the whole excerpt; the pieces are shorter where the signal is.
+    length: u64,
+    taken: u64,
+}
+
+impl Excerpt {
+    /// The excerpt of a signal of `total` samples that gives `frames` frames.
+    ///
+    /// The signal is cut into equal parts, one or [`UNIFORM_PARTS`]; each gives its middle.
+    pub fn new(timing: Timing, frames: u64, uniform: bool, total: u64) -> Self {
+        let length = timing.excerpt(frames);
+        let parts = if uniform { UNIFORM_PARTS } else { 1 };
+        let spare = total.saturating_sub(length);
+        let pieces = match spare {
+            0 => std::iter::once(0..total).collect(),
+            _ => (0..parts)
+                .map(|part| {
+                    let before = spare * (2 * part + 1) / (2 * parts);
+                    before + part * length / parts..before + (part + 1) * length / parts
+                })
+                .collect(),
+        };
+        Self {
+            pieces,
+            length,
+            taken: 0,
+        }
+    }
+
+    /// Starts anew.
+    pub fn reset(&mut self) {
+        self.taken = 0;
+    }
+
+    /// Calls `each` with what belongs to the excerpt of `samples`, the first of which is number `position`
+    /// of the signal. True when that completes the pieces.
+    pub fn take(&mut self, samples: &[f32], position: u64, mut each: impl FnMut(&[f32])) -> bool {
+        let end = position + samples.len() as u64;
+        for piece in &self.pieces {
+            let (begin, end) = (piece.start.max(position), piece.end.min(end));
+            if begin < end {
+                each(&samples[(begin - position) as usize..(end - position) as usize]);
+                self.taken += end - begin;
+            }
+        }
+        self.pieces
+            .last()
+            .is_some_and(|last| (position..end).contains(&(last.end - 1)))
+    }
+
+    /// Samples taken so far.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Samples that the excerpt lacks.
+    pub fn missing(&self) -> u64 {
+        self.length.saturating_sub(self.taken)
+    }
+
+    /// From the first to the last sample of the signal that the excerpt is made of.
+    pub fn span(&self) -> Range<u64> {
+        let first = self.pieces.first().map_or(0, |piece| piece.start);
+        first..self.pieces.last().map_or(0, |piece| piece.end)
+    }
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which front ends can be computed.
+
+use super::{FrontEnd, FrontEndError};
+
+/// Limits that keep a mistaken or hostile model card from asking for all memory.
+const MAX_RATE: u32 = 384_000;
+const MAX_FFT_SIZE: usize = 1 << 16;
+const MAX_PATCH_VALUES: usize = 1 << 24;
+
+impl FrontEnd {
+    /// Checks that the parameters can be used together.
+    ///
+    /// Errors name the parameter, its value, and what it must be.
+    pub fn validate(&self) -> Result<(), FrontEndError> {
+        use FrontEndError as E;
+        let within = |name, value: usize, least: usize, most: usize, what: &str| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            let must = format!("must be {least} to {most}{what}");
+            Err(E::value(name, value, must))
+        };
+        within("rate", self.rate as usize, 1000, MAX_RATE as usize, " Hz")?;
+        within("fft-size", self.fft_size, 2, MAX_FFT_SIZE, "")?;
+        within(
+            "window-size",
+            self.window_size,
+            1,
+            self.fft_size,
+            " (the FFT's size)",
+        )?;
+        within("hop", self.hop, 1, self.fft_size, " (the FFT's size)")?;
+        within("bands", self.bands, 1, self.fft_size, " (the FFT's size)")?;
+        within("power", self.power as usize, 1, 2, "")?;
+        within(
+            "patch-frames",
+            self.patch_frames,
+            1,
+            MAX_PATCH_VALUES / self.bands,
+            " with this number of bands",
+        )?;
+
+        let nyquist = f64::from(self.rate) / 2.0;
+        if !(f64::MIN..=nyquist).contains(&self.fmax) {
+            let must =
+                format!("must be at most half the rate ({nyquist} Hz): lower fmax or raise rate");
+            return Err(E::value("fmax", self.fmax, must));
+        }
+        if !(0.0 <= self.fmin && self.fmin < self.fmax) {
+            let must = format!("must be at least 0 and below fmax ({} Hz)", self.fmax);
+            return Err(E::value("fmin", self.fmin, must));
+        }
+        let positive = |name, value: f64| {
+            if value >= f64::from(f32::MIN_POSITIVE) && value <= f64::from(f32::MAX) {
+                return Ok(());
+            }
+            Err(E::value(name, value, "must be above 0 and finite"))
+        };
+        positive("reference", self.reference)?;
+        positive("amin", self.amin)?;
+        positive("scale", self.scale)?;
+        if !(0.0..=f64::from(f32::MAX)).contains(&self.offset) {
+            return Err(E::value(
+                "offset",
+                self.offset,
+                "must be 0 or above and finite",
+            ));
+        }
+        match self.top_db {
+            Some(db) if !(db > 0.0 && db.is_finite()) => {
+                Err(E::value("top-db", db, "must be above 0, or none"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Preset;
+    use super::*;
+
+    #[test]
+    fn presets_are_valid_and_survive_the_card() {
+        for preset in [Preset::Choi, Preset::Han, Preset::Yamnet, Preset::Musicnn] {
+            let front_end = FrontEnd::preset(preset);
+            let fields = front_end.fields();
+            let fields = fields.iter().map(|(key, value)| (*key, value.as_str()));
+            assert_eq!(FrontEnd::from_fields(fields), Ok(front_end));
+        }
+    }
+
+    #[test]
+    fn patches_are_as_long_as_the_papers() {
+        let seconds = |preset| FrontEnd::preset(preset).patch_duration();
+        assert!((seconds(Preset::Choi) - 29.14).abs() < 0.01);
+        assert!((seconds(Preset::Han) - 1.0).abs() < 0.01);
+        assert_eq!(seconds(Preset::Yamnet), 0.96);
+        assert!((seconds(Preset::Musicnn) - 2.99).abs() < 0.01);
+    }
+
+    /// The error of Choi's card with one field changed, added or (an empty value) left out.
+    fn error(key: &str, value: &str) -> String {
+        let mut fields = FrontEnd::preset(Preset::Choi).fields();
+        fields.retain(|field| field.0 != key);
+        let mut fields: Vec<_> = fields.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        if !value.is_empty() {
+            fields.push((key, value));
+        }
+        FrontEnd::from_fields(fields).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_parameter_the_value_and_what_to_do() {
+        assert!(error("hop", "").starts_with("The front end's parameter \"hop\" is missing"));
+        assert!(error("hopp", "3").starts_with("The front end has no parameter \"hopp\""));
+        let cases = [
+            (
+                "hop",
+                "0",
+                "hop is 0, but must be 1 to 512 (the FFT's size)",
+            ),
+            (
+                "rate",
+                "-1",
+                "rate is -1, but must be a whole number, 0 or above",
+            ),
+            (
+                "fmax",
+                "8000",
+                "fmax is 8000, but must be at most half the rate (6000 Hz): lower fmax or raise rate",
+            ),
+            (
+                "fmax",
+                "NaN",
+                "fmax is NaN, but must be at most half the rate (6000 Hz): lower fmax or raise rate",
+            ),
+            (
+                "fmin",
+                "6000",
+                "fmin is 6000, but must be at least 0 and below fmax (6000 Hz)",
+            ),
+            (
+                "window",
+                "hamming",
+                "window is hamming, but must be one of: hann",
+            ),
+            (
+                "mel-scale",
+                "bark",
+                "mel-scale is bark, but must be one of: slaney htk",
+            ),
+            ("amin", "0", "amin is 0, but must be above 0 and finite"),
+            ("top-db", "-3", "top-db is -3, but must be above 0, or none"),
+            (
+                "top-db",
+                "x",
+                "top-db is x, but must be a number of dB or none",
+            ),
+            ("center", "yes", "center is yes, but must be true or false"),
+            ("power", "3", "power is 3, but must be 1 to 2"),
+        ];
+        for (key, value, expected) in cases {
+            assert_eq!(error(key, value), expected);
+        }
+    }
+
+    #[test]
+    fn differences_name_both_values_and_leave_out_what_the_compression_ignores() {
+        let ours = FrontEnd::preset(Preset::Choi);
+        let theirs = FrontEnd {
+            bands: 64,
+            offset: 5.0,
+            ..ours.clone()
+        };
+        let expected = ("bands", "96".to_owned(), "64".to_owned());
+        assert_eq!(ours.differences(&theirs), [expected]);
+        assert!(ours.differences(&ours).is_empty());
+    }
+}
