@@ -1,0 +1,760 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Fuses the embeddings of pictures and sound over sliding windows and attaches the fused tags to
+//! the video that passes, or to the audio when there is no video; the media itself stays untouched.
+//!
+//! ```sh
+//! gst-launch-1.0 -m uridecodebin uri=file:///concert.mp4 name=d \
+//!     d. ! queue ! frameclassify ! fuse.video \
+//!     d. ! queue ! melspec ! frameclassify ! fuse.audio \
+//!     avfuse name=fuse ! videoconvert ! autovideosink
+//! ```
+
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use gst::glib;
+use gst::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::prelude::*;
+
+use super::pads::{Pads, is_fed, is_gap, running_time};
+use crate::elements::frameclassify::ExecutionProvider;
+use crate::fusion::{self, Collector, Fusion, Window};
+use crate::meta::{self, Analysis, Clip, Features, Kind, Source, Tags};
+use crate::model::{self, Card, Model};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "avfuse",
+        gst::DebugColorFlags::empty(),
+        Some("Late fusion of pictures and sound"),
+    )
+});
+
+const DEFAULT_MODEL: &str = "fusion-yt8m13";
+const DEFAULT_WINDOW: u64 = 10_000_000_000;
+const DEFAULT_STRIDE: u64 = 5_000_000_000;
+/// The paper's k for YouTube-8M.
+const DEFAULT_FRAMES: u32 = 20;
+const DEFAULT_THRESHOLD: f32 = 0.25;
+const DEFAULT_MAX_TAGS: u32 = 3;
+
+/// A mel patch is complete this long after the audio it covers, at the most: half an FFT, the
+/// resampler's delay, and the rounding of timestamps.
+const PATCH_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+
+#[derive(Debug, Clone)]
+struct Settings {
+    model: String,
+    labels_file: Option<String>,
+    execution_provider: ExecutionProvider,
+    device: u32,
+    threads: u32,
+    window: u64,
+    stride: u64,
+    frames: u32,
+    threshold: f32,
+    max_tags: u32,
+    repeat_tags: bool,
+    post_messages: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            model: DEFAULT_MODEL.to_owned(),
+            labels_file: None,
+            execution_provider: ExecutionProvider::default(),
+            device: 0,
+            threads: 0,
+            window: DEFAULT_WINDOW,
+            stride: DEFAULT_STRIDE,
+            frames: DEFAULT_FRAMES,
+            threshold: DEFAULT_THRESHOLD,
+            max_tags: DEFAULT_MAX_TAGS,
+            repeat_tags: true,
+            post_messages: true,
+        }
+    }
+}
+
+impl Settings {
+    fn tags(&self, analysis: &Analysis, card: &Card) -> Tags {
+        analysis.tags(
+            Source::Fused,
+            &card.name,
+            &card.labels,
+            self.threshold,
+            self.max_tags,
+        )
+    }
+}
+
+struct State {
+    collector: Collector,
+    /// How far each modality has come, as running time.
+    video: Option<gst::ClockTime>,
+    audio: Option<gst::ClockTime>,
+    last: Option<Tags>,
+    clip: Clip,
+    /// Events that came before the first buffer.
+    early: Vec<gst::Event>,
+}
+
+impl State {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            collector: Collector::new(fusion::Config {
+                frames: settings.frames as usize,
+                window: settings.window,
+                stride: settings.stride,
+            }),
+            video: None,
+            audio: None,
+            last: None,
+            clip: Clip::default(),
+            early: Vec::new(),
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Default, glib::Properties)]
+#[properties(wrapper_type = super::AvFuse)]
+pub struct AvFuse {
+    #[property(name = "model", get, set, type = String, member = model, default_value = Some(DEFAULT_MODEL), blurb = "Name of a fusion model in the zoo, or path of an ONNX file")]
+    #[property(name = "labels-file", get, set, nullable, type = Option<String>, member = labels_file, blurb = "Text file with one label a line, in place of the model's own")]
+    #[property(name = "execution-provider", get, set, type = ExecutionProvider, member = execution_provider, default, blurb = "Where the model runs")]
+    #[property(name = "device", get, set, type = u32, member = device, blurb = "Number of the GPU")]
+    #[property(name = "threads", get, set, type = u32, member = threads, blurb = "Threads of one inference on the CPU (0 = one a core)")]
+    #[property(name = "window", get, set, type = u64, member = window, minimum = 1_000_000, default_value = DEFAULT_WINDOW, blurb = "Time that a result is about in nanoseconds")]
+    #[property(name = "stride", get, set, type = u64, member = stride, minimum = 1_000_000, default_value = DEFAULT_STRIDE, blurb = "Time between two results in nanoseconds")]
+    #[property(name = "frames", get, set, type = u32, member = frames, minimum = 1, default_value = DEFAULT_FRAMES, blurb = "Most pictures of a window, spread evenly over it (the paper's k)")]
+    #[property(name = "threshold", get, set, type = f32, member = threshold, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_THRESHOLD, blurb = "Lowest score of a tag")]
+    #[property(name = "max-tags", get, set, type = u32, member = max_tags, default_value = DEFAULT_MAX_TAGS, blurb = "Most tags of one result (0 = all)")]
+    #[property(name = "repeat-tags", get, set, type = bool, member = repeat_tags, default_value = true, blurb = "Put the latest tags on every buffer, not only on the first")]
+    #[property(name = "post-messages", get, set, type = bool, member = post_messages, default_value = true, blurb = "Post each result as an element message 'instrument-tags'")]
+    settings: Mutex<Settings>,
+    #[property(name = "active-provider", get = Self::active_provider, type = Option<String>, blurb = "Where the model really runs, and in which precision")]
+    active_provider: PhantomData<Option<String>>,
+    pads: Mutex<Pads>,
+    fusion: Mutex<Option<Arc<Fusion>>>,
+    state: Mutex<Option<State>>,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for AvFuse {
+    const NAME: &'static str = "GstAvFuse";
+    type Type = super::AvFuse;
+    type ParentType = gst_base::Aggregator;
+}
+
+#[glib::derived_properties]
+impl ObjectImpl for AvFuse {}
+
+impl GstObjectImpl for AvFuse {}
+
+impl ElementImpl for AvFuse {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Audio-visual fusion",
+                "Filter/Analyzer/Audio/Video",
+                "Attaches tags from the late fusion of pictures and sound to the media that passes",
+                "The gst-instruments developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let video = gst_video::VideoCapsBuilder::new().build();
+            let audio = gst_audio::AudioCapsBuilder::new().build();
+            let mut both = video.clone();
+            both.merge(audio.clone());
+            let template = |name, direction, presence, caps: &gst::Caps| {
+                gst::PadTemplate::with_gtype(
+                    name,
+                    direction,
+                    presence,
+                    caps,
+                    gst_base::AggregatorPad::static_type(),
+                )
+                .expect("a valid pad template")
+            };
+            use gst::{PadDirection as Direction, PadPresence as Presence};
+            vec![
+                template("video", Direction::Sink, Presence::Request, &video),
+                template("audio", Direction::Sink, Presence::Request, &audio),
+                template("src", Direction::Src, Presence::Always, &both),
+            ]
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::NullToReady
+            && let Err(err) = self.open()
+        {
+            self.post_error_message(model_error(&err));
+            return Err(gst::StateChangeError);
+        }
+        let success = self.parent_change_state(transition)?;
+        if transition == gst::StateChange::ReadyToNull {
+            *self.fusion.lock().unwrap() = None;
+        }
+        Ok(success)
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        {
+            let mut pads = self.pads.lock().unwrap();
+            pads.video
+                .take_if(|video| video.upcast_ref::<gst::Pad>() == pad);
+            pads.audio
+                .take_if(|audio| audio.upcast_ref::<gst::Pad>() == pad);
+        }
+        self.parent_release_pad(pad);
+    }
+}
+
+impl AggregatorImpl for AvFuse {
+    fn create_new_pad(
+        &self,
+        template: &gst::PadTemplate,
+        _name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst_base::AggregatorPad> {
+        let mut pads = self.pads.lock().unwrap();
+        let name = template.name_template();
+        let slot = if name == "video" {
+            &mut pads.video
+        } else {
+            &mut pads.audio
+        };
+        if slot.is_some() {
+            gst::error!(
+                CAT,
+                imp = self,
+                "There is a pad '{name}' already, avfuse takes one of each"
+            );
+            return None;
+        }
+        let pad = gst::PadBuilder::<gst_base::AggregatorPad>::from_template(template)
+            .name(name)
+            .build();
+        Some(slot.insert(pad).clone())
+    }
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        *self.state.lock().unwrap() = Some(State::new(&self.settings.lock().unwrap()));
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        *self.state.lock().unwrap() = None;
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        *self.state.lock().unwrap() = Some(State::new(&self.settings.lock().unwrap()));
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn negotiate(&self) -> bool {
+        // The caps of the media are set when they arrive; there is nothing to choose.
+        true
+    }
+
+    fn next_time(&self) -> Option<gst::ClockTime> {
+        self.obj().simple_get_next_time()
+    }
+
+    fn sink_event_pre_queue(
+        &self,
+        pad: &gst_base::AggregatorPad,
+        event: gst::Event,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if event.type_() == gst::EventType::Segment {
+            self.end_unfed_pads(pad);
+        }
+        self.parent_sink_event_pre_queue(pad, event)
+    }
+
+    fn sink_event(&self, pad: &gst_base::AggregatorPad, event: gst::Event) -> bool {
+        let is_media = self.pads.lock().unwrap().is_media(pad);
+        match event.view() {
+            gst::EventView::Caps(caps) if is_media => self.obj().set_src_caps(&caps.caps_owned()),
+            gst::EventView::Segment(segment) if is_media => {
+                match segment.segment().downcast_ref::<gst::ClockTime>() {
+                    Some(segment) => self.obj().update_segment(segment),
+                    None => self
+                        .obj()
+                        .update_segment(&gst::FormattedSegment::<gst::ClockTime>::new()),
+                }
+            }
+            gst::EventView::Tag(_) if is_media => self.push_event(event.clone()),
+            gst::EventView::CustomDownstream(_) => {
+                if let Some((_, features)) = meta::from_event(&event) {
+                    let collected = self.collect(pad, &features);
+                    let sent = self.parent_sink_event(pad, event);
+                    return collected.is_ok() && sent;
+                }
+            }
+            _ => (),
+        }
+        self.parent_sink_event(pad, event)
+    }
+
+    fn sink_query(&self, pad: &gst_base::AggregatorPad, query: &mut gst::QueryRef) -> bool {
+        let is_media = self.pads.lock().unwrap().is_media(pad);
+        match query.view_mut() {
+            gst::QueryViewMut::Caps(query) => {
+                let template = pad.pad_template_caps();
+                let caps = if is_media {
+                    self.obj().src_pad().peer_query_caps(Some(&template))
+                } else {
+                    template
+                };
+                let caps = match query.filter() {
+                    Some(filter) => {
+                        filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First)
+                    }
+                    None => caps,
+                };
+                query.set_result(&caps);
+                true
+            }
+            gst::QueryViewMut::Allocation(_) => is_media && self.obj().src_pad().peer_query(query),
+            _ => self.parent_sink_query(pad, query),
+        }
+    }
+
+    fn src_query(&self, query: &mut gst::QueryRef) -> bool {
+        let media = self.pads.lock().unwrap().media();
+        match (query.view_mut(), media) {
+            (gst::QueryViewMut::Caps(query), Some((media, _))) => {
+                let caps = media.peer_query_caps(query.filter_owned().as_ref());
+                query.set_result(&caps.intersect(&media.pad_template_caps()));
+                true
+            }
+            _ => self.parent_src_query(query),
+        }
+    }
+
+    fn aggregate(&self, timeout: bool) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let pads = self.pads.lock().unwrap().clone();
+        let Some((media, other)) = pads.media() else {
+            return Err(gst::FlowError::Eos);
+        };
+        if media.is_eos() {
+            return self.outlast(other, timeout);
+        }
+        let Some(buffer) = media.peek_buffer() else {
+            // The media is late; what the other pad brings would only pile up.
+            if let Some(other) = other
+                && let Some(buffer) = other.pop_buffer()
+            {
+                self.read(&other, &buffer)?;
+            }
+            return if timeout {
+                Ok(gst::FlowSuccess::Ok)
+            } else {
+                Err(gst_base::AGGREGATOR_FLOW_NEED_DATA)
+            };
+        };
+        if let Some((other, now)) = other.zip(running_time(&media, buffer.pts())) {
+            self.catch_up(&other, now, timeout)?;
+        }
+        drop(buffer);
+        let Some(buffer) = media.pop_buffer() else {
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        self.read(&media, &buffer)?;
+        self.forward(buffer, timeout)
+    }
+}
+
+impl AvFuse {
+    fn open(&self) -> Result<(), model::Error> {
+        let settings = self.settings.lock().unwrap().clone();
+        let options = model::Options {
+            provider: settings.execution_provider.into(),
+            device: settings.device,
+            threads: settings.threads,
+            batch_size: 1,
+            labels_file: settings.labels_file.map(PathBuf::from),
+        };
+        let model = Model::open(&settings.model, &options)?;
+        gst::info!(
+            CAT,
+            imp = self,
+            "{} on {}",
+            settings.model,
+            model.active_provider()
+        );
+        *self.fusion.lock().unwrap() = Some(Arc::new(Fusion::new(model)?));
+        Ok(())
+    }
+
+    /// Reads the other modality up to running time `now`.
+    fn catch_up(
+        &self,
+        other: &gst_base::AggregatorPad,
+        now: gst::ClockTime,
+        timeout: bool,
+    ) -> Result<(), gst::FlowError> {
+        while self.position(other).is_none_or(|position| position <= now) {
+            let Some(buffer) = other.pop_buffer() else {
+                if other.is_eos() || timeout {
+                    break;
+                }
+                return Err(gst_base::AGGREGATOR_FLOW_NEED_DATA);
+            };
+            self.read(other, &buffer)?;
+        }
+        Ok(())
+    }
+
+    /// After the end of the media: what the other modality still brings, and the end.
+    fn outlast(
+        &self,
+        other: Option<gst_base::AggregatorPad>,
+        timeout: bool,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if let Some(other) = other.filter(|other| !other.is_eos()) {
+            let Some(buffer) = other.pop_buffer() else {
+                return if timeout {
+                    Ok(gst::FlowSuccess::Ok)
+                } else {
+                    Err(gst_base::AGGREGATOR_FLOW_NEED_DATA)
+                };
+            };
+            self.read(&other, &buffer)?;
+            let tags = self.fuse_due(false, None)?;
+            self.push_tags(tags);
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        let windows: Vec<Window> = {
+            let mut state = self.state.lock().unwrap();
+            let Some(state) = state.as_mut() else {
+                return Err(gst::FlowError::Flushing);
+            };
+            let end = state.video.max(state.audio).unwrap_or_default().nseconds();
+            let mut windows: Vec<_> = std::iter::from_fn(|| state.collector.due(end)).collect();
+            windows.extend(state.collector.finish(end));
+            windows
+        };
+        let tags = self.fuse(windows, None)?;
+        self.push_tags(tags);
+        self.post_clip();
+        Err(gst::FlowError::Eos)
+    }
+
+    /// Sends a media buffer on, with the tags of the windows that have ended.
+    fn forward(
+        &self,
+        mut buffer: gst::Buffer,
+        timeout: bool,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let fresh = self.fuse_due(timeout, buffer.pts())?;
+        if is_gap(&buffer) {
+            // The base class makes empty buffers of gap events; downstream gets the event back.
+            self.push_tags(fresh);
+            if let Some(pts) = buffer.pts() {
+                self.push_event(
+                    gst::event::Gap::builder(pts)
+                        .duration(buffer.duration())
+                        .build(),
+                );
+            }
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        let repeat = self.settings.lock().unwrap().repeat_tags;
+        let repeated = || {
+            self.state
+                .lock()
+                .unwrap()
+                .as_ref()
+                .and_then(|state| state.last.clone())
+                .filter(|_| repeat)
+        };
+        if !fresh.is_empty() {
+            Tags::attach(&fresh, buffer.make_mut());
+        } else if let Some(last) = repeated() {
+            Tags::attach(&[last], buffer.make_mut());
+        }
+        if let Some(pts) = buffer.pts() {
+            self.obj()
+                .set_position(pts + buffer.duration().unwrap_or_default());
+        }
+        let finished = self.obj().finish_buffer(buffer)?;
+        let early = self
+            .state
+            .lock()
+            .unwrap()
+            .as_mut()
+            .map(|state| std::mem::take(&mut state.early));
+        early
+            .into_iter()
+            .flatten()
+            .for_each(|event| self.push_event(event));
+        Ok(finished)
+    }
+
+    /// Takes the embeddings that `buffer` carries, and its time.
+    fn read(
+        &self,
+        pad: &gst_base::AggregatorPad,
+        buffer: &gst::BufferRef,
+    ) -> Result<(), gst::FlowError> {
+        self.collect(pad, &Features::from_buffer(buffer))?;
+        let end = buffer
+            .pts()
+            .map(|pts| pts + buffer.duration().unwrap_or_default());
+        // A picture is there from its start on, sound up to the end of its buffer.
+        let (is_video, time) = match self.source(pad) {
+            fusion::Source::Video => (true, buffer.pts()),
+            fusion::Source::Audio => (false, end),
+        };
+        let time = running_time(pad, time);
+        if let Some(state) = self.state.lock().unwrap().as_mut() {
+            let position = if is_video {
+                &mut state.video
+            } else {
+                &mut state.audio
+            };
+            *position = time.or(*position);
+        }
+        Ok(())
+    }
+
+    fn collect(
+        &self,
+        pad: &gst_base::AggregatorPad,
+        features: &[Features],
+    ) -> Result<(), gst::FlowError> {
+        let source = self.source(pad);
+        let fusion = self.fusion.lock().unwrap().clone();
+        for features in features
+            .iter()
+            .filter(|features| features.kind == Kind::Embedding)
+        {
+            if let Some(fusion) = &fusion
+                && let Err(err) = fusion.check(source, &features.id, features.data.len())
+            {
+                self.post_error_message(model_error(&err));
+                return Err(gst::FlowError::Error);
+            }
+            let Some(start) = running_time(pad, features.start) else {
+                gst::debug!(
+                    CAT,
+                    imp = self,
+                    "An embedding without a running time is left out"
+                );
+                continue;
+            };
+            let span = fusion::Span {
+                start: start.nseconds(),
+                end: (start + features.duration.unwrap_or_default()).nseconds(),
+            };
+            if let Some(state) = self.state.lock().unwrap().as_mut() {
+                state.collector.push(source, span, features.data.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn source(&self, pad: &gst_base::AggregatorPad) -> fusion::Source {
+        if self.pads.lock().unwrap().video.as_ref() == Some(pad) {
+            fusion::Source::Video
+        } else {
+            fusion::Source::Audio
+        }
+    }
+
+    fn position(&self, pad: &gst_base::AggregatorPad) -> Option<gst::ClockTime> {
+        let source = self.source(pad);
+        self.state
+            .lock()
+            .unwrap()
+            .as_ref()
+            .and_then(|state| match source {
+                fusion::Source::Video => state.video,
+                fusion::Source::Audio => state.audio,
+            })
+    }
+
+    /// The tags of the windows for which all is there that will come.
+    fn fuse_due(
+        &self,
+        timeout: bool,
+        timestamp: Option<gst::ClockTime>,
+    ) -> Result<Vec<Tags>, gst::FlowError> {
+        let Pads { video, audio } = self.pads.lock().unwrap().clone();
+        let going = |pad: Option<gst_base::AggregatorPad>| pad.is_some_and(|pad| !pad.is_eos());
+        let windows: Vec<Window> = {
+            let mut state = self.state.lock().unwrap();
+            let Some(state) = state.as_mut() else {
+                return Err(gst::FlowError::Flushing);
+            };
+            let heard = state.audio.map(|audio| audio.saturating_sub(PATCH_DELAY));
+            let now = match (going(video), going(audio)) {
+                (true, true) if !timeout => state
+                    .video
+                    .zip(heard)
+                    .map(|(video, heard)| video.min(heard)),
+                (true, _) => state.video,
+                (false, true) => heard,
+                (false, false) => state.video.max(state.audio),
+            };
+            let Some(now) = now else {
+                return Ok(Vec::new());
+            };
+            std::iter::from_fn(|| state.collector.due(now.nseconds())).collect()
+        };
+        self.fuse(windows, timestamp)
+    }
+
+    /// Runs the model over `windows` and announces the results.
+    fn fuse(
+        &self,
+        windows: Vec<Window>,
+        timestamp: Option<gst::ClockTime>,
+    ) -> Result<Vec<Tags>, gst::FlowError> {
+        let Some(fusion) = self.fusion.lock().unwrap().clone() else {
+            return Err(gst::FlowError::Flushing);
+        };
+        let settings = self.settings.lock().unwrap().clone();
+        let segment = self.segment();
+        let card = fusion.model().card();
+        let mut fused = Vec::new();
+        for window in windows
+            .iter()
+            .filter(|window| !window.video.is_empty() || window.audio.is_some())
+        {
+            let mut scores = fusion.run(window).map_err(|err| {
+                self.post_error_message(model_error(&err));
+                gst::FlowError::Error
+            })?;
+            card.activation.apply(&mut scores);
+            let start = gst::ClockTime::from_nseconds(window.span.start);
+            let end = gst::ClockTime::from_nseconds(window.span.end);
+            let heard = window.audio.is_some().then_some(Source::Audio);
+            let seen = (!window.video.is_empty()).then_some(Source::Video);
+            let analysis = Analysis {
+                scores,
+                sources: seen.into_iter().chain(heard).collect(),
+                start: segment.position_from_running_time(start),
+                duration: Some(end - start),
+            };
+            let tags = settings.tags(&analysis, card);
+            if let Some(state) = self.state.lock().unwrap().as_mut() {
+                state.clip.add(&analysis);
+                state.last = Some(Tags {
+                    fresh: false,
+                    ..tags.clone()
+                });
+            }
+            if settings.post_messages {
+                self.post(&tags, &segment, timestamp, false);
+            }
+            fused.push(tags);
+        }
+        Ok(fused)
+    }
+
+    fn post_clip(&self) {
+        let settings = self.settings.lock().unwrap().clone();
+        let Some(fusion) = self.fusion.lock().unwrap().clone() else {
+            return;
+        };
+        let clip = self
+            .state
+            .lock()
+            .unwrap()
+            .as_mut()
+            .and_then(|state| std::mem::take(&mut state.clip).mean());
+        if let Some(clip) = clip.filter(|_| settings.post_messages) {
+            let tags = settings.tags(&clip, fusion.model().card());
+            self.post(&tags, &self.segment(), None, true);
+        }
+    }
+
+    fn post(
+        &self,
+        tags: &Tags,
+        segment: &gst::FormattedSegment<gst::ClockTime>,
+        timestamp: Option<gst::ClockTime>,
+        clip: bool,
+    ) {
+        let element = self.obj();
+        let message = tags.message(&*element, segment.upcast_ref(), timestamp, clip);
+        // Without a bus nobody wants to know.
+        let _ = element.post_message(message);
+    }
+
+    /// Sends tags that no buffer can take along downstream in an event.
+    fn push_tags(&self, tags: Vec<Tags>) {
+        if !tags.is_empty() {
+            self.push_event(meta::event(&tags, &[]));
+        }
+    }
+
+    /// Sends `event` downstream, after the base class has sent the events that start a stream.
+    fn push_event(&self, event: gst::Event) {
+        let src_pad = self.obj().src_pad().clone();
+        if src_pad.sticky_event::<gst::event::Segment>(0).is_some() {
+            src_pad.push_event(event);
+        } else if let Some(state) = self.state.lock().unwrap().as_mut() {
+            state.early.push(event);
+        }
+    }
+
+    /// The segment of the media that goes out.
+    fn segment(&self) -> gst::FormattedSegment<gst::ClockTime> {
+        self.pads
+            .lock()
+            .unwrap()
+            .media()
+            .and_then(|(media, _)| media.segment().downcast::<gst::ClockTime>().ok())
+            .unwrap_or_default()
+    }
+
+    /// Ends the pads, other than `pad`, that nothing feeds, so that nobody waits for them: in a
+    /// gst-launch line both branches are there, whether or not the file has both modalities.
+    fn end_unfed_pads(&self, pad: &gst_base::AggregatorPad) {
+        let Pads { video, audio } = self.pads.lock().unwrap().clone();
+        for other in [video, audio].into_iter().flatten() {
+            if other != *pad && !is_fed(other.upcast_ref()) {
+                gst::info!(
+                    CAT,
+                    imp = self,
+                    "Nothing feeds the pad '{}', going on without",
+                    other.name()
+                );
+                other.send_event(gst::event::StreamStart::new("none"));
+                other.send_event(gst::event::Eos::new());
+            }
+        }
+    }
+
+    fn active_provider(&self) -> Option<String> {
+        self.fusion
+            .lock()
+            .unwrap()
+            .as_ref()
+            .map(|fusion| fusion.model().active_provider())
+    }
+}
+
+/// What the user sees of a model's error.
+fn model_error(err: &model::Error) -> gst::ErrorMessage {
+    gst::error_msg!(gst::LibraryError::Init, ("{}", err))
+}

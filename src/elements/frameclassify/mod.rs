@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `frameclassify`: tags and embeddings of pictures or mel patches, as metadata.
+
+use gst::glib;
+use gst::prelude::*;
+
+use crate::model;
+
+mod imp;
+mod picture;
+mod requests;
+mod state;
+
+glib::wrapper! {
+    /// The element; see the module's documentation of `imp`.
+    pub struct FrameClassify(ObjectSubclass<imp::FrameClassify>)
+        @extends gst_base::BaseTransform, gst::Element, gst::Object;
+}
+
+/// Where the model runs.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstInstrumentsExecutionProvider")]
+pub enum ExecutionProvider {
+    /// The first that is there.
+    #[default]
+    #[enum_value(name = "Auto: TensorRT, CUDA or the CPU, the first that is there")]
+    Auto,
+    /// ONNX Runtime's own CPU kernels.
+    #[enum_value(name = "CPU")]
+    Cpu,
+    /// NVIDIA CUDA.
+    #[enum_value(name = "CUDA")]
+    Cuda,
+    /// NVIDIA TensorRT.
+    #[enum_value(name = "TensorRT", nick = "tensorrt")]
+    TensorRt,
+}
+
+impl From<ExecutionProvider> for model::Provider {
+    fn from(provider: ExecutionProvider) -> Self {
+        match provider {
+            ExecutionProvider::Auto => Self::Auto,
+            ExecutionProvider::Cpu => Self::Cpu,
+            ExecutionProvider::Cuda => Self::Cuda,
+            ExecutionProvider::TensorRt => Self::TensorRt,
+        }
+    }
+}
+
+/// How a model's raw outputs become scores.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFrameClassifyActivation")]
+pub enum Activation {
+    /// What the model's card says.
+    #[default]
+    #[enum_value(name = "Auto: what the model's card says")]
+    Auto,
+    /// One label is right.
+    #[enum_value(name = "Softmax: one label is right")]
+    Softmax,
+    /// Any number of labels are right.
+    #[enum_value(name = "Sigmoid: any number of labels are right")]
+    Sigmoid,
+    /// The outputs are scores already.
+    #[enum_value(name = "None: the outputs are scores already")]
+    None,
+}
+
+/// Whether media waits for results.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFrameClassifyScheduling")]
+pub enum Scheduling {
+    /// `Async` in a live pipeline, else `Sync`.
+    #[default]
+    #[enum_value(name = "Auto: async in a live pipeline, else sync")]
+    Auto,
+    /// A buffer waits for its result.
+    #[enum_value(name = "Sync: a buffer waits for its result")]
+    Sync,
+    /// Results ride on later buffers.
+    #[enum_value(name = "Async: media never waits, results ride on later buffers")]
+    Async,
+}
+
+/// Registers the element.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(
+        Some(plugin),
+        "frameclassify",
+        gst::Rank::NONE,
+        FrameClassify::static_type(),
+    )
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What a running stream needs: which pictures to take, which patches to accept, what was found so far.
+
+use gst::prelude::*;
+
+use crate::mel::FrontEnd;
+use crate::meta::{Clip, Features, Kind, Source, Tags};
+use crate::model::{Card, Input, Modality};
+
+use super::picture::Picture;
+use super::requests::{Request, Requests, Span};
+
+/// Audio without a single mel patch for this long deserves a word.
+const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
+
+/// Which kind of media passes.
+pub enum Branch {
+    Video {
+        picture: Picture,
+        frame_duration: Option<gst::ClockTime>,
+    },
+    Audio {
+        /// The front end that was last found to be the model's.
+        checked: Vec<(String, String)>,
+        /// Audio that passed before the first patch; unset once one came.
+        unfed: Option<gst::ClockTime>,
+    },
+}
+
+pub struct State {
+    pub branch: Branch,
+    pub requests: Requests,
+    /// Whether media waits for results.
+    pub wait: bool,
+    /// Time of the next picture to take.
+    pub next: Option<gst::ClockTime>,
+    /// Frames without a timestamp so far.
+    pub untimed: u64,
+    pub last: Option<Tags>,
+    pub clip: Clip,
+}
+
+impl Branch {
+    /// The branch for a stream of `caps`, which `card`'s model must be for; errors are sentences for the user.
+    pub fn new(card: &Card, caps: &gst::Caps) -> Result<Self, String> {
+        let is_video = caps.structure(0).is_some_and(|s| s.name() == "video/x-raw");
+        match (&card.modality, is_video) {
+            (
+                &Modality::Video {
+                    width,
+                    height,
+                    fit,
+                    crop_fraction,
+                },
+                true,
+            ) => {
+                let info = gst_video::VideoInfo::from_caps(caps)
+                    .map_err(|_| format!("The video caps {caps} cannot be read"))?;
+                let fps = info.fps();
+                Ok(Branch::Video {
+                    picture: Picture::new(&info, (width, height), fit, crop_fraction)?,
+                    frame_duration: gst::ClockTime::SECOND
+                        .mul_div_round(fps.denom() as u64, fps.numer() as u64),
+                })
+            }
+            (Modality::Audio { .. }, false) => Ok(Branch::Audio {
+                checked: Vec::new(),
+                unfed: Some(gst::ClockTime::ZERO),
+            }),
+            _ => {
+                let (wanted, found) = if is_video {
+                    ("pictures", "audio")
+                } else {
+                    ("audio", "pictures")
+                };
+                Err(format!(
+                    "The model {} is not for {wanted}: choose one whose card says so, or put frameclassify on a branch with {found}",
+                    card.name
+                ))
+            }
+        }
+    }
+}
+
+impl State {
+    pub fn new(branch: Branch, requests: Requests, wait: bool) -> Self {
+        Self {
+            branch,
+            requests,
+            wait,
+            next: None,
+            untimed: 0,
+            last: None,
+            clip: Clip::default(),
+        }
+    }
+
+    pub fn source(&self) -> Source {
+        match self.branch {
+            Branch::Video { .. } => Source::Video,
+            Branch::Audio { .. } => Source::Audio,
+        }
+    }
+
+    /// The requests that follow from `buffer`.
+    pub fn read(&mut self, buffer: &gst::BufferRef, interval: u64) -> Result<Vec<Request>, String> {
+        match &mut self.branch {
+            Branch::Video { .. } => Ok(self.frame(buffer, interval)?.into_iter().collect()),
+            Branch::Audio { .. } => self.patches(Features::from_buffer(buffer)),
+        }
+    }
+
+    /// The picture in `buffer`, if it is time for one.
+    fn frame(&mut self, buffer: &gst::BufferRef, interval: u64) -> Result<Option<Request>, String> {
+        let Branch::Video {
+            picture,
+            frame_duration,
+        } = &mut self.branch
+        else {
+            return Ok(None);
+        };
+        let time = buffer.pts().or_else(|| {
+            let time = frame_duration.map(|duration| duration * self.untimed);
+            self.untimed += 1;
+            time
+        });
+        let interval = gst::ClockTime::from_nseconds(interval);
+        if let Some((time, next)) = time.zip(self.next)
+            && time < next
+            && time + interval >= next
+        {
+            return Ok(None);
+        }
+        // On the grid of the first picture's time, unless the stream jumped.
+        self.next = time.map(|time| match self.next {
+            Some(next) if time >= next && time < next + interval => next + interval,
+            _ => time + interval,
+        });
+        Ok(Some(Request {
+            span: Span {
+                start: time,
+                duration: Some(interval),
+            },
+            input: Input::Frame(picture.scale(buffer)?),
+        }))
+    }
+
+    /// The mel patches among `features`, found to be what the model was trained on.
+    pub fn patches(&mut self, features: Vec<Features>) -> Result<Vec<Request>, String> {
+        let card = self.requests.model().card();
+        let (
+            Branch::Audio { checked, unfed },
+            Modality::Audio {
+                front_end,
+                bands,
+                frames,
+            },
+        ) = (&mut self.branch, &card.modality)
+        else {
+            return Ok(Vec::new());
+        };
+        let mut requests = Vec::new();
+        for patch in features
+            .into_iter()
+            .filter(|features| features.kind == Kind::Mel)
+        {
+            *unfed = None;
+            if *checked != patch.front_end {
+                check_front_end(&card.name, front_end, &patch.front_end)?;
+                *checked = patch.front_end;
+            }
+            if patch.dims != [*bands as u32, *frames as u32] {
+                return Err(format!(
+                    "The model {} takes mel patches of {bands} bands x {frames} frames, these are {:?}: unset melspec's bands and patch-frames",
+                    card.name, patch.dims
+                ));
+            }
+            requests.push(Request {
+                span: Span {
+                    start: patch.start,
+                    duration: patch.duration,
+                },
+                input: Input::Mel(patch.data.to_vec()),
+            });
+        }
+        Ok(requests)
+    }
+
+    /// Whether audio has just been passing without patches for longer than it should.
+    pub fn starved(&mut self, buffer: &gst::BufferRef) -> bool {
+        let Branch::Audio {
+            unfed: Some(unfed), ..
+        } = &mut self.branch
+        else {
+            return false;
+        };
+        let before = *unfed;
+        *unfed += buffer.duration().unwrap_or_default();
+        before < PATIENCE && *unfed >= PATIENCE
+    }
+
+    /// Whether the audio that has passed had no patches, and nobody was told.
+    pub fn unfed(&self) -> bool {
+        matches!(self.branch, Branch::Audio { unfed: Some(unfed), .. } if unfed < PATIENCE)
+    }
+
+    /// Forgets what belongs to another part of the stream.
+    pub fn restart(&mut self) {
+        self.requests.flush();
+        self.next = None;
+        self.untimed = 0;
+        self.last = None;
+        self.clip = Clip::default();
+    }
+}
+
+fn check_front_end(
+    model: &str,
+    theirs: &[(String, String)],
+    ours: &[(String, String)],
+) -> Result<(), String> {
+    let parse = |fields: &[(String, String)]| {
+        FrontEnd::from_fields(
+            fields
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str())),
+        )
+        .map_err(|err| err.to_string())
+    };
+    let (theirs, ours) = (parse(theirs)?, parse(ours)?);
+    match ours.differences(&theirs).as_slice() {
+        [] => Ok(()),
+        differences => Err(format!(
+            "The mel patches are not what the model {model} was trained on ({}): unset these properties of melspec",
+            differences
+                .iter()
+                .map(|(name, ours, theirs)| format!("{name} is {ours}, the model's is {theirs}"))
+                .collect::<Vec<_>>()
+                .join("; ")
+        )),
+    }
+}

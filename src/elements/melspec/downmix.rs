@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MPL-2.0
+
+use gst_audio::{AudioFormat, AudioInfo, AudioLayout};
+
+/// Turns buffers of any raw audio format into mono float samples by averaging the channels.
+///
+/// A sample depends on nothing but its own frame, so the result never depends on how the stream is cut into buffers.
+pub struct Downmix {
+    info: AudioInfo,
+    /// Samples in the format that GStreamer unpacks to (S32 or F64); reused.
+    unpacked: Vec<u64>,
+    sums: Vec<f64>,
+}
+
+impl Downmix {
+    /// A downmix of streams described by `info`.
+    pub fn new(info: AudioInfo) -> Self {
+        Self {
+            info,
+            unpacked: Vec::new(),
+            sums: Vec::new(),
+        }
+    }
+
+    /// Replaces `mono` by the samples of `buffer`, full scale being -1 to 1.
+    pub fn mix(&mut self, buffer: &gst::BufferRef, mono: &mut Vec<f32>) -> Result<(), String> {
+        mono.clear();
+        let channels = self.info.channels() as usize;
+        if self.info.layout() == AudioLayout::NonInterleaved {
+            let planes = gst_audio::AudioBufferRef::from_buffer_ref_readable(buffer, &self.info)
+                .map_err(|_| {
+                    "The audio buffer cannot be read as its caps describe it".to_owned()
+                })?;
+            self.sums.clear();
+            for channel in 0..channels as u32 {
+                let plane = planes
+                    .plane_data(channel)
+                    .map_err(|_| format!("The audio buffer lacks channel {channel}"))?;
+                let width = (self.info.width() / 8) as usize;
+                let plane = &plane[..plane.len().min(planes.n_samples() * width)];
+                self.sums.resize(plane.len() / width, 0.0);
+                let Self {
+                    info,
+                    unpacked,
+                    sums,
+                } = self;
+                unpack(info, plane, unpacked, |index, sample| sums[index] += sample);
+            }
+            mono.extend(self.sums.iter().map(|sum| (sum / channels as f64) as f32));
+            return Ok(());
+        }
+        let data = buffer
+            .map_readable()
+            .map_err(|_| "The audio buffer cannot be mapped".to_owned())?;
+        let frame = self.info.bpf() as usize;
+        let data = &data[..data.len() / frame * frame];
+        match self.info.format() {
+            AudioFormat::S16le => {
+                let scale = 1.0 / (32768.0 * channels as f32);
+                mono.extend(data.chunks_exact(frame).map(|frame| {
+                    let sum: i32 = frame
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|&s| i32::from(i16::from_le_bytes(s)))
+                        .sum();
+                    sum as f32 * scale
+                }));
+            }
+            AudioFormat::F32le => {
+                let scale = 1.0 / channels as f32;
+                mono.extend(data.chunks_exact(frame).map(|frame| {
+                    let sum: f32 = frame
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|&s| f32::from_le_bytes(s))
+                        .sum();
+                    sum * scale
+                }));
+            }
+            _ => {
+                self.sums.clear();
+                self.sums.resize(data.len() / frame, 0.0);
+                let Self {
+                    info,
+                    unpacked,
+                    sums,
+                } = self;
+                unpack(info, data, unpacked, |index, sample| {
+                    sums[index / channels] += sample;
+                });
+                mono.extend(sums.iter().map(|sum| (sum / channels as f64) as f32));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Calls `each` with the index and the value of every sample in `data`.
+fn unpack(
+    info: &AudioInfo,
+    data: &[u8],
+    unpacked: &mut Vec<u64>,
+    mut each: impl FnMut(usize, f64),
+) {
+    let format = info.format_info();
+    let target = gst_audio::AudioFormatInfo::from_format(format.unpack_format());
+    let samples = data.len() * 8 / info.width() as usize;
+    let bytes = samples * target.width() as usize / 8;
+    unpacked.clear();
+    unpacked.resize(bytes.div_ceil(8), 0);
+    // SAFETY: u64s seen as bytes, fewer of them than there are.
+    let unpacked =
+        unsafe { std::slice::from_raw_parts_mut(unpacked.as_mut_ptr().cast::<u8>(), bytes) };
+    format.unpack(gst_audio::AudioPackFlags::TRUNCATE_RANGE, unpacked, data);
+    if target.is_float() {
+        for (index, &sample) in unpacked.as_chunks().0.iter().enumerate() {
+            each(index, f64::from_ne_bytes(sample));
+        }
+    } else {
+        for (index, &sample) in unpacked.as_chunks().0.iter().enumerate() {
+            each(index, f64::from(i32::from_ne_bytes(sample)) / 2147483648.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mix(format: AudioFormat, channels: u32, data: Vec<u8>) -> Vec<f32> {
+        gst::init().unwrap();
+        let info = AudioInfo::builder(format, 48000, channels).build().unwrap();
+        let mut mono = vec![9.0];
+        Downmix::new(info)
+            .mix(&gst::Buffer::from_slice(data), &mut mono)
+            .unwrap();
+        mono
+    }
+
+    #[test]
+    fn averages_the_channels_in_every_format() {
+        let expected = [0.25, -0.125];
+        let frames = [[0.75, -0.25], [0.0, -0.25]];
+        let samples = || frames.iter().flatten();
+        let scaled =
+            |bits: u32| samples().map(move |s: &f64| (s * f64::from(1u32 << (bits - 1))) as i32);
+        let f = AudioFormat::F32le;
+        assert_eq!(
+            mix(
+                f,
+                2,
+                samples().flat_map(|&s| (s as f32).to_le_bytes()).collect()
+            ),
+            expected
+        );
+        let f = AudioFormat::F64be;
+        assert_eq!(
+            mix(f, 2, samples().flat_map(|s| s.to_be_bytes()).collect()),
+            expected
+        );
+        let f = AudioFormat::S16le;
+        assert_eq!(
+            mix(
+                f,
+                2,
+                scaled(16).flat_map(|s| (s as i16).to_le_bytes()).collect()
+            ),
+            expected
+        );
+        let f = AudioFormat::S16be;
+        assert_eq!(
+            mix(
+                f,
+                2,
+                scaled(16).flat_map(|s| (s as i16).to_be_bytes()).collect()
+            ),
+            expected
+        );
+        let f = AudioFormat::S2432le;
+        assert_eq!(
+            mix(f, 2, scaled(24).flat_map(|s| s.to_le_bytes()).collect()),
+            expected
+        );
+        let f = AudioFormat::S24le;
+        let data = scaled(24)
+            .flat_map(|s| s.to_le_bytes()[..3].to_vec())
+            .collect();
+        assert_eq!(mix(f, 2, data), expected);
+        let f = AudioFormat::U8;
+        assert_eq!(
+            mix(f, 2, samples().map(|s| (s * 128.0 + 128.0) as u8).collect()),
+            expected
+        );
+    }
+
+    #[test]
+    fn an_incomplete_last_frame_is_left_out() {
+        assert_eq!(mix(AudioFormat::S16le, 2, vec![0; 7]).len(), 1);
+    }
+}

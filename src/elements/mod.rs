@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The elements: each translates between GStreamer and the pure modules.
+
+pub mod avfuse;
+pub mod frameclassify;
+pub mod melspec;
+
+/// Name of the query by which `melspec` asks downstream for the front end that a model was
+/// trained on; the answer has the card's front-end keys as string fields.
+pub(crate) const FRONT_END_QUERY: &str = "instruments-front-end";
+
+/// Nanoseconds to seconds.
+pub(crate) fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MPL-2.0
+
+use std::sync::Arc;
+
+use gst::prelude::*;
+
+pub(super) const FIELD: &str = "features";
+
+/// What a [`Features`] holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A mel patch, `[bands, frames]`.
+    Mel,
+    /// An embedding, `[size]`.
+    Embedding,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Mel => "mel",
+            Kind::Embedding => "embedding",
+        }
+    }
+}
+
+/// A mel patch or an embedding, with the time it describes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Features {
+    /// The embedding space (the card's `instruments.embedding`), or `mel`.
+    pub id: String,
+    /// Which of the two it is.
+    pub kind: Kind,
+    /// The shape, row-major.
+    pub dims: Vec<u32>,
+    /// The values, as many as the product of `dims`.
+    pub data: Arc<[f32]>,
+    /// Start of the described time, in the time base of the buffers' timestamps.
+    pub start: Option<gst::ClockTime>,
+    /// Length of the described time.
+    pub duration: Option<gst::ClockTime>,
+    /// For a mel patch: the front end's parameters, under the names that the model card uses.
+    pub front_end: Vec<(String, String)>,
+}
+
+impl Features {
+    /// Attaches `features` to `buffer`, after those that it already carries.
+    pub fn attach(features: &[Features], buffer: &mut gst::BufferRef) {
+        super::attach(
+            buffer,
+            super::FEATURES_META,
+            FIELD,
+            features.iter().map(Self::to_structure),
+        );
+    }
+
+    /// All features on `buffer`.
+    pub fn from_buffer(buffer: &gst::BufferRef) -> Vec<Features> {
+        let meta = gst::meta::CustomMeta::from_buffer(buffer, super::FEATURES_META).ok();
+        from_structure(meta.as_ref().map(|meta| meta.structure()))
+    }
+
+    /// The element message that announces these features.
+    pub fn message(&self, element: &impl IsA<gst::Object>) -> gst::Message {
+        let mut structure = self.to_structure();
+        structure.set_name(super::FEATURES_MESSAGE);
+        gst::message::Element::builder(structure)
+            .src(element)
+            .build()
+    }
+
+    pub(super) fn to_structure(&self) -> gst::Structure {
+        let mut front_end = gst::Structure::new_empty("front-end");
+        for (key, value) in &self.front_end {
+            front_end.set(key.as_str(), value);
+        }
+        gst::Structure::builder("features")
+            .field("id", &self.id)
+            .field("kind", self.kind.name())
+            .field("dims", gst::Array::new(self.dims.iter().copied()))
+            .field("data", gst::Buffer::from_slice(Bytes(self.data.clone())))
+            .field("front-end", front_end)
+            .field_if_some("start", self.start)
+            .field_if_some("duration", self.duration)
+            .build()
+    }
+
+    fn from_structure(structure: &gst::StructureRef) -> Option<Self> {
+        let kind = match structure.get::<&str>("kind").ok()? {
+            "mel" => Kind::Mel,
+            "embedding" => Kind::Embedding,
+            _ => return None,
+        };
+        let data = structure.get::<gst::Buffer>("data").ok()?;
+        let data = data.map_readable().ok()?;
+        Some(Features {
+            id: structure.get("id").ok()?,
+            kind,
+            dims: structure
+                .get::<gst::Array>("dims")
+                .ok()?
+                .iter()
+                .filter_map(|value| value.get().ok())
+                .collect(),
+            data: data
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&bytes| f32::from_ne_bytes(bytes))
+                .collect(),
+            start: structure.get("start").ok(),
+            duration: structure.get("duration").ok(),
+            front_end: structure
+                .get::<gst::Structure>("front-end")
+                .map(|structure| {
+                    structure
+                        .iter()
+                        .filter_map(|(key, value)| Some((key.to_string(), value.get().ok()?)))
+                        .collect()
+                })
+                .unwrap_or_default(),
+        })
+    }
+}
+
+pub(super) fn from_structure(structure: Option<&gst::StructureRef>) -> Vec<Features> {
+    super::list(structure, FIELD)
+        .iter()
+        .filter_map(|structure| Features::from_structure(structure))
+        .collect()
+}
+
+/// Float32 values in native byte order, seen as the bytes of a buffer, without a copy.
+struct Bytes(Arc<[f32]>);
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        let values: &[f32] = &self.0;
+        // SAFETY: every bit pattern of a float is four valid bytes, and u8 has no alignment.
+        unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+    }
+}

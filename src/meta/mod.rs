@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What rides on buffers, events and the bus.
+//!
+//! [`Tags`] (an analysis result) and [`Features`] (a mel patch or an embedding) are written to and
+//! read from `GstStructure`s here and nowhere else, so every field name exists once. On buffers
+//! they are `GstCustomMeta`s without meta tags, which converters and encoders keep. What has no
+//! buffer to ride on (a result that the end of a stream completes) travels in a serialised
+//! downstream event with the same structures.
+
+mod features;
+mod tags;
+
+pub use features::{Features, Kind};
+pub use tags::{Analysis, Clip, Source, Tags};
+
+/// Name of the `GstCustomMeta` that holds [`Tags`].
+pub const TAGS_META: &str = "InstrumentTagsMeta";
+/// Name of the `GstCustomMeta` that holds [`Features`].
+pub const FEATURES_META: &str = "InstrumentFeaturesMeta";
+/// Name of the element message that announces [`Tags`].
+pub const TAGS_MESSAGE: &str = "instrument-tags";
+/// Name of the element message that announces [`Features`].
+pub const FEATURES_MESSAGE: &str = "instrument-features";
+/// Name of the downstream event that carries what no buffer could.
+pub const EVENT: &str = "instrument-metadata";
+
+/// Registers both metas; called once, when the plugin is loaded.
+pub fn register() {
+    for name in [TAGS_META, FEATURES_META] {
+        if !gst::meta::CustomMeta::is_registered(name) {
+            gst::meta::CustomMeta::register_simple(name);
+        }
+    }
+}
+
+/// Adds `items` to the list in field `field` of `buffer`'s custom meta `meta`, which is created when missing.
+fn attach(
+    buffer: &mut gst::BufferRef,
+    meta: &str,
+    field: &str,
+    items: impl Iterator<Item = gst::Structure>,
+) {
+    let mut all = list(
+        gst::meta::CustomMeta::from_buffer(buffer, meta)
+            .ok()
+            .as_ref()
+            .map(|meta| meta.structure()),
+        field,
+    );
+    all.extend(items);
+    if all.is_empty() {
+        return;
+    }
+    let value = gst::Array::new(all);
+    if let Ok(mut meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, meta) {
+        meta.mut_structure().set(field, value);
+    } else {
+        gst::meta::CustomMeta::add(buffer, meta)
+            .expect("the plugin registers its metas when it is loaded")
+            .mut_structure()
+            .set(field, value);
+    }
+}
+
+/// The structures in the list `field` of `structure`; empty when there is none.
+fn list(structure: Option<&gst::StructureRef>, field: &str) -> Vec<gst::Structure> {
+    structure
+        .and_then(|structure| structure.get::<gst::Array>(field).ok())
+        .map(|array| {
+            array
+                .iter()
+                .filter_map(|value| value.get::<gst::Structure>().ok())
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
+/// A serialised downstream event that carries `tags` and `features` in place of a buffer.
+pub fn event(tags: &[Tags], features: &[Features]) -> gst::Event {
+    gst::event::CustomDownstream::new(
+        gst::Structure::builder(EVENT)
+            .field(
+                tags::FIELD,
+                gst::Array::new(tags.iter().map(Tags::to_structure)),
+            )
+            .field(
+                features::FIELD,
+                gst::Array::new(features.iter().map(Features::to_structure)),
+            )
+            .build(),
+    )
+}
+
+/// What [`event`] put into `event`; `None` for every other event.
+pub fn from_event(event: &gst::EventRef) -> Option<(Vec<Tags>, Vec<Features>)> {
+    let structure = event.structure().filter(|s| s.name() == EVENT)?;
+    Some((
+        tags::from_structure(Some(structure)),
+        features::from_structure(Some(structure)),
+    ))
+}
