@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Front ends against librosa, on music; `tests/data/mel/make.py` made the golden data.
+
+use std::path::Path;
+
+use gstinstruments::mel::{FrontEnd, Partial, Patch, PatchOptions, Patcher, Preset, Segmentation};
+
+fn read(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/mel")
+        .join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The samples of a WAV file with one channel of S16 and a 44 byte header.
+fn music(rate: u32) -> Vec<f32> {
+    let samples = &read(&format!("music-{rate}.wav"))[44..];
+    let samples = samples.as_chunks().0.iter();
+    samples
+        .map(|&sample| f32::from(i16::from_le_bytes(sample)) / 32768.0)
+        .collect()
+}
+
+fn patches(front_end: &FrontEnd, samples: &[f32]) -> Vec<Patch> {
+    let options = PatchOptions {
+        segmentation: Segmentation::Sliding,
+        partial: Partial::Drop,
+        interval: front_end.patch_duration(),
+        content: None,
+        total: None,
+    };
+    let mut patches = Vec::new();
+    let mut patcher = Patcher::new(front_end, front_end.rate, options).unwrap();
+    patcher.push(samples, &mut |patch| patches.push(patch));
+    patcher.finish(&mut |patch| patches.push(patch));
+    patches
+}
+
+/// Asserts that patches one after the other differ from librosa's by at most `tolerance` anywhere.
+fn assert_conforms(front_end: &FrontEnd, golden: &str, tolerance: f32) {
+    let expected = read(golden);
+    let expected: Vec<f32> = expected
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&x| f32::from_le_bytes(x))
+        .collect();
+    let patches = patches(front_end, &music(front_end.rate));
+    let values: Vec<f32> = patches
+        .iter()
+        .flat_map(|patch| &patch.data)
+        .copied()
+        .collect();
+    assert_eq!(values.len(), expected.len());
+    let difference = values
+        .iter()
+        .zip(&expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    println!(
+        "{golden}: {} patches, largest difference {difference:e}",
+        patches.len()
+    );
+    assert!(difference <= tolerance, "{golden} differs by {difference}");
+}
+
+#[test]
+fn choi_conforms_to_librosa() {
+    // All of the music in one patch: 5 s are 235 centred frames.
+    let front_end = FrontEnd {
+        patch_frames: 235,
+        ..FrontEnd::preset(Preset::Choi)
+    };
+    assert_conforms(&front_end, "choi.f32", 0.01);
+}
+
+#[test]
+fn han_conforms_to_librosa() {
+    assert_conforms(&FrontEnd::preset(Preset::Han), "han.f32", 0.01);
+}
+
+#[test]
+fn yamnet_conforms_to_librosa() {
+    assert_conforms(&FrontEnd::preset(Preset::Yamnet), "yamnet.f32", 0.001);
+}
+
+#[test]
+fn musicnn_conforms_to_librosa() {
+    assert_conforms(&FrontEnd::preset(Preset::Musicnn), "musicnn.f32", 0.001);
+}
