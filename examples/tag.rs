@@ -6,8 +6,6 @@
 //! cargo run --release --example tag -- examples/media/band.mp4
 //! ```
 
-use std::collections::HashMap;
-use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -17,7 +15,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use gst::{glib, prelude::*};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+
+use printer::{Found, Printer, clock};
+
+#[path = "tag/printer.rs"]
+mod printer;
 
 /// Tags the musical instruments in audio and video files: which are heard, which are seen, and when
 #[derive(Parser)]
@@ -91,16 +93,11 @@ fn tag(args: &Args, input: &str) -> Result<()> {
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
         "{bar:40} {percent:>3} % of {msg}, {eta} left",
     )?);
-    let mut printer = Printer {
-        json: args.json,
-        input,
-        uri: &uri,
-        headed: false,
-        recent: Vec::new(),
-        clip: Vec::new(),
-    };
+    let mut printer = Printer::new(args.json, input, &uri);
     let started = Instant::now();
-    let result = run(&pipeline, &bar, |tags| bar.suspend(|| printer.result(tags)));
+    let result = run(&pipeline, &bar, |found| {
+        bar.suspend(|| printer.result(found))
+    });
     let duration = pipeline
         .query_position::<gst::ClockTime>()
         .unwrap_or_default();
@@ -139,7 +136,7 @@ fn pipeline(args: &Args, uri: &str) -> Result<gst::Pipeline> {
     .downcast::<gst::Pipeline>()
     .map_err(|_| anyhow!("not a pipeline"))?;
     let classify = format!(
-        "frameclassify execution-provider={provider} scheduling=sync threshold=0 max-tags=0"
+        "frameclassify execution-provider={provider} scheduling=sync threshold=0 max-tags=99"
     );
     let branches = [
         (
@@ -212,11 +209,11 @@ fn attach(
 fn run(
     pipeline: &gst::Pipeline,
     bar: &ProgressBar,
-    mut result: impl FnMut(Tags) -> Result<()>,
+    mut result: impl FnMut(Found) -> Result<()>,
 ) -> Result<()> {
     let bus = pipeline.bus().context("no bus")?;
     let decoder = pipeline.by_name("decoder").context("no decoder")?;
-    let mut undecodable = String::new();
+    let mut undecodable = None::<String>;
     // A failure to start is reported on the bus like any other.
     let _ = pipeline.set_state(gst::State::Playing);
     loop {
@@ -233,14 +230,13 @@ fn run(
         match message.view() {
             gst::MessageView::Eos(_) => return Ok(()),
             gst::MessageView::Element(element) => {
-                let Some(fields) = element.structure() else {
-                    continue;
-                };
-                match fields.name().as_str() {
-                    "instrument-tags" => result(Tags::new(fields)?)?,
+                if let Some(found) = Found::new(&message) {
+                    result(found)?;
+                } else if element.has_name("missing-plugin") {
                     // GStreamer's words for what it lacks, e.g. "AV1 decoder".
-                    "missing-plugin" => undecodable = fields.get("name").unwrap_or_default(),
-                    _ => {}
+                    undecodable = element
+                        .structure()
+                        .and_then(|fields| fields.get("name").ok());
                 }
             }
             gst::MessageView::Error(error) => {
@@ -248,8 +244,8 @@ fn run(
                 let in_decoder = error
                     .src()
                     .is_some_and(|source| source.has_as_ancestor(&decoder));
-                if !undecodable.is_empty() {
-                    bail!("cannot be decoded: GStreamer lacks {undecodable}");
+                if let Some(missing) = undecodable {
+                    bail!("cannot be decoded: GStreamer lacks its {missing}");
                 } else if in_decoder && cause.is::<gst::ResourceError>() {
                     bail!("cannot be read: {cause}");
                 } else if in_decoder {
@@ -260,179 +256,4 @@ fn run(
             _ => {}
         }
     }
-}
-
-/// Labels and their probabilities, best first.
-type Scores = Vec<(String, f64)>;
-
-/// A result of one of the models: a bus message `instrument-tags`.
-struct Tags {
-    /// `audio`, `video` or `fused`.
-    source: String,
-    /// Stream time in seconds.
-    start: f64,
-    end: f64,
-    /// Whether this is the result over the whole stream.
-    clip: bool,
-    tags: Scores,
-}
-
-impl Tags {
-    fn new(fields: &gst::StructureRef) -> Result<Self> {
-        let time = |name| -> Result<f64> { Ok(fields.get::<u64>(name)? as f64 / 1e9) };
-        let start = time("stream-time")?;
-        let labels = fields.get::<gst::Array>("labels")?;
-        let scores = fields.get::<gst::Array>("scores")?;
-        Ok(Self {
-            source: fields.get("source")?,
-            start,
-            end: start + time("duration")?,
-            clip: fields.get("clip")?,
-            tags: labels
-                .iter()
-                .zip(scores.iter())
-                .map(|(label, score)| Ok((label.get()?, score.get()?)))
-                .collect::<Result<_>>()?,
-        })
-    }
-}
-
-/// The sources of results, and what the table calls them.
-const COLUMNS: [(&str, &str); 3] = [("audio", "audio"), ("video", "video"), ("fused", "both")];
-
-/// Prints results to standard output, as JSON lines or as a table with a row for each fused result.
-struct Printer<'a> {
-    json: bool,
-    input: &'a str,
-    uri: &'a str,
-    /// Whether the table has its head.
-    headed: bool,
-    /// Results of audio and video that rows to come may show.
-    recent: Vec<Tags>,
-    /// Results over the whole stream.
-    clip: Vec<Tags>,
-}
-
-impl Printer<'_> {
-    fn result(&mut self, tags: Tags) -> Result<()> {
-        if tags.clip {
-            self.clip.push(tags);
-        } else if self.json {
-            self.line(&tags, None)?;
-        } else if tags.source != "fused" {
-            self.recent.push(tags);
-        } else {
-            self.recent.retain(|other| other.end > tags.start);
-            let range = format!("{} – {}", clock(tags.start), clock(tags.end));
-            let cells = [self.heard(&tags), self.seen(&tags), tags.tags];
-            self.row(&range, cells)?;
-        }
-        Ok(())
-    }
-
-    /// What the audio model said last before this result.
-    fn heard(&self, fused: &Tags) -> Scores {
-        let mut audio = self.recent.iter().filter(|tags| tags.source == "audio");
-        let last = audio.rfind(|tags| tags.end <= fused.end + 0.001);
-        last.map_or_else(Vec::new, |tags| tags.tags.clone())
-    }
-
-    /// The mean of what the picture model said of this result's pictures.
-    fn seen(&self, fused: &Tags) -> Scores {
-        let pictures = |tags: &&Tags| tags.source == "video" && tags.start < fused.end;
-        let count = self.recent.iter().filter(pictures).count() as f64;
-        let mut mean = HashMap::<&str, f64>::new();
-        for (label, score) in self
-            .recent
-            .iter()
-            .filter(pictures)
-            .flat_map(|tags| &tags.tags)
-        {
-            *mean.entry(label).or_default() += score / count;
-        }
-        let mut mean: Scores = mean
-            .into_iter()
-            .map(|(label, score)| (label.into(), score))
-            .collect();
-        mean.sort_by(|a, b| b.1.total_cmp(&a.1));
-        mean
-    }
-
-    /// The results over the whole stream, `duration` seconds long and tagged in `elapsed` seconds.
-    fn finish(mut self, duration: f64, elapsed: f64) -> Result<()> {
-        let mut clip = std::mem::take(&mut self.clip);
-        if self.json {
-            for tags in &clip {
-                self.line(tags, Some((duration, elapsed)))?;
-            }
-            return Ok(());
-        }
-        let cells = COLUMNS.map(|(source, _)| {
-            let found = clip.iter_mut().find(|tags| tags.source == source);
-            found.map_or_else(Vec::new, |tags| std::mem::take(&mut tags.tags))
-        });
-        self.row("all of it", cells)?;
-        let speed = duration / elapsed;
-        writeln!(
-            stdout(),
-            "{duration:.1} s tagged in {elapsed:.1} s, {speed:.1} times real time\n"
-        )?;
-        Ok(())
-    }
-
-    fn line(&self, tags: &Tags, clip: Option<(f64, f64)>) -> Result<()> {
-        let list: Vec<_> = tags
-            .tags
-            .iter()
-            .map(|(label, score)| json!({"label": label, "score": score}))
-            .collect();
-        let mut line = json!({
-            "uri": self.uri, "source": tags.source, "start": tags.start, "end": tags.end, "tags": list,
-        });
-        if let Some((duration, elapsed)) = clip {
-            line["clip"] = true.into();
-            line["duration"] = duration.into();
-            line["elapsed"] = elapsed.into();
-        }
-        Ok(writeln!(stdout(), "{line}")?)
-    }
-
-    fn row(&mut self, range: &str, cells: [Scores; 3]) -> Result<()> {
-        if !self.headed {
-            self.headed = true;
-            let [audio, video, both] = COLUMNS.map(|(_, name)| name);
-            writeln!(
-                stdout(),
-                "{}\n{:<15} {audio:<32} {video:<32} {both}",
-                self.input,
-                "time"
-            )?;
-        }
-        let [audio, video, both] = cells.map(cell);
-        Ok(writeln!(
-            stdout(),
-            "{range:<15} {audio:<32} {video:<32} {both}"
-        )?)
-    }
-}
-
-/// A table's cell: the two best labels that have at least 10 %, e.g. `Guitar 91 %, Banjo 12 %`.
-fn cell(tags: Scores) -> String {
-    let named: Vec<_> = tags
-        .iter()
-        .filter(|(_, score)| *score >= 0.1)
-        .take(2)
-        .map(|(label, score)| format!("{label} {:.0} %", 100.0 * score))
-        .collect();
-    if named.is_empty() {
-        "–".into()
-    } else {
-        named.join(", ")
-    }
-}
-
-/// Seconds as minutes and seconds, e.g. `1:05`.
-fn clock(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    format!("{}:{:02}", seconds / 60, seconds % 60)
 }
