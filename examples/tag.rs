@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Tags the musical instruments in audio and video files: which are heard, which are seen, and when.
+//!
+//! ```sh
+//! cargo run --release --example tag -- examples/media/band.mp4
+//! ```
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Parser;
+use gst::{glib, prelude::*};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use printer::{Found, Printer, clock};
+
+#[path = "tag/printer.rs"]
+mod printer;
+
+/// Tags the musical instruments in audio and video files: which are heard, which are seen, and when
+#[derive(Parser)]
+struct Args {
+    /// Print one JSON object a line instead of a table
+    #[arg(long)]
+    json: bool,
+    /// What the models run on
+    #[arg(long, default_value = "auto", value_parser = ["auto", "cpu", "cuda", "tensorrt"])]
+    provider: String,
+    /// Seconds of audio and video behind each result
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    window: u64,
+    /// Seconds between results
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    stride: u64,
+    /// Seconds between the pictures that are looked at
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    interval: u64,
+    /// What to tag
+    #[arg(value_name = "FILE|URI", required = true)]
+    inputs: Vec<String>,
+}
+
+/// Positive decimal seconds as nanoseconds, the elements' unit of time.
+fn seconds(text: &str) -> Result<u64> {
+    let seconds: f64 = text.parse()?;
+    if !(0.001..=86_400.0).contains(&seconds) {
+        bail!("give a time from 0.001 to 86400 seconds");
+    }
+    Ok((seconds * 1e9) as u64)
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Err(error) = setup() {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    let mut code = ExitCode::SUCCESS;
+    for input in &args.inputs {
+        if let Err(error) = tag(&args, input) {
+            eprintln!("error: {input}: {error:#}");
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
+}
+
+/// Starts GStreamer with the elements of this source tree, and unless the environment names others, with its models
+/// and the ONNX Runtime that `scripts/setup` fetched.
+fn setup() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (variable, path) in [
+        ("GST_INSTRUMENTS_MODEL_PATH", root.join("models")),
+        ("ORT_DYLIB_PATH", root.join(".runtime/libonnxruntime.so")),
+    ] {
+        if std::env::var_os(variable).is_none() && path.exists() {
+            // SAFETY: no other thread is running yet.
+            unsafe { std::env::set_var(variable, path) };
+        }
+    }
+    gst::init().context("GStreamer cannot be started")?;
+    gstinstruments::plugin_register_static().context("the elements cannot be registered")
+}
+
+/// Tags one file or URI and prints the results as they come.
+fn tag(args: &Args, input: &str) -> Result<()> {
+    let uri = uri(input)?;
+    let pipeline = pipeline(args, &uri)?;
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
+        "{bar:40} {percent:>3} % of {msg}, {eta} left",
+    )?);
+    let mut printer = Printer::new(args.json, input, &uri);
+    let started = Instant::now();
+    let result = run(&pipeline, &bar, |found| {
+        bar.suspend(|| printer.result(found))
+    });
+    let duration = pipeline
+        .query_position::<gst::ClockTime>()
+        .unwrap_or_default();
+    bar.finish_and_clear();
+    pipeline.set_state(gst::State::Null)?;
+    result?;
+    printer.finish(duration.seconds_f64(), started.elapsed().as_secs_f64())
+}
+
+/// The URI of a file's path, or the input itself where it is a URI.
+fn uri(input: &str) -> Result<String> {
+    if input.contains("://") {
+        return Ok(input.into());
+    }
+    let path = std::path::absolute(input)?;
+    let metadata = path.metadata().context("cannot be opened")?;
+    if metadata.is_dir() {
+        bail!("is a directory: give the files in it");
+    }
+    Ok(glib::filename_to_uri(path, None)?.into())
+}
+
+/// The first audio and the first video stream through their taggers into avfuse; what avfuse passes on is dropped.
+fn pipeline(args: &Args, uri: &str) -> Result<gst::Pipeline> {
+    let Args {
+        provider,
+        window,
+        stride,
+        interval,
+        ..
+    } = args;
+    let pipeline = gst::parse::launch(&format!(
+        "uridecodebin name=decoder \
+         avfuse name=fuse window={window} stride={stride} execution-provider={provider} ! fakesink sync=false"
+    ))?
+    .downcast::<gst::Pipeline>()
+    .map_err(|_| anyhow!("not a pipeline"))?;
+    let classify = format!(
+        "frameclassify execution-provider={provider} scheduling=sync threshold=0 max-tags=99"
+    );
+    let branches = [
+        (
+            "audio",
+            format!("queue ! melspec patch-duration={window} patch-interval={stride} ! {classify}"),
+        ),
+        ("video", format!("queue ! {classify} interval={interval}")),
+    ];
+
+    let decoder = pipeline.by_name("decoder").context("no decoder")?;
+    decoder.set_property("uri", uri);
+    let linked = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let weak = pipeline.downgrade();
+    let known = linked.clone();
+    decoder.connect_pad_added(move |_, pad| {
+        let Some(pipeline) = weak.upgrade() else {
+            return;
+        };
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let media = caps.structure(0).map_or("", |caps| caps.name().as_str());
+        let mut linked = known.lock().unwrap();
+        let branch = branches
+            .iter()
+            .find(|(source, _)| media.starts_with(source) && !linked.contains(source));
+        let attached = match branch {
+            Some((source, description)) => {
+                linked.push(*source);
+                attach(&pipeline, pad, description, Some(source))
+            }
+            None => attach(&pipeline, pad, "fakesink sync=false async=false", None),
+        };
+        if let Err(error) = attached {
+            gst::element_error!(pipeline, gst::CoreError::Failed, ["{error:#}"]);
+        }
+    });
+    let weak = pipeline.downgrade();
+    decoder.connect_no_more_pads(move |_| {
+        if linked.lock().unwrap().is_empty()
+            && let Some(pipeline) = weak.upgrade()
+        {
+            gst::element_error!(
+                pipeline,
+                gst::StreamError::WrongType,
+                ["has neither audio nor video"]
+            );
+        }
+    });
+    Ok(pipeline)
+}
+
+/// Puts the described elements behind a decoder's new pad, and in front of avfuse's pad of the given name.
+fn attach(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    elements: &str,
+    fuse: Option<&str>,
+) -> Result<()> {
+    let branch = gst::parse::bin_from_description(elements, true)?;
+    pipeline.add(&branch)?;
+    if let Some(name) = fuse {
+        let avfuse = pipeline.by_name("fuse").context("no avfuse")?;
+        branch.link_pads(Some("src"), &avfuse, Some(name))?;
+    }
+    branch.sync_state_with_parent()?;
+    pad.link(&branch.static_pad("sink").context("no sink pad")?)?;
+    Ok(())
+}
+
+/// Plays the pipeline to its end and hands over each result.
+fn run(
+    pipeline: &gst::Pipeline,
+    bar: &ProgressBar,
+    mut result: impl FnMut(Found) -> Result<()>,
+) -> Result<()> {
+    let bus = pipeline.bus().context("no bus")?;
+    let decoder = pipeline.by_name("decoder").context("no decoder")?;
+    let mut undecodable = None::<String>;
+    // A failure to start is reported on the bus like any other.
+    let _ = pipeline.set_state(gst::State::Playing);
+    loop {
+        if let Some(duration) = pipeline.query_duration::<gst::ClockTime>() {
+            bar.set_length(duration.mseconds());
+            bar.set_message(clock(duration.seconds_f64()));
+        }
+        if let Some(position) = pipeline.query_position::<gst::ClockTime>() {
+            bar.set_position(position.mseconds());
+        }
+        let Some(message) = bus.timed_pop(gst::ClockTime::from_mseconds(200)) else {
+            continue;
+        };
+        match message.view() {
+            gst::MessageView::Eos(_) => return Ok(()),
+            gst::MessageView::Element(element) => {
+                if let Some(found) = Found::new(&message) {
+                    result(found)?;
+                } else if element.has_name("missing-plugin") {
+                    // GStreamer's words for what it lacks, e.g. "AV1 decoder".
+                    undecodable = element
+                        .structure()
+                        .and_then(|fields| fields.get("name").ok());
+                }
+            }
+            gst::MessageView::Error(error) => {
+                let cause = error.error();
+                let in_decoder = error
+                    .src()
+                    .is_some_and(|source| source.has_as_ancestor(&decoder));
+                if let Some(missing) = undecodable {
+                    bail!("cannot be decoded: GStreamer lacks its {missing}");
+                } else if in_decoder && cause.is::<gst::ResourceError>() {
+                    bail!("cannot be read: {cause}");
+                } else if in_decoder {
+                    bail!("cannot be decoded: {cause}");
+                }
+                bail!("{cause}");
+            }
+            _ => {}
+        }
+    }
+}
