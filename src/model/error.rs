@@ -38,7 +38,7 @@ pub enum Error {
         .looked.iter().map(|path| format!(", not at {}", path.display())).collect::<String>()
     )]
     ModelNotFound {
-    /// The name as it was asked for.
+        /// The name as it was asked for.
         name: String,
         /// The files that were looked for.
         looked: Vec<PathBuf>,

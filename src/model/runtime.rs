@@ -2,6 +2,7 @@
 //! ONNX Runtime: loaded once in a process, when the first model is opened.
 
 use std::{
+    error::Error as _,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -76,6 +77,12 @@ fn load(candidates: &[PathBuf]) -> Result<Runtime, Error> {
                     version: version_str,
                     needed: format!("1.{}", ort::MINOR_VERSION),
                 }));
+            }
+            Ok(Err(LoadDynamicError::Dlopen { error, path })) => {
+                // The loader's own words are in the source.
+                let cause = error.source().map(ToString::to_string);
+                let cause = cause.unwrap_or_else(|| error.to_string());
+                tried.push(format!("{}: {cause}", path.display()));
             }
             Ok(Err(error)) => tried.push(error.to_string()),
             Err(_) => tried.push(format!(
