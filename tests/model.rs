@@ -259,7 +259,8 @@ fn a_labels_file_replaces_the_labels() {
 
 #[test]
 fn every_bad_model_is_one_sentence_that_names_it() {
-    let cases: &[(&str, fn(&Error) -> bool, &str)] = &[
+    type Case<'a> = (&'a str, fn(&Error) -> bool, &'a str);
+    let cases: &[Case] = &[
         (
             "missing",
             |e| matches!(e, Error::ModelNotFound { .. }),

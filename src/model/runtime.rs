@@ -39,6 +39,15 @@ pub fn set_log(log: Log, level: LogLevel) {
     }
 }
 
+/// Passes a message on, if its level is asked for. ONNX Runtime's environment is made with the lowest level, before
+/// another can be set.
+pub fn log(level: LogLevel, message: &str) {
+    let set = *LOG.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some((log, _)) = set.filter(|(_, least)| level >= *least) {
+        log(level, message);
+    }
+}
+
 /// The runtime, loaded if it is not yet.
 ///
 /// # Errors
@@ -99,16 +108,12 @@ fn environment(builder: EnvironmentBuilder) -> Result<Environment, String> {
         .with_name("gst-instruments")
         .with_telemetry(false)
         .with_logger(Arc::new(|level, category, _id, _location, message| {
-            let log = *LOG.read().unwrap_or_else(PoisonError::into_inner);
-            // The environment is made with the lowest level, before another can be set.
-            if let Some((log, _)) = log.filter(|(_, least)| level >= *least) {
-                log(level, &format!("{category}: {message}"));
-            }
+            log(level, &format!("{category}: {message}"));
         }))
         .build()
         .map_err(|error| error.to_string())?;
-    let log = *LOG.read().unwrap_or_else(PoisonError::into_inner);
-    environment.set_log_level(log.map_or(LogLevel::Warning, |(_, level)| level));
+    let set = *LOG.read().unwrap_or_else(PoisonError::into_inner);
+    environment.set_log_level(set.map_or(LogLevel::Warning, |(_, level)| level));
     Ok(environment)
 }
 

@@ -5,13 +5,17 @@ use std::path::Path;
 
 use ort::{
     ep::{self, ExecutionProviderDispatch},
+    logging::LogLevel,
     session::{
         Session,
         builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder},
     },
 };
 
-use super::{Error, Options, runtime::Runtime};
+use super::{
+    Error, Options,
+    runtime::{self, Runtime},
+};
 
 /// What runs a model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -59,25 +63,23 @@ pub fn open(
     options: &Options,
     runtime: &Runtime,
 ) -> Result<(Session, Provider), Error> {
-    let wanted = match options.provider {
-        Provider::Auto => [Provider::TensorRt, Provider::Cuda]
-            .into_iter()
-            .find_map(|provider| {
-                let library = runtime.path.with_file_name(provider.library()?);
-                let session = library
-                    .is_file()
-                    .then(|| open_with(provider, path, options, runtime).ok())??;
-                Some((session, provider))
-            }),
-        _ => None,
-    };
-    match (wanted, options.provider) {
-        (Some(opened), _) => Ok(opened),
-        (None, Provider::Auto) => {
-            open_with(Provider::Cpu, path, options, runtime).map(|s| (s, Provider::Cpu))
-        }
-        (None, provider) => open_with(provider, path, options, runtime).map(|s| (s, provider)),
+    if options.provider != Provider::Auto {
+        let session = open_with(options.provider, path, options, runtime)?;
+        return Ok((session, options.provider));
     }
+    for provider in [Provider::TensorRt, Provider::Cuda] {
+        // Without its library beside ONNX Runtime there is nothing to try.
+        let library = provider.library();
+        if !library.is_some_and(|name| runtime.path.with_file_name(name).is_file()) {
+            continue;
+        }
+        match open_with(provider, path, options, runtime) {
+            Ok(session) => return Ok((session, provider)),
+            Err(error) => runtime::log(LogLevel::Warning, &error.to_string()),
+        }
+    }
+    let session = open_with(Provider::Cpu, path, options, runtime)?;
+    Ok((session, Provider::Cpu))
 }
 
 fn open_with(
