@@ -108,13 +108,12 @@ impl Collector {
     }
 
     /// The next window that ended at or before `now`; `None` when there is none yet. Windows without any embedding
-    /// are skipped.
+    /// are skipped. `u64::MAX` is no time at all, as in GStreamer, and gives none.
     pub fn due(&mut self, now: u64) -> Option<Window> {
-        let origin = self.origin?;
+        let origin = self.origin.filter(|_| now < u64::MAX)?;
         loop {
             let end = self.end(self.passed + 1);
-            // u64::MAX stands for "no time" in GStreamer, and no window can end there.
-            if end > now || end == u64::MAX {
+            if end > now {
                 return None;
             }
             let window = self.window(end);
@@ -209,4 +208,146 @@ impl Collector {
 /// `count` indices spread evenly over `0..length`: the middle of each of `count` equal parts.
 pub fn spread(length: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |part| (2 * part + 1) * length / (2 * count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collector(frames: usize, window: u64, stride: u64) -> Collector {
+        Collector::new(Config {
+            frames,
+            window,
+            stride,
+        })
+    }
+
+    fn push(collector: &mut Collector, source: Source, start: u64, end: u64) {
+        collector.push(source, Span { start, end }, [start as f32].into());
+    }
+
+    /// Start and end, the starts of its pictures, the start of its audio.
+    fn summary(window: Window) -> ([u64; 2], Vec<u64>, Option<u64>) {
+        let start = |row: &Arc<[f32]>| row[0] as u64;
+        (
+            [window.span.start, window.span.end],
+            window.video.iter().map(start).collect(),
+            window.audio.as_ref().map(start),
+        )
+    }
+
+    fn due(collector: &mut Collector, now: u64) -> Vec<([u64; 2], Vec<u64>, Option<u64>)> {
+        std::iter::from_fn(|| collector.due(now))
+            .map(summary)
+            .collect()
+    }
+
+    #[test]
+    fn windows_end_each_stride_after_the_origin_and_are_clipped_at_it() {
+        let mut c = collector(9, 20, 10);
+        assert_eq!(c.due(1000), None);
+        // The audio branch comes first, the stream begins with the picture.
+        push(&mut c, Source::Audio, 103, 108);
+        for start in (100..130).step_by(5) {
+            push(&mut c, Source::Video, start, start + 5);
+        }
+        push(&mut c, Source::Audio, 108, 121);
+        assert_eq!(due(&mut c, 109), []);
+        assert_eq!(
+            due(&mut c, 125),
+            [
+                ([100, 110], vec![100, 105], Some(103)),
+                ([100, 120], vec![100, 105, 110, 115], Some(108)),
+            ]
+        );
+        assert_eq!(
+            due(&mut c, 130),
+            [([110, 130], vec![110, 115, 120, 125], Some(108))]
+        );
+    }
+
+    #[test]
+    fn pictures_are_spread_evenly_and_the_nearest_audio_wins() {
+        let mut c = collector(4, 100, 100);
+        for start in (0..100).step_by(5) {
+            push(&mut c, Source::Video, start, start + 5);
+        }
+        // Ends 30 before, 10 before, 10 after and 40 after the window's end; of equals the later.
+        for (start, end) in [(10, 70), (20, 90), (30, 110), (40, 140)] {
+            push(&mut c, Source::Audio, start, end);
+        }
+        let window = summary(c.due(100).unwrap());
+        assert_eq!(window, ([0, 100], vec![10, 35, 60, 85], Some(30)));
+    }
+
+    #[test]
+    fn a_picture_without_duration_counts_where_it_starts() {
+        let mut c = collector(9, 10, 10);
+        push(&mut c, Source::Video, 0, 0);
+        push(&mut c, Source::Video, 10, 10);
+        assert_eq!(
+            due(&mut c, 20),
+            [([0, 10], vec![0], None), ([10, 20], vec![10], None)]
+        );
+    }
+
+    #[test]
+    fn stretches_without_embeddings_are_skipped_however_long() {
+        let mut c = collector(9, 20, 10);
+        push(&mut c, Source::Video, 0, 5);
+        let hours = 1_000_000_000_000_000;
+        push(&mut c, Source::Audio, hours, hours + 10);
+        assert_eq!(
+            due(&mut c, hours + 9),
+            [([0, 10], vec![0], None), ([0, 20], vec![0], None)]
+        );
+        let expected = [([hours - 10, hours + 10], vec![], Some(hours as f32 as u64))];
+        assert_eq!(due(&mut c, hours + 10), expected);
+        assert_eq!(due(&mut c, u64::MAX), []);
+        push(&mut c, Source::Video, hours + 10, hours + 11);
+        assert_eq!(due(&mut c, u64::MAX - 1).len(), 2);
+    }
+
+    #[test]
+    fn what_no_later_window_can_use_is_forgotten() {
+        let mut c = collector(5, 20, 10);
+        for time in 0..10_000 {
+            push(&mut c, Source::Video, time, time + 1);
+            push(&mut c, Source::Audio, time.saturating_sub(30), time + 1);
+            due(&mut c, time + 1);
+            assert!(c.video.len() <= 21 && c.audio.len() <= 51);
+        }
+        // Too late for every window to come.
+        push(&mut c, Source::Video, 5, 6);
+        assert_eq!(c.video[0].span.start, 9_990);
+    }
+
+    #[test]
+    fn the_last_window_comes_if_there_was_none_or_half_a_stride_is_left() {
+        let last = |end: u64| {
+            let mut c = collector(9, 20, 10);
+            for start in 0..end {
+                push(&mut c, Source::Video, start, start + 1);
+            }
+            let before = due(&mut c, end).len();
+            let window = c.finish(end).map(|window| summary(window).0);
+            assert_eq!(c.finish(end), None);
+            (before, window)
+        };
+        assert_eq!(last(1), (0, Some([0, 1])));
+        assert_eq!(last(10), (1, None));
+        assert_eq!(last(14), (1, None));
+        assert_eq!(last(15), (1, Some([0, 15])));
+        assert_eq!(last(37), (3, Some([17, 37])));
+    }
+
+    #[test]
+    fn a_reset_begins_anew_at_the_next_time() {
+        let mut c = collector(9, 20, 10);
+        push(&mut c, Source::Video, 1000, 1001);
+        assert_eq!(due(&mut c, 1010).len(), 1);
+        c.reset();
+        push(&mut c, Source::Video, 3, 4);
+        assert_eq!(due(&mut c, 13), [([3, 13], vec![3], None)]);
+    }
 }

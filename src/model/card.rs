@@ -265,3 +265,23 @@ fn read(path: &Path) -> Result<String, Error> {
         cause: error.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_are_as_defined_and_large_values_do_not_overflow() {
+        let applied = |activation: Activation, mut tags: [f32; 2]| {
+            activation.apply(&mut tags);
+            tags
+        };
+        assert_eq!(applied(Activation::None, [3.0, -1.0]), [3.0, -1.0]);
+        assert_eq!(applied(Activation::Softmax, [1000.0, 1000.0]), [0.5, 0.5]);
+        assert_eq!(applied(Activation::Sigmoid, [0.0, -1000.0]), [0.5, 0.0]);
+        // 1 / (1 + 1/3) and 1 / 4.
+        let [a, b] = applied(Activation::Softmax, [3f32.ln(), 0.0]);
+        assert!((a - 0.75).abs() < 1e-6 && (b - 0.25).abs() < 1e-6);
+        assert!((applied(Activation::Sigmoid, [3f32.ln(), 0.0])[0] - 0.75).abs() < 1e-6);
+    }
+}

@@ -34,8 +34,8 @@ pub enum Error {
 
     /// There is no model of that name.
     #[error(
-        "the model `{name}` was not found; looked for {}; give a path, or set GST_INSTRUMENTS_MODEL_PATH to its directory",
-        .looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+        "the model `{name}` was not found{}; give a path, or set GST_INSTRUMENTS_MODEL_PATH to its directory",
+        .looked.iter().map(|path| format!(", not at {}", path.display())).collect::<String>()
     )]
     ModelNotFound {
         /// The name as it was asked for.

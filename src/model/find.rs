@@ -113,3 +113,56 @@ fn libraries(dir: &Path) -> Vec<PathBuf> {
     found.sort_by(|a, b| b.0.cmp(&a.0));
     found.into_iter().map(|(_, path)| path).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(test: &str, files: &[&str]) -> PathBuf {
+        let dir = env::temp_dir().join(format!("instruments-find-{}-{test}", std::process::id()));
+        for file in files {
+            let path = dir.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn a_name_is_found_in_the_path_variable_before_the_plugins_surroundings() {
+        let files = ["a/x.onnx", "models/x.onnx", "models/y.onnx", "z.onnx"];
+        let dir = directory("model", &files);
+        let plugin = dir.join("target/debug");
+        fs::create_dir_all(&plugin).unwrap();
+        let variable = env::join_paths(["", "/nowhere", dir.join("a").to_str().unwrap()]).unwrap();
+        let find = |name: &str| model_in(name, &variable, Some(&plugin));
+        assert_eq!(find("x"), Ok(dir.join("a/x.onnx")));
+        assert_eq!(find("y"), Ok(plugin.join("../../models/y.onnx")));
+        let direct = dir.join("z.onnx").to_str().unwrap().to_owned();
+        assert_eq!(find(&direct), Ok(direct.into()));
+        // A directory is no model, and a name is not looked for in the current directory.
+        let Err(Error::ModelNotFound { looked, .. }) = find("z") else {
+            panic!("{:?}", find("z"));
+        };
+        assert_eq!(looked.len(), 6);
+        assert_eq!(looked[0], Path::new("/nowhere/z.onnx"));
+        assert!(find(dir.to_str().unwrap()).is_err());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn libraries_are_the_runtime_itself_newest_first() {
+        let files = [
+            "libonnxruntime.so.1.9.0",
+            "libonnxruntime.so.1.31.1",
+            "libonnxruntime.so.2",
+            "libonnxruntime.so.1.31.1.bak",
+            "libonnxruntime_providers_cuda.so",
+            "libonnxruntime.so",
+        ];
+        let dir = directory("libraries", &files);
+        let names = [files[5], files[1], files[0]].map(|name| dir.join(name));
+        assert_eq!(libraries(&dir), names);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -2,6 +2,7 @@
 //! ONNX Runtime: loaded once in a process, when the first model is opened.
 
 use std::{
+    error::Error as _,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -35,6 +36,15 @@ pub fn set_log(log: Log, level: LogLevel) {
     *LOG.write().unwrap_or_else(PoisonError::into_inner) = Some((log, level));
     if let Some(runtime) = &*RUNTIME.lock().unwrap_or_else(PoisonError::into_inner) {
         runtime.environment.set_log_level(level);
+    }
+}
+
+/// Passes a message on, if its level is asked for. ONNX Runtime's environment is made with the lowest level, before
+/// another can be set.
+pub fn log(level: LogLevel, message: &str) {
+    let set = *LOG.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some((log, _)) = set.filter(|(_, least)| level >= *least) {
+        log(level, message);
     }
 }
 
@@ -77,6 +87,12 @@ fn load(candidates: &[PathBuf]) -> Result<Runtime, Error> {
                     needed: format!("1.{}", ort::MINOR_VERSION),
                 }));
             }
+            Ok(Err(LoadDynamicError::Dlopen { error, path })) => {
+                // The loader's own words are in the source.
+                let cause = error.source().map(ToString::to_string);
+                let cause = cause.unwrap_or_else(|| error.to_string());
+                tried.push(format!("{}: {cause}", path.display()));
+            }
             Ok(Err(error)) => tried.push(error.to_string()),
             Err(_) => tried.push(format!(
                 "{}: it is not a working ONNX Runtime",
@@ -92,16 +108,12 @@ fn environment(builder: EnvironmentBuilder) -> Result<Environment, String> {
         .with_name("gst-instruments")
         .with_telemetry(false)
         .with_logger(Arc::new(|level, category, _id, _location, message| {
-            let log = *LOG.read().unwrap_or_else(PoisonError::into_inner);
-            // The environment is made with the lowest level, before another can be set.
-            if let Some((log, _)) = log.filter(|(_, least)| level >= *least) {
-                log(level, &format!("{category}: {message}"));
-            }
+            log(level, &format!("{category}: {message}"));
         }))
         .build()
         .map_err(|error| error.to_string())?;
-    let log = *LOG.read().unwrap_or_else(PoisonError::into_inner);
-    environment.set_log_level(log.map_or(LogLevel::Warning, |(_, level)| level));
+    let set = *LOG.read().unwrap_or_else(PoisonError::into_inner);
+    environment.set_log_level(set.map_or(LogLevel::Warning, |(_, level)| level));
     Ok(environment)
 }
 

@@ -1,0 +1,556 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Models opened and run through ONNX Runtime (found by ORT_DYLIB_PATH). tests/data/models/make.py describes them.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use gstinstruments::{
+    fusion::{Fusion, Source, Span, Window},
+    model::{Activation, Error, Fit, Input, Modality, Model, Options, Output, Provider, Space},
+};
+
+fn path(name: &str) -> String {
+    format!(
+        "{}/tests/data/models/{name}.onnx",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
+fn open(name: &str) -> Arc<Model> {
+    open_with(name, &Options::default())
+}
+
+/// Options that no other test shares a model with.
+fn alone(device: u32) -> Options {
+    Options {
+        device,
+        batch_size: 8,
+        ..Options::default()
+    }
+}
+
+fn open_with(name: &str, options: &Options) -> Arc<Model> {
+    Model::open(&path(name), options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn error(name: &str) -> Error {
+    Model::open(&path(name), &Options::default()).unwrap_err()
+}
+
+/// An empty directory for one test.
+fn directory(test: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("instruments-{}-{test}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// A patch of 4 bands by 8 frames, each band of one value.
+fn mel(bands: [f32; 4]) -> Input {
+    Input::Mel(bands.into_iter().flat_map(|value| [value; 8]).collect())
+}
+
+fn fusion_input(video: &[[f32; 3]], audio: [f32; 4], present: [f32; 2]) -> Input {
+    Input::Fusion {
+        video: video.concat(),
+        audio: audio.to_vec(),
+        present,
+    }
+}
+
+/// Runs the inputs so that they all wait at once: they are submitted from the reply to another one.
+fn run_waiting(model: &Arc<Model>, first: Input, inputs: Vec<Input>) -> Vec<Result<Output, Error>> {
+    let (sender, receiver) = mpsc::channel();
+    let again = model.clone();
+    model.submit(first, move |result| {
+        result.unwrap();
+        for (index, input) in inputs.into_iter().enumerate() {
+            let sender = sender.clone();
+            again.submit(input, move |result| sender.send((index, result)).unwrap());
+        }
+    });
+    let mut results: Vec<_> = receiver.iter().collect();
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[test]
+fn an_audio_model_gives_tags_and_embedding() {
+    let model = open("audio");
+    let card = model.card();
+    assert_eq!(card.name, "audio");
+    assert_eq!(*card.labels, ["Guitar", "Piano", "Drums"].map(String::from));
+    assert_eq!(card.activation, Activation::None);
+    let space = Space {
+        id: "test-audio/1".into(),
+        size: 4,
+    };
+    assert_eq!(card.embedding, Some(space));
+    assert_eq!(card.licence, "CC0-1.0");
+    let Modality::Audio {
+        front_end,
+        bands,
+        frames,
+    } = &card.modality
+    else {
+        panic!("{:?}", card.modality);
+    };
+    assert_eq!((*bands, *frames), (4, 8));
+    assert_eq!(front_end.len(), 19);
+    assert!(front_end.contains(&("top-db".into(), "80".into())));
+    assert_eq!(model.active_provider(), "cpu (fp32)");
+
+    let output = model.run(mel([1.0, -2.0, 3.0, 0.5])).unwrap();
+    assert_eq!(output.tags, [2.0, -4.0, 6.0]);
+    assert_eq!(
+        output.embedding.as_deref(),
+        Some(&[1.0, -2.0, 3.0, 0.5][..])
+    );
+}
+
+#[test]
+fn a_video_model_gives_tags_and_embedding() {
+    let model = open("video");
+    let expected = Modality::Video {
+        width: 8,
+        height: 6,
+        fit: Fit::Crop,
+        crop_fraction: 0.875,
+    };
+    assert_eq!(model.card().modality, expected);
+    let output = model.run(Input::Frame([255, 51, 0].repeat(48))).unwrap();
+    assert_eq!(output.tags, [1.0, 0.2, 0.0]);
+    assert_eq!(output.embedding.as_deref(), Some(&[1.0, 0.2, 0.0][..]));
+}
+
+#[test]
+fn a_fusion_model_takes_any_number_of_pictures_and_either_modality() {
+    let model = open("fusion");
+    assert_eq!(model.card().embedding, None);
+    let pictures = [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [2.0, 2.0, 5.0]];
+    let audio = [10.0, 20.0, 30.0, 0.0];
+    let run = |pictures: &[[f32; 3]], present| {
+        model
+            .run(fusion_input(pictures, audio, present))
+            .unwrap()
+            .tags
+    };
+    assert_eq!(run(&pictures, [1.0, 1.0]), [12.0, 22.0, 33.0]);
+    assert_eq!(run(&pictures[..1], [1.0, 0.0]), [1.0, 2.0, 3.0]);
+    assert_eq!(run(&pictures[..2], [0.0, 1.0]), [10.0, 20.0, 30.0]);
+}
+
+#[test]
+fn fusion_gives_what_is_missing_as_zeros_and_spreads_pictures_over_a_fixed_number() {
+    let row = |values: &[f32]| -> Arc<[f32]> { values.into() };
+    let window = |video: &[Arc<[f32]>], audio| Window {
+        span: Span { start: 0, end: 1 },
+        video: video.to_vec(),
+        audio,
+    };
+    let rows: Vec<_> = (1..=4).map(|i| row(&[i as f32; 3])).collect();
+    let sound = Some(row(&[10.0, 20.0, 30.0, 40.0]));
+
+    let any = Fusion::new(open("fusion")).unwrap();
+    assert_eq!(
+        any.run(&window(&rows[..2], sound.clone())).unwrap(),
+        [11.5, 21.5, 31.5]
+    );
+    assert_eq!(any.run(&window(&[], sound)).unwrap(), [10.0, 20.0, 30.0]);
+    assert_eq!(any.run(&window(&rows[2..3], None)).unwrap(), [3.0; 3]);
+
+    let two = Fusion::new(open("fusion-two")).unwrap();
+    assert_eq!(two.run(&window(&rows[..1], None)).unwrap(), [11.0; 3]);
+    assert_eq!(two.run(&window(&rows, None)).unwrap(), [2.0 + 40.0; 3]);
+
+    assert_eq!(any.check(Source::Video, "test-video/1", 3), Ok(()));
+    let message = any
+        .check(Source::Audio, "other/2", 4)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("audio embeddings `test-audio/1 (4 values)`, not `other/2 (4 values)`"),
+        "{message}"
+    );
+    let wrong = any
+        .run(&window(&[row(&[1.0; 5])], None))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        wrong.contains("`test-video/1` embeddings of 3 values, not of 5 values"),
+        "{wrong}"
+    );
+    let wrong = Fusion::new(open("video")).unwrap_err().to_string();
+    assert!(
+        wrong.contains("`video` takes pictures, not embeddings"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn a_sidecar_describes_a_model_of_third_parties() {
+    let model = open("third-party");
+    assert_eq!(model.card().activation, Activation::Softmax);
+    assert_eq!(model.card().embedding, None);
+    let mut tags = model.run(mel([1.0, 1.0, 0.0, 9.0])).unwrap().tags;
+    assert_eq!(tags, [2.0, 2.0, 0.0]);
+    model.card().activation.apply(&mut tags);
+    // e² / (2 e² + 1) and 1 / (2 e² + 1).
+    assert!(
+        (tags[0] - 0.468_31).abs() < 1e-5 && (tags[2] - 0.063_38).abs() < 1e-5,
+        "{tags:?}"
+    );
+}
+
+#[test]
+fn a_sidecar_overrides_the_models_own_card() {
+    let dir = directory("sidecar");
+    let file = dir.join("audio.onnx");
+    fs::copy(path("audio"), &file).unwrap();
+    let sidecar = dir.join("audio.onnx.modelinfo");
+    fs::write(&sidecar, "[instruments]\nactivation=sigmoid\n").unwrap();
+    let model = Model::open(file.to_str().unwrap(), &Options::default()).unwrap();
+    assert_eq!(model.card().activation, Activation::Sigmoid);
+    assert_eq!(model.card().name, "audio");
+    fs::write(&sidecar, "[modelinfo]\nversion=2.0\n").unwrap();
+    let message = Model::open(file.to_str().unwrap(), &Options::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("version `2.0`") && message.contains("audio.onnx.modelinfo"),
+        "{message}"
+    );
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_labels_file_replaces_the_labels() {
+    let dir = directory("labels");
+    let file = dir.join("labels.txt");
+    let options = Options {
+        labels_file: Some(file.clone()),
+        ..Options::default()
+    };
+    fs::write(&file, "Gitarre\r\nKlavier\r\nSchlagzeug\r\n\r\n").unwrap();
+    let model = open_with("audio", &options);
+    assert_eq!(
+        *model.card().labels,
+        ["Gitarre", "Klavier", "Schlagzeug"].map(String::from)
+    );
+    drop(model);
+    fs::write(&file, "Gitarre\n").unwrap();
+    let message = Model::open(&path("audio"), &options)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("1 labels in") && message.contains("labels.txt"),
+        "{message}"
+    );
+    fs::remove_dir_all(dir).unwrap();
+    let message = Model::open(&path("audio"), &options)
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("labels.txt cannot be read"), "{message}");
+}
+
+#[test]
+fn every_bad_model_is_one_sentence_that_names_it() {
+    type Case<'a> = (&'a str, fn(&Error) -> bool, &'a str);
+    let cases: &[Case] = &[
+        (
+            "missing",
+            |e| matches!(e, Error::ModelNotFound { .. }),
+            "was not found, not at",
+        ),
+        (
+            "text",
+            |e| matches!(e, Error::NotOnnx { .. }),
+            "is not an ONNX model",
+        ),
+        (
+            "empty",
+            |e| matches!(e, Error::NotOnnx { .. }),
+            "it is empty",
+        ),
+        (
+            "truncated",
+            |e| matches!(e, Error::Truncated { expected, actual: 665, .. } if *expected > 665),
+            "holds 665 bytes of at least",
+        ),
+        ("operator", |e| matches!(e, Error::Load { .. }), "Strum"),
+        (
+            "no-card",
+            |e| matches!(e, Error::CardMissing { .. }),
+            "no-card.onnx.modelinfo",
+        ),
+        (
+            "version-2",
+            |e| matches!(e, Error::Card { .. }),
+            "`instruments.version` is `2`",
+        ),
+        (
+            "no-modality",
+            |e| matches!(e, Error::Card { .. }),
+            "`instruments.modality` is missing",
+        ),
+        (
+            "bad-modality",
+            |e| matches!(e, Error::Card { .. }),
+            "`smell`; use one of audio, video, fusion",
+        ),
+        (
+            "bad-bands",
+            |e| matches!(e, Error::Card { .. }),
+            "`instruments.frontend.bands` is `four`",
+        ),
+        (
+            "bad-fit",
+            |e| matches!(e, Error::Card { .. }),
+            "`squeeze`; use one of stretch, crop",
+        ),
+        (
+            "other-bands",
+            |e| matches!(e, Error::CardContradictsGraph { .. }),
+            "the input `mel` float32 [any, 1, 8, 8], the first axis any or 1, but the graph has `mel` float32 [any, 1, 4, 8]",
+        ),
+        (
+            "other-modality",
+            |e| matches!(e, Error::CardContradictsGraph { .. }),
+            "uint8 [any, any, any, 3], the first axis any or 1, but the graph has `mel` float32 [any, 1, 4, 8]",
+        ),
+        (
+            "other-frames",
+            |e| matches!(e, Error::CardContradictsGraph { .. }),
+            "`instruments.fusion.frames` is any, but its input `video` float32 [any, 2, 3] takes 2",
+        ),
+        (
+            "no-embedding",
+            |e| matches!(e, Error::CardContradictsGraph { .. }),
+            "`instruments.embedding` is test-audio/1, but it has no output `embedding`, only `tags`",
+        ),
+        (
+            "labels",
+            |e| {
+                matches!(
+                    e,
+                    Error::Labels {
+                        labels: 4,
+                        tags: 3,
+                        ..
+                    }
+                )
+            },
+            "4 labels in `instruments.labels`",
+        ),
+        (
+            "hidden-labels",
+            |e| matches!(e, Error::Run { .. }),
+            "is of shape [1, 3] where its description calls for [1, 4]",
+        ),
+    ];
+    for (name, kind, text) in cases {
+        let error = error(name);
+        let message = error.to_string();
+        assert!(kind(&error), "{name}: {error:?}");
+        assert!(message.contains(text), "{name}: {message}");
+        assert!(message.contains(name), "{name}: {message}");
+        assert!(!message.contains('\n'), "{name}: {message}");
+    }
+}
+
+#[test]
+fn a_wrong_input_is_an_error_that_says_what_is_right() {
+    let message = |model: &str, input| open(model).run(input).unwrap_err().to_string();
+    assert_eq!(
+        message("audio", Input::Mel(vec![0.0; 31])),
+        "the model `audio` takes a mel patch of 4 bands by 8 frames, not a mel patch of 31 values"
+    );
+    assert_eq!(
+        message("video", mel([0.0; 4])),
+        "the model `video` takes an RGB picture of 8 by 6 pixels, not a mel patch of 32 values"
+    );
+    let no_picture = fusion_input(&[], [0.0; 4], [0.0; 2]);
+    assert!(message("fusion", no_picture).contains("not picture embeddings of 0 values"));
+    let three = fusion_input(&[[0.0; 3]; 3], [0.0; 4], [1.0; 2]);
+    assert!(message("fusion-two", three).contains("takes 2 picture embedding(s) of 3 values"));
+}
+
+#[test]
+fn waiting_inputs_run_as_batches_of_equal_shape_and_come_back_in_order() {
+    let model = open_with("audio", &alone(1));
+    let inputs = (0..10).map(|i| mel([i as f32, 0.0, 1.0, 0.0])).collect();
+    let results = run_waiting(&model, mel([0.0; 4]), inputs);
+    for (i, result) in results.into_iter().enumerate() {
+        assert_eq!(result.unwrap().tags, [2.0 * i as f32, 0.0, 2.0]);
+    }
+    assert_eq!(model.stats().batches, [1, 1, 0, 0, 0, 0, 0, 1]);
+
+    let model = open_with("fusion", &alone(1));
+    let pictures =
+        |count: usize| fusion_input(&vec![[count as f32; 3]; count], [0.0; 4], [1.0, 0.0]);
+    let inputs = [1, 2, 1, 2, 1].map(pictures).to_vec();
+    let results = run_waiting(&model, pictures(1), inputs);
+    let tags: Vec<f32> = results
+        .into_iter()
+        .map(|result| result.unwrap().tags[0])
+        .collect();
+    assert_eq!(tags, [1.0, 2.0, 1.0, 2.0, 1.0]);
+    assert_eq!(model.stats().batches, [1, 1, 1, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_model_of_fixed_batch_and_a_batch_size_of_one_run_one_by_one() {
+    let one = Options {
+        batch_size: 1,
+        ..alone(2)
+    };
+    for (name, options) in [("audio-single", &alone(2)), ("audio", &one)] {
+        let model = open_with(name, options);
+        let inputs = (0..5).map(|i| mel([i as f32; 4])).collect();
+        let results = run_waiting(&model, mel([0.0; 4]), inputs);
+        assert_eq!(results[4].as_ref().unwrap().tags, [8.0; 3]);
+        let stats = model.stats();
+        assert_eq!((stats.batches[0], stats.inferences), (6, 6));
+    }
+}
+
+#[test]
+fn one_bad_item_does_not_spoil_its_batch() {
+    let model = open_with("nan", &alone(3));
+    let bad = mel([1.0, -1.0, 1.0, 1.0]);
+    let zero = mel([1.0, 1.0, 0.0, 1.0]);
+    let short = Input::Mel(vec![1.0; 5]);
+    let results = run_waiting(
+        &model,
+        mel([1.0; 4]),
+        vec![mel([1.0; 4]), bad, short, mel([1.0; 4]), zero],
+    );
+    assert_eq!(results[0].as_ref().unwrap().tags, [0.0; 3]);
+    assert_eq!(results[3].as_ref().unwrap().tags, [0.0; 3]);
+    assert!(
+        matches!(results[2], Err(Error::WrongInput { .. })),
+        "{results:?}"
+    );
+    let message = |index: usize| results[index].as_ref().unwrap_err().to_string();
+    assert!(
+        message(1).contains("`nan` gave NaN in its output `tags` (element 1)"),
+        "{}",
+        message(1)
+    );
+    assert!(
+        message(4).contains("-inf in its output `tags` (element 2)"),
+        "{}",
+        message(4)
+    );
+    let stats = model.stats();
+    assert_eq!((stats.inferences, stats.failures), (3, 3));
+    assert_eq!(stats.batches, [1, 0, 0, 1, 0, 0, 0, 0]);
+    assert!(stats.p99_latency >= stats.mean_latency && stats.mean_latency > Duration::ZERO);
+}
+
+#[test]
+fn a_batch_that_fails_is_an_error_for_each_and_the_model_goes_on() {
+    let model = open_with("fails", &alone(4));
+    let results = run_waiting(&model, mel([0.0; 4]), vec![mel([0.0; 4]), mel([5.0; 4])]);
+    for result in results {
+        let message = result.unwrap_err().to_string();
+        assert!(
+            message.starts_with("the model `fails` failed:"),
+            "{message}"
+        );
+    }
+    assert_eq!(model.run(mel([0.0; 4])).unwrap().tags, [1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn a_panic_in_a_reply_leaves_the_model_to_the_others() {
+    let model = open_with("audio", &alone(5));
+    model.submit(mel([0.0; 4]), |_| panic!("on purpose, in a test"));
+    assert_eq!(model.run(mel([1.0; 4])).unwrap().tags, [2.0; 3]);
+}
+
+#[test]
+fn equal_options_share_a_model_and_the_last_handle_closes_it() {
+    let options = alone(6);
+    let models: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| open_with("audio", &options)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert!(models.iter().all(|model| Arc::ptr_eq(model, &models[0])));
+    assert!(!Arc::ptr_eq(&models[0], &open_with("audio", &alone(7))));
+    let last = Arc::downgrade(&models[0]);
+
+    let (sender, receiver) = mpsc::channel();
+    for _ in 0..20 {
+        let sender = sender.clone();
+        models[0].submit(mel([0.0; 4]), move |result| sender.send(result).unwrap());
+    }
+    drop(models);
+    assert!(last.upgrade().is_none());
+    assert_eq!(receiver.try_iter().filter(Result::is_ok).count(), 20);
+}
+
+#[test]
+fn the_last_handle_may_be_dropped_on_the_models_own_thread() {
+    let (sender, receiver) = mpsc::channel();
+    let model = open_with("audio", &alone(8));
+    let (own, release) = (model.clone(), mpsc::sync_channel::<()>(0));
+    model.submit(mel([0.0; 4]), move |_| {
+        release.1.recv().unwrap();
+        drop(own);
+        sender.send(()).unwrap();
+    });
+    drop(model);
+    release.0.send(()).unwrap();
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(()));
+}
+
+#[test]
+fn a_replaced_file_is_another_model() {
+    let dir = directory("replaced");
+    let file = dir.join("model.onnx");
+    let open = || Model::open(file.to_str().unwrap(), &Options::default()).unwrap();
+    fs::copy(path("audio"), &file).unwrap();
+    let old = open();
+    fs::copy(path("video"), &file).unwrap();
+    let new = open();
+    assert!(matches!(old.card().modality, Modality::Audio { .. }));
+    assert!(matches!(new.card().modality, Modality::Video { .. }));
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn an_asked_for_gpu_is_used_or_named_as_missing() {
+    for (provider, library) in [
+        (Provider::Cuda, "libonnxruntime_providers_cuda.so"),
+        (Provider::TensorRt, "libonnxruntime_providers_tensorrt.so"),
+    ] {
+        let options = Options {
+            provider,
+            ..Options::default()
+        };
+        match Model::open(&path("audio"), &options) {
+            Ok(model) => assert!(model.active_provider().starts_with(provider.as_str())),
+            Err(error) => {
+                let message = error.to_string();
+                assert!(
+                    message.contains(&format!("`{}` is not available", provider.as_str())),
+                    "{message}"
+                );
+                assert!(
+                    message.contains(library) && message.contains("onnxruntime-gpu"),
+                    "{message}"
+                );
+            }
+        }
+    }
+}
