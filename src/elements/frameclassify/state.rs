@@ -57,11 +57,14 @@ impl Branch {
             ) => {
                 let info = gst_video::VideoInfo::from_caps(caps)
                     .map_err(|_| format!("The video caps {caps} cannot be read"))?;
-                let fps = info.fps();
+                // 0/1 stands for a variable rate.
+                let fps = Some(info.fps()).filter(|fps| fps.numer() > 0);
                 Ok(Branch::Video {
                     picture: Picture::new(&info, (width, height), fit, crop_fraction)?,
-                    frame_duration: gst::ClockTime::SECOND
-                        .mul_div_round(fps.denom() as u64, fps.numer() as u64),
+                    frame_duration: fps.and_then(|fps| {
+                        gst::ClockTime::SECOND
+                            .mul_div_round(fps.denom() as u64, fps.numer() as u64)
+                    }),
                 })
             }
             (Modality::Audio { .. }, false) => Ok(Branch::Audio {
