@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! melspec: which patches come out of which stream, and that the audio passes untouched. The numbers in a patch are
+//! the mel module's, which tests/mel_conformance.rs compares with librosa.
+
+mod common;
+
+use std::f64::consts::TAU;
+use std::path::Path;
+
+use common::{Bench, assert_untouched, buffer, launch, ms, play};
+use gstinstruments::mel::{
+    Compression, FrontEnd, Partial, PatchOptions, Patcher, Preset, Segmentation,
+};
+use gstinstruments::meta::{Features, Kind};
+
+/// A front end with patches of 8 frames, which stand for 128 ms.
+const SMALL: &str =
+    "melspec name=m preset=custom rate=8000 fft-size=256 window-size=256 hop=128 bands=4 fmax=4000
+    compression=power-db amin=1e-10 patch-frames=8";
+const CAPS: &str = "audio/x-raw,format=F32LE,rate=8000,channels=1,layout=interleaved";
+const RATE: u64 = 8000;
+
+/// The front end of [`SMALL`].
+fn small() -> FrontEnd {
+    FrontEnd {
+        rate: 8000,
+        fft_size: 256,
+        window_size: 256,
+        hop: 128,
+        bands: 4,
+        fmax: 4000.0,
+        compression: Compression::PowerDb,
+        amin: 1e-10,
+        patch_frames: 8,
+        ..FrontEnd::preset(Preset::Choi)
+    }
+}
+
+fn bench(properties: &str) -> Bench {
+    Bench::new(&format!("{SMALL} {properties}"), CAPS)
+}
+
+/// `samples` samples of a sweep, from sample `from` on.
+fn sweep(from: u64, samples: u64) -> Vec<f32> {
+    let seconds = |n: u64| n as f64 / RATE as f64;
+    (from..from + samples)
+        .map(|n| (0.5 * (TAU * (200.0 + 150.0 * seconds(n)) * seconds(n)).sin()) as f32)
+        .collect()
+}
+
+fn bytes(samples: &[f32]) -> Vec<u8> {
+    samples.iter().flat_map(|s| s.to_le_bytes()).collect()
+}
+
+/// A buffer at [`CAPS`] with `samples`.
+fn sound(samples: &[f32], pts: impl Into<Option<gst::ClockTime>>) -> gst::Buffer {
+    let duration = ms(samples.len() as u64 * 1000 / RATE);
+    buffer(bytes(samples), pts, duration)
+}
+
+fn discont(mut buffer: gst::Buffer) -> gst::Buffer {
+    buffer
+        .get_mut()
+        .unwrap()
+        .set_flags(gst::BufferFlags::DISCONT);
+    buffer
+}
+
+/// Start and end of each patch in milliseconds.
+fn times(patches: &[Features]) -> Vec<(u64, u64)> {
+    patches
+        .iter()
+        .map(|patch| {
+            let start = patch.start.unwrap();
+            (
+                start.mseconds(),
+                (start + patch.duration.unwrap()).mseconds(),
+            )
+        })
+        .collect()
+}
+
+/// Passes `buffers` and ends the stream: the patches, on buffers and in events.
+fn patches(bench: &mut Bench, buffers: impl IntoIterator<Item = gst::Buffer>) -> Vec<Features> {
+    let mut patches = Vec::new();
+    for buffer in buffers {
+        let passed = bench.pass(buffer);
+        patches.extend(bench.metadata().1);
+        patches.extend(Features::from_buffer(&passed));
+    }
+    bench.end();
+    patches.extend(bench.metadata().1);
+    patches
+}
+
+/// The patches that the mel module makes of `samples`.
+fn expected(samples: &[f32], rate: u32, options: PatchOptions) -> Vec<gstinstruments::mel::Patch> {
+    let mut patcher = Patcher::new(&small(), rate, options).unwrap();
+    let mut patches = Vec::new();
+    patcher.push(samples, &mut |patch| patches.push(patch));
+    patcher.finish(&mut |patch| patches.push(patch));
+    patches
+}
+
+fn sliding(partial: Partial, interval: f64) -> PatchOptions {
+    PatchOptions {
+        segmentation: Segmentation::Sliding,
+        partial,
+        interval,
+        content: None,
+        total: None,
+    }
+}
+
+/// Writes one sample, in 128ths of full scale, in a raw format.
+fn write(format: &str, value: i32, bytes: &mut Vec<u8>) {
+    let scaled = |bits: u32| value << (bits - 8);
+    match format {
+        "S8" => bytes.push(value as u8),
+        "U8" => bytes.push((value + 128) as u8),
+        "S16LE" => bytes.extend((scaled(16) as i16).to_le_bytes()),
+        "S16BE" => bytes.extend((scaled(16) as i16).to_be_bytes()),
+        "S24LE" => bytes.extend(&scaled(24).to_le_bytes()[..3]),
+        "S24_32BE" => bytes.extend(scaled(24).to_be_bytes()),
+        "S32LE" => bytes.extend(scaled(32).to_le_bytes()),
+        "F32LE" => bytes.extend((value as f32 / 128.0).to_le_bytes()),
+        "F32BE" => bytes.extend((value as f32 / 128.0).to_be_bytes()),
+        "F64LE" => bytes.extend((f64::from(value) / 128.0).to_le_bytes()),
+        _ => panic!("{format}"),
+    }
+}
+
+#[test]
+fn patches_do_not_depend_on_the_buffers_nor_on_the_format() {
+    const FRAMES: usize = 24_000;
+    let mono: Vec<i32> = (0..FRAMES)
+        .map(|n| (40.0 * (n as f64 * n as f64 * 1e-5).sin()) as i32 + n as i32 % 7)
+        .collect();
+    for (format, layout, channels, rate) in [
+        ("S16LE", "interleaved", 2, 48_000),
+        ("S16LE", "interleaved", 6, 8_000),
+        ("S16BE", "interleaved", 1, 22_050),
+        ("S24LE", "interleaved", 3, 44_100),
+        ("S24_32BE", "interleaved", 2, 11_025),
+        ("S32LE", "interleaved", 5, 32_000),
+        ("F32LE", "interleaved", 1, 192_000),
+        ("F32LE", "non-interleaved", 2, 16_000),
+        ("F32BE", "interleaved", 4, 12_000),
+        ("F64LE", "non-interleaved", 6, 96_000),
+        ("F64LE", "interleaved", 2, 48_000),
+        ("S8", "interleaved", 2, 8_000),
+        ("U8", "non-interleaved", 3, 88_200),
+    ] {
+        let name = format!("{format} {layout} {channels} {rate}");
+        // Each channel is another, their mean is `mono`.
+        let sample = |frame: usize, channel: usize| {
+            2 * mono[frame] + 2 * channel as i32 - (channels as i32 - 1)
+        };
+        let bytes = |frames: std::ops::Range<usize>| {
+            let mut bytes = Vec::new();
+            if layout == "interleaved" {
+                for frame in frames {
+                    (0..channels).for_each(|c| write(format, sample(frame, c), &mut bytes));
+                }
+            } else {
+                for channel in 0..channels {
+                    let frames = frames.clone();
+                    frames.for_each(|frame| write(format, sample(frame, channel), &mut bytes));
+                }
+            }
+            bytes
+        };
+        let mask = (1u64 << channels) - 1;
+        let caps = format!(
+            "audio/x-raw,format={format},rate={rate},channels={channels},layout={layout},channel-mask=(bitmask){mask:#x}"
+        );
+        let run = |size: usize| {
+            let mut bench = Bench::new(&format!("{SMALL} patch-interval=20000000"), &caps);
+            let info =
+                gst_audio::AudioInfo::from_caps(&caps.parse::<gst::Caps>().unwrap()).unwrap();
+            let buffers = (0..FRAMES).step_by(size).map(|from| {
+                let frames = from..FRAMES.min(from + size);
+                let length = frames.len();
+                let time =
+                    |n: usize| gst::ClockTime::from_nseconds(n as u64 * 1_000_000_000 / rate);
+                let mut buffer = buffer(bytes(frames), time(from), time(length));
+                let buffer_ref = buffer.get_mut().unwrap();
+                gst_audio::AudioMeta::add(buffer_ref, &info, length, &[]).unwrap();
+                buffer
+            });
+            patches(&mut bench, buffers)
+        };
+        let whole = run(FRAMES);
+        let last = whole.last().unwrap();
+        let end = (FRAMES as u64 * 1000 / rate) as i64;
+        let last_end = (last.start.unwrap() + last.duration.unwrap()).mseconds() as i64;
+        assert!(
+            (end - last_end).abs() <= 20,
+            "{name}: {last_end} of {end} ms"
+        );
+        for size in [1, 997, 4800] {
+            assert!(run(size) == whole, "{name} in buffers of {size}");
+        }
+        let mono: Vec<_> = mono.iter().map(|&value| value as f32 / 64.0).collect();
+        let expected = expected(&mono, rate as u32, sliding(Partial::Repeat, 0.02));
+        assert_eq!(whole.len(), expected.len(), "{name}");
+        for (ours, theirs) in whole.iter().zip(&expected) {
+            let far = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-3;
+            assert!(!ours.data.iter().zip(&theirs.data).any(far), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_patch_says_what_it_is() {
+    let mut bench = bench("partial=drop patch-interval=128000000");
+    let all = patches(&mut bench, [sound(&sweep(0, 2048), ms(500))]);
+    let patch = &all[0];
+    assert_eq!((patch.id.as_str(), patch.kind), ("mel", Kind::Mel));
+    assert_eq!(patch.dims, [4, 8]);
+    let fields = small().fields().into_iter();
+    let fields: Vec<_> = fields.map(|(key, value)| (key.to_owned(), value)).collect();
+    assert_eq!(patch.front_end, fields);
+    assert_eq!(times(&all), [(500, 628), (628, 756)]);
+    let expected = expected(&sweep(0, 2048), 8000, sliding(Partial::Drop, 0.128));
+    assert_eq!(*patch.data, *expected[0].data);
+}
+
+#[test]
+fn a_patch_rides_on_the_buffer_that_completes_it() {
+    let mut bench = bench("partial=drop patch-interval=128000000");
+    // 100 ms a buffer: the patches are complete at 128 and 256 ms.
+    let counts: Vec<_> = (0..3)
+        .map(|index| {
+            let buffer = bench.pass(sound(&sweep(index * 800, 800), ms(index * 100)));
+            Features::from_buffer(&buffer).len()
+        })
+        .collect();
+    assert_eq!(counts, [0, 1, 1]);
+}
+
+#[test]
+fn partial_says_what_becomes_of_the_first_and_the_last_window() {
+    let run = |partial: &str, samples: u64| {
+        let mut bench = bench(&format!("partial={partial} patch-interval=64000000"));
+        let buffers = (0..samples / 80).map(|n| sound(&sweep(n * 80, 80), ms(n * 10)));
+        patches(&mut bench, buffers)
+    };
+    // 260 ms, 17 frames: whole windows end with frames 8, 12 and 16 (of which the last is centred on 240 ms).
+    let whole = [(0, 128), (64, 192), (128, 256)];
+    assert_eq!(times(&run("drop", 2080)), whole);
+    for partial in ["zero", "repeat"] {
+        let expected = [&[(0, 64)], &whole[..]].concat();
+        assert_eq!(times(&run(partial, 2080)), expected);
+        // A last one for what is at least half an interval.
+        assert_eq!(times(&run(partial, 2400))[4].1, 300);
+    }
+    // In the first one 64 ms of sound are 4 frames: again, or then silence, 80 dB below the maximum.
+    let repeat = &run("repeat", 2080)[0].data;
+    let zero = &run("zero", 2080)[0].data;
+    let loudest = zero.iter().copied().fold(f32::MIN, f32::max);
+    for band in 0..4 {
+        let band = band * 8..band * 8 + 8;
+        assert_eq!(repeat[band.clone()][..4], repeat[band.clone()][4..]);
+        assert_eq!(zero[band.clone()][..4], repeat[band.clone()][..4]);
+        assert_eq!(zero[band][4..], [loudest - 80.0; 4]);
+    }
+}
+
+#[test]
+fn a_stream_shorter_than_a_window_gives_its_patch_in_an_event() {
+    let run = |partial: &str, samples: u64| {
+        let mut bench = bench(&format!("partial={partial}"));
+        let buffer = bench.pass(sound(&sweep(0, samples), ms(3000)));
+        assert_eq!(Features::from_buffer(&buffer), []);
+        bench.end();
+        let events = bench.events();
+        let position = |test: &dyn Fn(&gst::Event) -> bool| events.iter().position(test);
+        let eos = position(&|event| event.type_() == gst::EventType::Eos).unwrap();
+        let patch = position(&|event| gstinstruments::meta::from_event(event).is_some());
+        assert!(patch.is_none_or(|patch| patch < eos));
+        let found = patch.and_then(|patch| gstinstruments::meta::from_event(&events[patch]));
+        found.map_or(Vec::new(), |(_, features)| features)
+    };
+    assert_eq!(times(&run("repeat", 400)), [(3000, 3050)]);
+    assert_eq!(times(&run("zero", 400)), [(3000, 3050)]);
+    assert_eq!(run("drop", 400), []);
+    // Not even a frame.
+    assert_eq!(run("repeat", 255), []);
+}
+
+#[test]
+fn streams_without_timestamps_start_at_zero() {
+    let mut bench = bench("partial=drop patch-interval=128000000");
+    let buffers = (0..4).map(|n| sound(&sweep(n * 800, 800), None));
+    let expected = [(0, 128), (128, 256), (256, 384)];
+    assert_eq!(times(&patches(&mut bench, buffers)), expected);
+}
+
+#[test]
+fn a_jump_ends_the_windows_and_starts_new_ones() {
+    let run = |partial: &str, time: u64, says_so: bool| {
+        let mut bench = bench(&format!("partial={partial} patch-interval=128000000"));
+        let first = sound(&sweep(0, 3200), ms(0));
+        let second = sound(&sweep(3200, 3200), ms(time));
+        let second = if says_so { discont(second) } else { second };
+        times(&patches(&mut bench, [first, second]))
+    };
+    let before = [(0, 128), (128, 256), (256, 384)];
+    let went_on = [&before[..], &[(384, 512), (512, 640), (640, 768)]].concat();
+    let jumped = |time| [&before[..], &before.map(|(a, b)| (a + time, b + time))].concat();
+    // The stream says so, and it is more than a container's rounding.
+    assert_eq!(run("drop", 700, true), jumped(700));
+    assert_eq!(run("drop", 10_000, true), jumped(10_000));
+    assert_eq!(run("drop", 100, true), jumped(100));
+    assert_eq!(run("drop", 420, true), went_on);
+    // It does not say so: only what cannot be rounding counts.
+    assert_eq!(run("drop", 700, false), went_on);
+    assert_eq!(run("drop", 2000, false), jumped(2000));
+    // Where windows need not be whole, one ends with the sound before the jump.
+    let mut bench = bench("partial=repeat patch-interval=256000000");
+    let buffers = [
+        sound(&sweep(0, 3200), ms(0)),
+        discont(sound(&sweep(3200, 3200), ms(9000))),
+    ];
+    let times = times(&patches(&mut bench, buffers));
+    assert_eq!((times[0], times[1].1), ((128, 256), 400));
+    assert_eq!((times[2], times[3].1), ((9128, 9256), 9400));
+}
+
+#[test]
+fn a_short_gap_is_silence_and_a_long_one_ends_the_windows() {
+    let run = |events: bool, gap: u64, time: u64| {
+        let mut bench = bench("partial=drop patch-interval=16000000");
+        let mut all = Features::from_buffer(&bench.pass(sound(&sweep(0, 2000), ms(0))));
+        if events {
+            bench.send(gst::event::Gap::builder(ms(250)).duration(ms(gap)).build());
+            all.extend(bench.metadata().1);
+        } else {
+            let silence = vec![0.0; (gap * 8) as usize];
+            all.extend(Features::from_buffer(&bench.pass(sound(&silence, ms(250)))));
+        }
+        let rest = [sound(&sweep(2000, 2000), ms(time))];
+        all.extend(patches(&mut bench, rest));
+        all
+    };
+    assert!(run(true, 100, 350) == run(false, 100, 350));
+    // Longer than a patch.
+    let times = times(&run(true, 1000, 1250));
+    let (before, after): (Vec<_>, Vec<_>) = times.iter().partition(|(start, _)| *start < 250);
+    assert_eq!(before.last(), Some(&&(128, 250)));
+    assert_eq!(after.first(), Some(&&(1250, 1378)));
+}
+
+#[test]
+fn a_flush_forgets_what_was_before() {
+    let mut bench = bench("patch-interval=128000000");
+    bench.pass(sound(&sweep(0, 900), ms(0)));
+    bench.flush();
+    assert_eq!(bench.metadata().1, []);
+    let all = patches(&mut bench, [sound(&sweep(0, 2048), ms(5000))]);
+    assert_eq!(times(&all), [(5000, 5128), (5128, 5256)]);
+    let expected = expected(&sweep(0, 2048), 8000, sliding(Partial::Repeat, 0.128));
+    assert!(*all[0].data == *expected[0].data);
+}
+
+#[test]
+fn windows_run_on_over_a_change_of_channels_and_format() {
+    let stereo =
+        "audio/x-raw,format=F64LE,rate=8000,channels=2,layout=interleaved,channel-mask=(bitmask)3";
+    let mut changed = bench("patch-interval=32000000");
+    let first = changed.pass(sound(&sweep(0, 1000), ms(0)));
+    changed.set_caps(stereo);
+    let rest = sweep(1000, 1400);
+    let rest: Vec<_> = rest
+        .iter()
+        .flat_map(|&s| [f64::from(s) + 0.25, f64::from(s) - 0.25])
+        .collect();
+    let rest = rest.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let mut all = Features::from_buffer(&first);
+    all.extend(patches(&mut changed, [buffer(rest, ms(125), ms(175))]));
+    let same = patches(
+        &mut bench("patch-interval=32000000"),
+        [sound(&sweep(0, 2400), ms(0))],
+    );
+    assert_eq!(times(&all), times(&same));
+    assert!(all == same);
+}
+
+#[test]
+fn a_change_of_the_rate_ends_the_windows() {
+    let mut bench = bench("patch-interval=128000000");
+    let mut all = Features::from_buffer(&bench.pass(sound(&sweep(0, 1800), ms(0))));
+    bench.set_caps("audio/x-raw,format=F32LE,rate=16000,channels=1,layout=interleaved");
+    let rest = buffer(bytes(&sweep(0, 4096)), ms(225), ms(256));
+    all.extend(patches(&mut bench, [rest]));
+    // The last 97 ms at the old rate deserve a patch.
+    assert_eq!(times(&all)[0], (0, 128));
+    assert_eq!(times(&all)[1].1, 225);
+    assert_eq!(times(&all)[2], (225, 353));
+    assert_eq!(all.len(), 4);
+}
+
+#[test]
+fn less_sound_in_a_patch() {
+    let mut bench = bench("patch-duration=64000000 patch-interval=64000000 partial=repeat");
+    let all = patches(&mut bench, [sound(&sweep(0, 2048), ms(0))]);
+    let patch = all
+        .iter()
+        .find(|patch| patch.start == Some(ms(64)))
+        .unwrap();
+    assert_eq!(patch.duration, Some(ms(64)));
+    for band in patch.data.chunks(8) {
+        assert_eq!(band[..4], band[4..]);
+    }
+}
+
+/// Writes `samples` as a WAV file, so that a stream knows its duration.
+fn write_wav(path: &Path, samples: &[f32]) {
+    let size = samples.len() as u32 * 4;
+    let mut data = Vec::new();
+    data.extend(b"RIFF");
+    data.extend((36 + size).to_le_bytes());
+    data.extend(b"WAVEfmt ");
+    data.extend(16u32.to_le_bytes());
+    data.extend([3u16, 1].map(u16::to_le_bytes).concat());
+    data.extend([8000u32, 32000].map(u32::to_le_bytes).concat());
+    data.extend([4u16, 32].map(u16::to_le_bytes).concat());
+    data.extend(b"data");
+    data.extend(size.to_le_bytes());
+    data.extend(bytes(samples));
+    std::fs::write(path, data).unwrap();
+}
+
+#[test]
+fn central_and_uniform_segmentation() {
+    let file = common::folder("segmentation").join("sweep.wav");
+    write_wav(&file, &sweep(0, 8000));
+    for (segmentation, option, start, end) in [
+        // A patch takes 7 hops, 896 samples, of 8000.
+        ("central", Segmentation::Central, 444, 556),
+        // The middle of the first tenth is 44 samples, of 356 spare ones; of the last, too.
+        ("uniform", Segmentation::Uniform, 44, 955),
+    ] {
+        let pipeline = launch(&format!(
+            "filesrc location={} ! wavparse ! {SMALL} segmentation={segmentation} post-messages=true
+                ! fakesink name=sink",
+            file.display()
+        ));
+        let record = common::Record::of(&pipeline, "sink");
+        let outcome = play(&pipeline);
+        assert_eq!(outcome.error, None);
+        assert_eq!(outcome.features, 1);
+        let buffers = record.buffers();
+        let mut patches: Vec<_> = buffers
+            .iter()
+            .flat_map(|b| Features::from_buffer(b))
+            .collect();
+        let events = record.events();
+        let events = events
+            .iter()
+            .filter_map(|event| gstinstruments::meta::from_event(event));
+        patches.extend(events.flat_map(|(_, features)| features));
+        assert_eq!(times(&patches), [(start, end)], "{segmentation}");
+        let options = PatchOptions {
+            segmentation: option,
+            total: Some(8000),
+            ..sliding(Partial::Repeat, 1.0)
+        };
+        let expected = expected(&sweep(0, 8000), 8000, options);
+        assert!(*patches[0].data == *expected[0].data, "{segmentation}");
+    }
+}
+
+#[test]
+fn central_segmentation_of_a_stream_of_unknown_duration_is_an_error() {
+    let mut bench = bench("segmentation=central");
+    assert!(bench.push(sound(&sweep(0, 800), ms(0))).is_err());
+    let outcome = bench.outcome();
+    assert!(
+        outcome.error_text().contains("need the stream's duration"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn parameters_come_from_the_model_downstream() {
+    let mut bench = Bench::new(
+        "melspec ! frameclassify name=f model=audio threshold=0",
+        CAPS,
+    );
+    let all = patches(&mut bench, [sound(&sweep(0, 8000), ms(0))]);
+    let mel: Vec<_> = all.iter().filter(|f| f.kind == Kind::Mel).collect();
+    assert_eq!(mel[0].dims, [4, 8]);
+    let field = |key| {
+        mel[0]
+            .front_end
+            .iter()
+            .find(|(k, _)| k == key)
+            .unwrap()
+            .1
+            .as_str()
+    };
+    assert_eq!((field("rate"), field("compression")), ("8000", "power-db"));
+    // The embedding is the mean of each band over time.
+    let embeddings: Vec<_> = all.iter().filter(|f| f.kind == Kind::Embedding).collect();
+    assert_eq!(embeddings.len(), mel.len());
+    for (embedding, mel) in embeddings.iter().zip(&mel) {
+        assert_eq!(embedding.start, mel.start);
+        for (value, band) in embedding.data.iter().zip(mel.data.chunks(8)) {
+            assert!((value - band.iter().sum::<f32>() / 8.0).abs() < 1e-4);
+        }
+    }
+}
+
+#[test]
+fn parameters_that_contradict_the_model_are_an_error_that_names_both() {
+    let mut bench = Bench::new("melspec bands=64 hop=64 ! frameclassify model=audio", CAPS);
+    assert!(bench.push(sound(&sweep(0, 800), ms(0))).is_err());
+    let outcome = bench.outcome();
+    let error = outcome.error_text();
+    assert!(error.contains("bands is 64, the model's is 4"), "{error}");
+    assert!(error.contains("hop is 64, the model's is 128"), "{error}");
+}
+
+#[test]
+fn parameters_that_make_no_sense_are_an_error_that_names_them() {
+    let mut bench = Bench::new("melspec preset=custom fmax=7000", CAPS);
+    assert!(bench.push(sound(&sweep(0, 800), ms(0))).is_err());
+    let outcome = bench.outcome();
+    let error = outcome.error_text();
+    assert!(error.contains("fmax") && error.contains("7000"), "{error}");
+}
+
+#[test]
+fn presets() {
+    for (preset, name) in [
+        (Preset::Choi, "auto"),
+        (Preset::Choi, "choi"),
+        (Preset::Han, "han"),
+        (Preset::Yamnet, "yamnet"),
+        (Preset::Musicnn, "musicnn"),
+    ] {
+        let mut bench = Bench::new(&format!("melspec preset={name}"), CAPS);
+        let all = patches(&mut bench, [sound(&sweep(0, 2400), ms(0))]);
+        let front_end = FrontEnd::preset(preset);
+        let dims = [front_end.bands as u32, front_end.patch_frames as u32];
+        assert_eq!(all[0].dims, dims, "{name}");
+        let fields = all[0]
+            .front_end
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()));
+        assert_eq!(FrontEnd::from_fields(fields).unwrap(), front_end);
+    }
+}
+
+#[test]
+fn messages_are_posted_on_request() {
+    let count = |properties: &str| {
+        let mut bench = bench(&format!(
+            "partial=drop patch-interval=128000000 {properties}"
+        ));
+        bench.pass(sound(&sweep(0, 4096), ms(0)));
+        bench.end();
+        bench.outcome().features
+    };
+    assert_eq!(count(""), 0);
+    assert_eq!(count("post-messages=true"), 4);
+}
+
+#[test]
+fn audio_passes_untouched_and_uncopied() {
+    let mut bench = bench("patch-interval=20000000");
+    for index in 0..4 {
+        let mut original = sound(&sweep(index * 800, 800), ms(index * 100));
+        let fields = original.get_mut().unwrap();
+        fields.set_offset(index * 800);
+        fields.set_offset_end(index * 800 + 800);
+        fields.set_flags(gst::BufferFlags::MARKER);
+        // The second reference is what another branch of a tee holds.
+        let passed = bench.pass(original.clone());
+        assert_untouched(&passed, &original);
+        assert!(!Features::from_buffer(&passed).is_empty());
+        assert_eq!(Features::from_buffer(&original), []);
+    }
+}
