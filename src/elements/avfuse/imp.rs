@@ -11,7 +11,6 @@
 //! ```
 
 use std::marker::PhantomData;
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use gst::glib;
@@ -20,10 +19,15 @@ use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 
 use super::pads::{Pads, is_fed, is_gap, running_time};
+use super::settings::{
+    DEFAULT_FRAMES, DEFAULT_MAX_TAGS, DEFAULT_MODEL, DEFAULT_STRIDE, DEFAULT_THRESHOLD,
+    DEFAULT_WINDOW, Settings,
+};
+use super::state::State;
 use crate::elements::frameclassify::ExecutionProvider;
-use crate::fusion::{self, Collector, Fusion, Window};
-use crate::meta::{self, Analysis, Clip, Features, Kind, Source, Tags};
-use crate::model::{self, Card, Model};
+use crate::fusion::{self, Fusion, Window};
+use crate::meta::{self, Analysis, Features, Kind, Source, Tags};
+use crate::model::{self, Model};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -32,93 +36,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Late fusion of pictures and sound"),
     )
 });
-
-const DEFAULT_MODEL: &str = "fusion-yt8m13";
-const DEFAULT_WINDOW: u64 = 10_000_000_000;
-const DEFAULT_STRIDE: u64 = 5_000_000_000;
-/// The paper's k for YouTube-8M.
-const DEFAULT_FRAMES: u32 = 20;
-const DEFAULT_THRESHOLD: f32 = 0.25;
-const DEFAULT_MAX_TAGS: u32 = 3;
-
-/// A mel patch is complete this long after the audio it covers, at the most: half an FFT, the
-/// resampler's delay, and the rounding of timestamps.
-const PATCH_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(100);
-
-#[derive(Debug, Clone)]
-struct Settings {
-    model: String,
-    labels_file: Option<String>,
-    execution_provider: ExecutionProvider,
-    device: u32,
-    threads: u32,
-    window: u64,
-    stride: u64,
-    frames: u32,
-    threshold: f32,
-    max_tags: u32,
-    repeat_tags: bool,
-    post_messages: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            model: DEFAULT_MODEL.to_owned(),
-            labels_file: None,
-            execution_provider: ExecutionProvider::default(),
-            device: 0,
-            threads: 0,
-            window: DEFAULT_WINDOW,
-            stride: DEFAULT_STRIDE,
-            frames: DEFAULT_FRAMES,
-            threshold: DEFAULT_THRESHOLD,
-            max_tags: DEFAULT_MAX_TAGS,
-            repeat_tags: true,
-            post_messages: true,
-        }
-    }
-}
-
-impl Settings {
-    fn tags(&self, analysis: &Analysis, card: &Card) -> Tags {
-        analysis.tags(
-            Source::Fused,
-            &card.name,
-            &card.labels,
-            self.threshold,
-            self.max_tags,
-        )
-    }
-}
-
-struct State {
-    collector: Collector,
-    /// How far each modality has come, as running time.
-    video: Option<gst::ClockTime>,
-    audio: Option<gst::ClockTime>,
-    last: Option<Tags>,
-    clip: Clip,
-    /// Events that came before the first buffer.
-    early: Vec<gst::Event>,
-}
-
-impl State {
-    fn new(settings: &Settings) -> Self {
-        Self {
-            collector: Collector::new(fusion::Config {
-                frames: settings.frames as usize,
-                window: settings.window,
-                stride: settings.stride,
-            }),
-            video: None,
-            audio: None,
-            last: None,
-            clip: Clip::default(),
-            early: Vec::new(),
-        }
-    }
-}
 
 /// See the module's documentation.
 #[derive(Default, glib::Properties)]
@@ -384,14 +301,7 @@ impl AggregatorImpl for AvFuse {
 impl AvFuse {
     fn open(&self) -> Result<(), model::Error> {
         let settings = self.settings.lock().unwrap().clone();
-        let options = model::Options {
-            provider: settings.execution_provider.into(),
-            device: settings.device,
-            threads: settings.threads,
-            batch_size: 1,
-            labels_file: settings.labels_file.map(PathBuf::from),
-        };
-        let model = Model::open(&settings.model, &options)?;
+        let model = Model::open(&settings.model, &settings.options())?;
         gst::info!(
             CAT,
             imp = self,
@@ -410,7 +320,10 @@ impl AvFuse {
         now: gst::ClockTime,
         timeout: bool,
     ) -> Result<(), gst::FlowError> {
-        while self.position(other).is_none_or(|position| position <= now) {
+        let source = self.source(other);
+        let behind =
+            || self.with_state(|state| state.position(source).is_none_or(|time| time <= now));
+        while behind()? {
             let Some(buffer) = other.pop_buffer() else {
                 if other.is_eos() || timeout {
                     break;
@@ -418,6 +331,10 @@ impl AvFuse {
                 return Err(gst_base::AGGREGATOR_FLOW_NEED_DATA);
             };
             self.read(other, &buffer)?;
+            if buffer.pts().is_none() {
+                // Without timestamps nobody knows how far it is.
+                break;
+            }
         }
         Ok(())
     }
@@ -441,16 +358,7 @@ impl AvFuse {
             self.push_tags(tags);
             return Ok(gst::FlowSuccess::Ok);
         }
-        let windows: Vec<Window> = {
-            let mut state = self.state.lock().unwrap();
-            let Some(state) = state.as_mut() else {
-                return Err(gst::FlowError::Flushing);
-            };
-            let end = state.video.max(state.audio).unwrap_or_default().nseconds();
-            let mut windows: Vec<_> = std::iter::from_fn(|| state.collector.due(end)).collect();
-            windows.extend(state.collector.finish(end));
-            windows
-        };
+        let windows = self.with_state(State::finish)?;
         let tags = self.fuse(windows, None)?;
         self.push_tags(tags);
         self.post_clip();
@@ -477,17 +385,10 @@ impl AvFuse {
             return Ok(gst::FlowSuccess::Ok);
         }
         let repeat = self.settings.lock().unwrap().repeat_tags;
-        let repeated = || {
-            self.state
-                .lock()
-                .unwrap()
-                .as_ref()
-                .and_then(|state| state.last.clone())
-                .filter(|_| repeat)
-        };
+        let repeated = || self.with_state(|state| state.last.clone()).ok().flatten();
         if !fresh.is_empty() {
             Tags::attach(&fresh, buffer.make_mut());
-        } else if let Some(last) = repeated() {
+        } else if let Some(last) = repeated().filter(|_| repeat) {
             Tags::attach(&[last], buffer.make_mut());
         }
         if let Some(pts) = buffer.pts() {
@@ -495,16 +396,9 @@ impl AvFuse {
                 .set_position(pts + buffer.duration().unwrap_or_default());
         }
         let finished = self.obj().finish_buffer(buffer)?;
-        let early = self
-            .state
-            .lock()
-            .unwrap()
-            .as_mut()
-            .map(|state| std::mem::take(&mut state.early));
-        early
-            .into_iter()
-            .flatten()
-            .for_each(|event| self.push_event(event));
+        for event in self.with_state(|state| std::mem::take(&mut state.early))? {
+            self.push_event(event);
+        }
         Ok(finished)
     }
 
@@ -519,18 +413,13 @@ impl AvFuse {
             .pts()
             .map(|pts| pts + buffer.duration().unwrap_or_default());
         // A picture is there from its start on, sound up to the end of its buffer.
-        let (is_video, time) = match self.source(pad) {
-            fusion::Source::Video => (true, buffer.pts()),
-            fusion::Source::Audio => (false, end),
+        let source = self.source(pad);
+        let time = match source {
+            fusion::Source::Video => buffer.pts(),
+            fusion::Source::Audio => end,
         };
-        let time = running_time(pad, time);
-        if let Some(state) = self.state.lock().unwrap().as_mut() {
-            let position = if is_video {
-                &mut state.video
-            } else {
-                &mut state.audio
-            };
-            *position = time.or(*position);
+        if let Some(time) = running_time(pad, time) {
+            self.with_state(|state| state.advance(source, time))?;
         }
         Ok(())
     }
@@ -564,9 +453,7 @@ impl AvFuse {
                 start: start.nseconds(),
                 end: (start + features.duration.unwrap_or_default()).nseconds(),
             };
-            if let Some(state) = self.state.lock().unwrap().as_mut() {
-                state.collector.push(source, span, features.data.clone());
-            }
+            self.with_state(|state| state.collector.push(source, span, features.data.clone()))?;
         }
         Ok(())
     }
@@ -579,16 +466,10 @@ impl AvFuse {
         }
     }
 
-    fn position(&self, pad: &gst_base::AggregatorPad) -> Option<gst::ClockTime> {
-        let source = self.source(pad);
-        self.state
-            .lock()
-            .unwrap()
-            .as_ref()
-            .and_then(|state| match source {
-                fusion::Source::Video => state.video,
-                fusion::Source::Audio => state.audio,
-            })
+    /// Calls `f` with the state of the running stream.
+    fn with_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> Result<T, gst::FlowError> {
+        let mut state = self.state.lock().unwrap();
+        state.as_mut().map(f).ok_or(gst::FlowError::Flushing)
     }
 
     /// The tags of the windows for which all is there that will come.
@@ -599,26 +480,9 @@ impl AvFuse {
     ) -> Result<Vec<Tags>, gst::FlowError> {
         let Pads { video, audio } = self.pads.lock().unwrap().clone();
         let going = |pad: Option<gst_base::AggregatorPad>| pad.is_some_and(|pad| !pad.is_eos());
-        let windows: Vec<Window> = {
-            let mut state = self.state.lock().unwrap();
-            let Some(state) = state.as_mut() else {
-                return Err(gst::FlowError::Flushing);
-            };
-            let heard = state.audio.map(|audio| audio.saturating_sub(PATCH_DELAY));
-            let now = match (going(video), going(audio)) {
-                (true, true) if !timeout => state
-                    .video
-                    .zip(heard)
-                    .map(|(video, heard)| video.min(heard)),
-                (true, _) => state.video,
-                (false, true) => heard,
-                (false, false) => state.video.max(state.audio),
-            };
-            let Some(now) = now else {
-                return Ok(Vec::new());
-            };
-            std::iter::from_fn(|| state.collector.due(now.nseconds())).collect()
-        };
+        let (video, audio) = (going(video), going(audio));
+        // On a timeout nobody waits for the other modality.
+        let windows = self.with_state(|state| state.due(video, audio && !(video && timeout)))?;
         self.fuse(windows, timestamp)
     }
 
@@ -655,13 +519,13 @@ impl AvFuse {
                 duration: Some(end - start),
             };
             let tags = settings.tags(&analysis, card);
-            if let Some(state) = self.state.lock().unwrap().as_mut() {
+            self.with_state(|state| {
                 state.clip.add(&analysis);
                 state.last = Some(Tags {
                     fresh: false,
                     ..tags.clone()
                 });
-            }
+            })?;
             if settings.post_messages {
                 self.post(&tags, &segment, timestamp, false);
             }
@@ -675,13 +539,10 @@ impl AvFuse {
         let Some(fusion) = self.fusion.lock().unwrap().clone() else {
             return;
         };
-        let clip = self
-            .state
-            .lock()
-            .unwrap()
-            .as_mut()
-            .and_then(|state| std::mem::take(&mut state.clip).mean());
-        if let Some(clip) = clip.filter(|_| settings.post_messages) {
+        let clip = self.with_state(|state| std::mem::take(&mut state.clip).mean());
+        if let Ok(Some(clip)) = clip
+            && settings.post_messages
+        {
             let tags = settings.tags(&clip, fusion.model().card());
             self.post(&tags, &self.segment(), None, true);
         }

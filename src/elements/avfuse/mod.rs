@@ -7,6 +7,8 @@ use gst::prelude::*;
 
 mod imp;
 mod pads;
+mod settings;
+mod state;
 
 glib::wrapper! {
     /// The element; see the module's documentation of `imp`.

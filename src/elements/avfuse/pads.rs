@@ -46,12 +46,12 @@ pub fn is_gap(buffer: &gst::BufferRef) -> bool {
     buffer.size() == 0 && buffer.flags().contains(gst::BufferFlags::GAP)
 }
 
-/// Running time of `time` on `pad`; `None` outside its segment.
+/// Running time of `time` on `pad`, 0 before the segment's start; `None` where the segment is not in time.
 pub fn running_time(
     pad: &gst_base::AggregatorPad,
     time: Option<gst::ClockTime>,
 ) -> Option<gst::ClockTime> {
-    pad.segment()
-        .downcast_ref::<gst::ClockTime>()?
-        .to_running_time(time)
+    let segment = pad.segment().downcast::<gst::ClockTime>().ok()?;
+    let time = segment.to_running_time_full(time)?;
+    Some(time.positive().unwrap_or_default())
 }

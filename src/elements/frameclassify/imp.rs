@@ -10,7 +10,6 @@
 //! On audio it needs `melspec` in front of it.
 
 use std::marker::PhantomData;
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use gst::glib;
@@ -20,11 +19,15 @@ use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 
 use super::requests::{Answer, Requests};
+use super::settings::{
+    DEFAULT_AUDIO_MODEL, DEFAULT_BATCH_SIZE, DEFAULT_INTERVAL, DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD,
+    DEFAULT_VIDEO_MODEL, Settings,
+};
 use super::state::{Branch, State};
 use super::{Activation, ExecutionProvider, Scheduling};
 use crate::elements::FRONT_END_QUERY;
-use crate::meta::{self, Analysis, Clip, Features, Kind, Source, Tags};
-use crate::model::{self, Card, Modality, Model};
+use crate::meta::{self, Analysis, Clip, Features, Kind, Tags};
+use crate::model::{self, Modality, Model};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -33,62 +36,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Tags of pictures and mel patches as metadata"),
     )
 });
-
-const DEFAULT_AUDIO_MODEL: &str = "choi-yt8m13";
-const DEFAULT_VIDEO_MODEL: &str = "efficientnet-lite-yt8m13";
-/// The paper's one frame a second.
-const DEFAULT_INTERVAL: u64 = 1_000_000_000;
-const DEFAULT_BATCH_SIZE: u32 = 8;
-const DEFAULT_THRESHOLD: f32 = 0.25;
-const DEFAULT_MAX_TAGS: u32 = 3;
-#[derive(Debug, Clone)]
-struct Settings {
-    model: Option<String>,
-    labels_file: Option<String>,
-    execution_provider: ExecutionProvider,
-    device: u32,
-    threads: u32,
-    batch_size: u32,
-    interval: u64,
-    threshold: f32,
-    max_tags: u32,
-    activation: Activation,
-    scheduling: Scheduling,
-    repeat_tags: bool,
-    post_messages: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            model: None,
-            labels_file: None,
-            execution_provider: ExecutionProvider::default(),
-            device: 0,
-            threads: 0,
-            batch_size: DEFAULT_BATCH_SIZE,
-            interval: DEFAULT_INTERVAL,
-            threshold: DEFAULT_THRESHOLD,
-            max_tags: DEFAULT_MAX_TAGS,
-            activation: Activation::default(),
-            scheduling: Scheduling::default(),
-            repeat_tags: true,
-            post_messages: true,
-        }
-    }
-}
-
-impl Settings {
-    fn tags(&self, analysis: &Analysis, source: Source, card: &Card) -> Tags {
-        analysis.tags(
-            source,
-            &card.name,
-            &card.labels,
-            self.threshold,
-            self.max_tags,
-        )
-    }
-}
 
 /// See the module's documentation.
 #[derive(Default, glib::Properties)]
@@ -319,14 +266,7 @@ impl FrameClassify {
     /// Opens the model `name`, which stays open until the element goes to NULL.
     fn open(&self, name: &str) -> Result<Arc<Model>, model::Error> {
         let settings = self.settings.lock().unwrap().clone();
-        let options = model::Options {
-            provider: settings.execution_provider.into(),
-            device: settings.device,
-            threads: settings.threads,
-            batch_size: settings.batch_size as usize,
-            labels_file: settings.labels_file.map(PathBuf::from),
-        };
-        let model = Model::open(name, &options)?;
+        let model = Model::open(name, &settings.options())?;
         gst::info!(CAT, imp = self, "{name} on {}", model.active_provider());
         *self.model.lock().unwrap() = Some(model.clone());
         Ok(model)

@@ -10,6 +10,7 @@ use crate::model;
 mod imp;
 mod picture;
 mod requests;
+mod settings;
 mod state;
 
 glib::wrapper! {

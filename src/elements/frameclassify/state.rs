@@ -62,8 +62,7 @@ impl Branch {
                 Ok(Branch::Video {
                     picture: Picture::new(&info, (width, height), fit, crop_fraction)?,
                     frame_duration: fps.and_then(|fps| {
-                        gst::ClockTime::SECOND
-                            .mul_div_round(fps.denom() as u64, fps.numer() as u64)
+                        gst::ClockTime::SECOND.mul_div_round(fps.denom() as u64, fps.numer() as u64)
                     }),
                 })
             }
