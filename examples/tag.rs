@@ -131,12 +131,12 @@ fn pipeline(args: &Args, uri: &str) -> Result<gst::Pipeline> {
     } = args;
     let pipeline = gst::parse::launch(&format!(
         "uridecodebin name=decoder \
-         avfuse name=fuse window={window} stride={stride} execution-provider={provider} ! fakesink sync=false"
+         avfuse name=fuse window={window} stride={stride} execution-provider={provider} threshold=0 max-tags=0 ! fakesink sync=false"
     ))?
     .downcast::<gst::Pipeline>()
     .map_err(|_| anyhow!("not a pipeline"))?;
     let classify = format!(
-        "frameclassify execution-provider={provider} scheduling=sync threshold=0 max-tags=99"
+        "frameclassify execution-provider={provider} scheduling=sync threshold=0 max-tags=0"
     );
     let branches = [
         (
@@ -169,7 +169,7 @@ fn pipeline(args: &Args, uri: &str) -> Result<gst::Pipeline> {
             None => attach(&pipeline, pad, "fakesink sync=false async=false", None),
         };
         if let Err(error) = attached {
-            gst::element_error!(pipeline, gst::CoreError::Failed, ["{error:#}"]);
+            gst::element_error!(pipeline, gst::CoreError::Failed, ("{error:#}"));
         }
     });
     let weak = pipeline.downgrade();
@@ -180,7 +180,7 @@ fn pipeline(args: &Args, uri: &str) -> Result<gst::Pipeline> {
             gst::element_error!(
                 pipeline,
                 gst::StreamError::WrongType,
-                ["has neither audio nor video"]
+                ("has neither audio nor video")
             );
         }
     });

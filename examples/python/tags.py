@@ -22,7 +22,7 @@ PIPELINE = """
 
 def show(where, result):
     tags = ", ".join(f"{label} {score:.2f}" for label, score in zip(result["labels"], result["scores"]))
-    print(f"{where} {result['source']} {result['start'] / Gst.SECOND:.2f} s: {tags}", flush=True)
+    sys.stdout.write(f"{where} {result['source']} {result['start'] / Gst.SECOND:.2f} s: {tags}\n")
 
 
 def on_message(message):

@@ -27,14 +27,9 @@ impl Found {
     /// What an element message holds, if it is a result.
     pub fn new(message: &gst::MessageRef) -> Option<Self> {
         let (tags, clip) = Tags::from_message(message)?;
-        let time = |field| message.structure()?.get::<gst::ClockTime>(field).ok();
-        // The result's times are on the time base of the buffers: the buffer that the message came with says how
-        // far that is from stream time.
-        let shift = time("stream-time").zip(time("timestamp"));
-        let shift = shift.map_or(0.0, |(stream, buffer)| {
-            stream.seconds_f64() - buffer.seconds_f64()
-        });
-        let start = tags.start.unwrap_or_default().seconds_f64() + shift;
+        let stream_time = message.structure()?.get::<gst::ClockTime>("stream-time");
+        let start = stream_time.ok().or(tags.start).unwrap_or_default();
+        let start = start.seconds_f64();
         let end = start + tags.duration.unwrap_or_default().seconds_f64();
         Some(Self {
             source: tags.source,

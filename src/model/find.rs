@@ -29,8 +29,8 @@ fn plugin_dir() -> Option<PathBuf> {
 }
 
 /// The file of a model: a path (it has a `/` or ends with `.onnx`) is taken as it is; a name is looked for as
-/// `NAME.onnx` in the directories of `GST_INSTRUMENTS_MODEL_PATH`, then in `models`, `../models`, `../../models`
-/// and `../../share/gst-instruments/models` from the plugin.
+/// `NAME.onnx` in the directories of `GST_INSTRUMENTS_MODEL_PATH`, then in `models`, `../models`, `../../models`,
+/// `../../share/gst-instruments/models` and `../../../share/gst-instruments/models` from the plugin.
 ///
 /// # Errors
 /// [`Error::ModelNotFound`] with the files that were looked for.
@@ -48,6 +48,8 @@ fn model_in(name: &str, path_variable: &OsStr, plugin: Option<&Path>) -> Result<
             "../models",
             "../../models",
             "../../share/gst-instruments/models",
+            // The plugin in a folder of its architecture, as on Debian.
+            "../../../share/gst-instruments/models",
         ];
         env::split_paths(path_variable)
             .filter(|dir| !dir.as_os_str().is_empty())

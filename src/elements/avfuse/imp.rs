@@ -4,7 +4,7 @@
 //! the video that passes, or to the audio when there is no video; the media itself stays untouched.
 //!
 //! ```sh
-//! gst-launch-1.0 -m uridecodebin uri=file:///concert.mp4 name=d \
+//! gst-launch-1.0 -m uridecodebin uri=file://$PWD/examples/media/band.mp4 name=d \
 //!     d. ! queue ! frameclassify ! fuse.video \
 //!     d. ! queue ! melspec ! frameclassify ! fuse.audio \
 //!     avfuse name=fuse ! videoconvert ! autovideosink

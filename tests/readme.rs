@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Runs what the documentation tells a user to run, as it is written there, and checks what it quotes.
+//!
+//! Blocks of language `sh` are run, with `scripts/env`'s environment. Blocks of language `console` are only shown:
+//! `scripts/setup`, `scripts/demo` and `scripts/test` (which would run these tests again) and installations.
+//! `examples/launch/microphone.sh` is not run either: it needs a microphone and never ends.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
+
+use gst::prelude::*;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(format!("{ROOT}/{path}"))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The fenced code blocks of a language in a Markdown file, or in the module comment of a Rust file.
+fn blocks(path: &str, language: &str) -> Vec<String> {
+    let text = read(path);
+    let text: String = if path.ends_with(".rs") {
+        let comment = text.lines().filter_map(|line| line.strip_prefix("//!"));
+        comment
+            .map(|line| format!("{}\n", line.trim_start()))
+            .collect()
+    } else {
+        text
+    };
+    let fence = format!("```{language}\n");
+    let blocks = text.split(&fence).skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+/// Runs a script in the root folder; what displays and plays is replaced by sinks that need no hardware.
+fn run(script: &str) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new("scripts/env")
+        .args(["bash", "-euo", "pipefail", "-c", script])
+        .current_dir(ROOT)
+        .env(
+            "GST_PLUGIN_FEATURE_RANK",
+            "fakevideosink:MAX,fakeaudiosink:MAX",
+        )
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr),
+    );
+    assert!(
+        status.success(),
+        "{status} from\n{script}\n{stdout}\n{stderr}"
+    );
+    stdout.into_owned()
+}
+
+/// Runs all `sh` blocks of a file; a pipeline that prints its messages must print tags.
+fn run_blocks(path: &str) {
+    let scripts = blocks(path, "sh");
+    assert!(!scripts.is_empty(), "{path} has no sh blocks");
+    for script in scripts {
+        let output = run(&script);
+        if script.contains("gst-launch-1.0 -m") {
+            assert!(
+                output.contains("instrument-tags"),
+                "no tags from\n{script}\n{output}"
+            );
+        }
+    }
+}
+
+#[test]
+fn readme_runs() {
+    run_blocks("README.md");
+}
+
+#[test]
+fn deployment_runs() {
+    run_blocks("docs/deployment.md");
+}
+
+#[test]
+fn element_reference_runs() {
+    run_blocks("docs/elements.md");
+}
+
+#[test]
+fn melspec_comment_runs() {
+    run_blocks("src/elements/melspec/imp.rs");
+}
+
+#[test]
+fn frameclassify_comment_runs() {
+    run_blocks("src/elements/frameclassify/imp.rs");
+}
+
+#[test]
+fn avfuse_comment_runs() {
+    run_blocks("src/elements/avfuse/imp.rs");
+}
+
+#[test]
+fn launch_scripts_print_tags() {
+    for script in ["examples/launch/listen.sh", "examples/launch/watch.sh"] {
+        assert!(
+            run(script).contains("instrument-tags"),
+            "no tags from {script}"
+        );
+    }
+}
+
+/// The snippets print each result twice, from the bus and from a buffer: both must say the same. What the end of the
+/// stream completes has no buffer to ride on and comes on the bus alone.
+fn check_snippet(name: &str) {
+    let scripts = blocks("README.md", "sh");
+    let script = scripts.iter().find(|script| script.contains(name));
+    let output = run(script.unwrap_or_else(|| panic!("README.md does not run {name}")));
+    let of = |place: &str| -> BTreeSet<&str> {
+        output
+            .lines()
+            .filter_map(|line| line.strip_prefix(place))
+            .collect()
+    };
+    let (bus, buffers) = (of("bus fused "), of("buffer fused "));
+    assert!(!buffers.is_empty(), "no tags on buffers:\n{output}");
+    assert!(
+        buffers.is_subset(&bus),
+        "the bus and the buffers differ:\n{output}"
+    );
+    assert!(
+        buffers.iter().any(|line| line.contains("Guitar 0.")),
+        "no guitar:\n{output}"
+    );
+}
+
+#[test]
+fn python_snippet_reads_bus_and_buffers() {
+    check_snippet("examples/python/tags.py");
+}
+
+#[test]
+fn c_snippet_reads_bus_and_buffers() {
+    check_snippet("examples/c/tags.c");
+}
+
+#[test]
+fn readme_quotes_the_examples() {
+    for (language, path) in [
+        ("python", "examples/python/tags.py"),
+        ("c", "examples/c/tags.c"),
+    ] {
+        let quotes = blocks("README.md", language);
+        assert!(!quotes.is_empty(), "README.md quotes nothing of {path}");
+        for quote in quotes {
+            assert!(read(path).contains(&quote), "not in {path}:\n{quote}");
+        }
+    }
+}
+
+/// The element reference has every property that an element adds to its base class, and no other.
+#[test]
+fn element_reference_is_complete() {
+    gst::init().unwrap();
+    gstinstruments::plugin_register_static().unwrap();
+    let reference = read("docs/elements.md");
+    for name in ["melspec", "frameclassify", "avfuse"] {
+        let element = gst::ElementFactory::make(name).build().unwrap();
+        let own = element.list_properties();
+        let own = own
+            .iter()
+            .filter(|property| property.owner_type() == element.type_());
+        let own: BTreeSet<_> = own.map(|property| property.name()).collect();
+        let section = reference
+            .split("\n## ")
+            .find(|section| section.starts_with(name));
+        let rows = section
+            .expect(name)
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"));
+        let listed: BTreeSet<_> = rows.filter_map(|row| row.split('`').next()).collect();
+        assert_eq!(
+            own, listed,
+            "properties of {name} and rows of docs/elements.md"
+        );
+    }
+}
