@@ -80,7 +80,11 @@ fn run_waiting(model: &Arc<Model>, first: Input, inputs: Vec<Input>) -> Vec<Resu
 
 #[test]
 fn an_audio_model_gives_tags_and_embedding() {
-    let model = open("audio");
+    let options = Options {
+        provider: Provider::Cpu,
+        ..Options::default()
+    };
+    let model = open_with("audio", &options);
     let card = model.card();
     assert_eq!(card.name, "audio");
     assert_eq!(*card.labels, ["Guitar", "Piano", "Drums"].map(String::from));
