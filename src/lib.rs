@@ -39,7 +39,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     }
     elements::melspec::register(plugin)?;
     elements::frameclassify::register(plugin)?;
-    elements::avfuse::register(plugin)
+    elements::avfuse::register(plugin)?;
+    elements::tagtext::register(plugin)
 }
 
 gst::plugin_define!(

@@ -5,6 +5,7 @@
 pub mod avfuse;
 pub mod frameclassify;
 pub mod melspec;
+pub mod tagtext;
 
 /// Name of the query by which `melspec` asks downstream for the front end that a model was
 /// trained on; the answer has the card's front-end keys as string fields.

@@ -20,7 +20,7 @@ use gst_base::subclass::prelude::*;
 
 use super::requests::{Answer, Requests};
 use super::settings::{
-    DEFAULT_AUDIO_MODEL, DEFAULT_BATCH_SIZE, DEFAULT_INTERVAL, DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD,
+    DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD,
     DEFAULT_VIDEO_MODEL, Settings,
 };
 use super::state::{Branch, State};
@@ -46,7 +46,7 @@ pub struct FrameClassify {
     #[property(name = "execution-provider", get, set, type = ExecutionProvider, member = execution_provider, default, blurb = "Where the model runs")]
     #[property(name = "device", get, set, type = u32, member = device, blurb = "Number of the GPU")]
     #[property(name = "threads", get, set, type = u32, member = threads, blurb = "Threads of one inference on the CPU (0 = one a core)")]
-    #[property(name = "batch-size", get, set, type = u32, member = batch_size, minimum = 1, default_value = DEFAULT_BATCH_SIZE, blurb = "Most waiting requests that the model takes as one batch")]
+    #[property(name = "batch-size", get, set, type = u32, member = batch_size, blurb = "Most waiting requests that the model takes as one batch (0 = 1 on the CPU, where batches gain nothing, 8 on a GPU)")]
     #[property(name = "interval", get, set, type = u64, member = interval, default_value = DEFAULT_INTERVAL, blurb = "Time between two pictures in nanoseconds (0 = every picture)")]
     #[property(name = "threshold", get, set, type = f32, member = threshold, maximum = 1.0, minimum = 0.0, default_value = DEFAULT_THRESHOLD, blurb = "Lowest score of a tag")]
     #[property(name = "max-tags", get, set, type = u32, member = max_tags, default_value = DEFAULT_MAX_TAGS, blurb = "Most tags of one result (0 = all)")]

@@ -12,7 +12,7 @@ pub const DEFAULT_AUDIO_MODEL: &str = "choi-yt8m13";
 pub const DEFAULT_VIDEO_MODEL: &str = "efficientnet-lite-yt8m13";
 /// The paper's one frame a second.
 pub const DEFAULT_INTERVAL: u64 = 1_000_000_000;
-pub const DEFAULT_BATCH_SIZE: u32 = 8;
+
 pub const DEFAULT_THRESHOLD: f32 = 0.25;
 pub const DEFAULT_MAX_TAGS: u32 = 3;
 
@@ -42,7 +42,7 @@ impl Default for Settings {
             execution_provider: ExecutionProvider::default(),
             device: 0,
             threads: 0,
-            batch_size: DEFAULT_BATCH_SIZE,
+            batch_size: 0,
             interval: DEFAULT_INTERVAL,
             threshold: DEFAULT_THRESHOLD,
             max_tags: DEFAULT_MAX_TAGS,

@@ -17,7 +17,7 @@ const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 /// Which kind of media passes.
 pub enum Branch {
     Video {
-        picture: Picture,
+        picture: Box<Picture>,
         frame_duration: Option<gst::ClockTime>,
     },
     Audio {
@@ -60,7 +60,7 @@ impl Branch {
                 // 0/1 stands for a variable rate.
                 let fps = Some(info.fps()).filter(|fps| fps.numer() > 0);
                 Ok(Branch::Video {
-                    picture: Picture::new(&info, (width, height), fit, crop_fraction)?,
+                    picture: Box::new(Picture::new(&info, (width, height), fit, crop_fraction)?),
                     frame_duration: fps.and_then(|fps| {
                         gst::ClockTime::SECOND.mul_div_round(fps.denom() as u64, fps.numer() as u64)
                     }),

@@ -37,8 +37,8 @@ pub enum Preset {
     /// MusiCNN.
     #[enum_value(name = "MusiCNN: 16 kHz, 96 bands, patches of 3 s", nick = "musicnn")]
     Musicnn,
-    /// Choi's, to be changed by the other properties whatever a model says.
-    #[enum_value(name = "Custom: the other properties, whatever the model downstream says")]
+    /// What the other properties say, and Choi's where they say nothing.
+    #[enum_value(name = "Custom: what the other properties say, choi where they say nothing")]
     Custom,
 }
 
