@@ -10,6 +10,7 @@ COMMANDS = {
     "audio": "train, evaluate and export the audio network",
     "visual": "train, evaluate and export the visual network",
     "fusion": "train, evaluate and export the fusion network",
+    "clips": "compare the tagger's results with a manifest",
 }
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
