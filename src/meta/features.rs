@@ -60,6 +60,16 @@ impl Features {
         from_structure(meta.as_ref().map(|meta| meta.structure()))
     }
 
+    /// The features of one kind on `buffer`; the others' values are not even looked at.
+    pub fn of_kind(buffer: &gst::BufferRef, kind: Kind) -> Vec<Features> {
+        let meta = gst::meta::CustomMeta::from_buffer(buffer, super::FEATURES_META).ok();
+        super::list(meta.as_ref().map(|meta| meta.structure()), FIELD)
+            .iter()
+            .filter(|structure| structure.get::<&str>("kind") == Ok(kind.name()))
+            .filter_map(|structure| Features::from_structure(structure))
+            .collect()
+    }
+
     /// The element message that announces these features.
     pub fn message(&self, element: &impl IsA<gst::Object>) -> gst::Message {
         let mut structure = self.to_structure();

@@ -408,7 +408,7 @@ impl AvFuse {
         pad: &gst_base::AggregatorPad,
         buffer: &gst::BufferRef,
     ) -> Result<(), gst::FlowError> {
-        self.collect(pad, &Features::from_buffer(buffer))?;
+        self.collect(pad, &Features::of_kind(buffer, Kind::Embedding))?;
         let end = buffer
             .pts()
             .map(|pts| pts + buffer.duration().unwrap_or_default());

@@ -109,7 +109,7 @@ impl State {
     pub fn read(&mut self, buffer: &gst::BufferRef, interval: u64) -> Result<Vec<Request>, String> {
         match &mut self.branch {
             Branch::Video { .. } => Ok(self.frame(buffer, interval)?.into_iter().collect()),
-            Branch::Audio { .. } => self.patches(Features::from_buffer(buffer)),
+            Branch::Audio { .. } => self.patches(Features::of_kind(buffer, Kind::Mel)),
         }
     }
 
