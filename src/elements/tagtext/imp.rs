@@ -3,7 +3,7 @@
 //! Turns the tags on buffers into a text stream: JSON lines, or plain text for overlays and subtitles.
 //!
 //! ```sh
-//! gst-launch-1.0 filesrc location=examples/media/band.mp4 ! decodebin ! audioconvert ! melspec ! frameclassify ! tagtext ! filesink location=target/tags.jsonl
+//! gst-launch-1.0 filesrc location=examples/media/band.mp4 ! decodebin ! melspec ! frameclassify ! tagtext ! filesink location=target/tags.jsonl
 //! ```
 //!
 //! The media ends here: put a `tee` in front where it shall go on.
