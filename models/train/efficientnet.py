@@ -89,6 +89,40 @@ class EfficientNetLite(nn.Module):
         return self.late(self.early(x, 0), 0)
 
 
+class _FrozenDepthwise(torch.autograd.Function):
+    """Depthwise convolution, stride 1, whose gradient goes to its input alone, as another depthwise convolution.
+
+    PyTorch's own backward of a depthwise convolution takes most of the time of training on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.weight = weight
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx, gradient):
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        flipped = ctx.weight.flip(2, 3)
+        return F.conv2d(gradient, flipped, padding=flipped.shape[-1] // 2, groups=len(flipped)), None, None
+
+
+def late_for_training(network, x, split):
+    """`network.late(x, split)` for blocks of stride 1, four times faster to train: depthwise filters stay as they are."""
+
+    def pointwise(conv, x):
+        return F.linear(x, conv.weight[:, :, 0, 0], conv.bias)
+
+    x = x.permute(0, 2, 3, 1)
+    for block in network.blocks[split:]:
+        y = F.relu6(pointwise(block.expand, x)).permute(0, 3, 1, 2)
+        depthwise = block.depthwise
+        y = _FrozenDepthwise.apply(y, depthwise.weight.detach().to(y.dtype), depthwise.bias.detach().to(y.dtype))
+        y = pointwise(block.project, F.relu6(y.permute(0, 2, 3, 1)))
+        x = x + y if block.residual else y
+    return F.relu6(pointwise(network.head, x)).mean((1, 2))
+
+
 def _round_channels(n):
     rounded = max(8, int(n + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * n else rounded + 8
