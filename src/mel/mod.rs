@@ -18,8 +18,12 @@ mod queue;
 mod resample;
 mod segment;
 mod simd;
+mod sinc;
 mod spectrogram;
 mod validate;
 
 pub use front_end::{Compression, FrontEnd, FrontEndError, MelNorm, MelScale, Preset, Window};
 pub use patcher::{Partial, Patch, PatchOptions, Patcher, Segmentation};
+
+#[cfg(test)]
+mod tests;

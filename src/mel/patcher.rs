@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::resample::Resampler;
 use super::segment::{Excerpt, Sliding, Timing};
-use super::simd::LANES;
+use super::simd::{LANES, dispatch};
 use super::spectrogram::Spectrogram;
 use super::{FrontEnd, FrontEndError};
 
@@ -175,11 +175,15 @@ impl Patcher {
     pub fn push(&mut self, mono: &[f32], emit: &mut dyn FnMut(Patch)) {
         for piece in mono.chunks(PIECE) {
             self.pushed += piece.len() as u64;
-            self.piece.clear();
-            let finite = piece.iter().map(|&x| if x.is_finite() { x } else { 0.0 });
-            self.piece.extend(finite);
             self.samples.clear();
-            self.resampler.process(&self.piece, &mut self.samples);
+            if all_finite(piece) {
+                self.resampler.process(piece, &mut self.samples);
+            } else {
+                self.piece.clear();
+                let finite = piece.iter().map(|&x| if x.is_finite() { x } else { 0.0 });
+                self.piece.extend(finite);
+                self.resampler.process(&self.piece, &mut self.samples);
+            }
             self.analyse(emit);
         }
     }
@@ -311,6 +315,17 @@ impl Patcher {
             end: to_input(span.end.min(self.resampled)),
         }
     }
+}
+
+dispatch! {
+    fn all_finite(values: &[f32]) -> bool = all_lanes_finite
+}
+
+#[inline(always)]
+fn all_lanes_finite<const FMA: bool>(values: &[f32]) -> bool {
+    // Without the sign, the bits of floats are in the order of their values, infinity and NaNs last.
+    let largest = values.iter().fold(0, |bits, x| x.abs().to_bits().max(bits));
+    largest < f32::INFINITY.to_bits()
 }
 
 /// Raises all values to at least `top` below their maximum.

@@ -4,9 +4,7 @@
 
 use super::queue::Queue;
 use super::simd::{LANES, dispatch, multiply_add};
-
-/// dB by which aliases and images are attenuated: what is asked is 80.
-const ATTENUATION: f64 = 86.0;
+use super::sinc;
 
 /// Part of the lower of the two Nyquist frequencies that passes unattenuated.
 const PASS_BAND: f64 = 0.9;
@@ -121,16 +119,13 @@ struct Stage {
 impl Stage {
     /// A filter that passes frequencies below `pass` and stops those above `stop`, in cycles an input sample.
     fn new(up: u64, down: u64, pass: f64, stop: f64, piece: usize) -> Self {
-        // Kaiser's formula for the length, rounded up to whole vectors.
-        let width = std::f64::consts::TAU * (stop - pass);
-        let taps = ((ATTENUATION - 8.0) / (2.285 * width)).ceil() as usize + 1;
-        let taps = taps.next_multiple_of(LANES);
+        let taps = sinc::taps(pass, stop).next_multiple_of(LANES);
         let phases = up.min(MAX_PHASES);
         let mut stage = Self {
             up,
             down,
             taps,
-            filters: filters(phases, taps, (pass + stop) / 2.0),
+            filters: sinc::filters(phases, taps, (pass + stop) / 2.0),
             phases,
             queue: Queue::new(taps + down.div_ceil(up) as usize, piece.max(taps)),
             seen: 0,
@@ -151,59 +146,59 @@ impl Stage {
     fn process(&mut self, input: &[f32], output: &mut Vec<f32>) {
         self.seen += input.len() as u64;
         self.queue.push(input);
-        self.filter(u64::MAX, output);
+        filter(self, u64::MAX, output);
     }
 
     fn finish(&mut self, output: &mut Vec<f32>) {
         self.queue.push_zeros(self.taps / 2);
         let length = (u128::from(self.seen) * u128::from(self.up)).div_ceil(self.down.into());
-        self.filter(length as u64, output);
-    }
-
-    /// Makes what output samples the queue allows, at most up to `until` in all.
-    fn filter(&mut self, until: u64, output: &mut Vec<f32>) {
-        let samples = self.queue.samples();
-        let mut begin = 0;
-        while self.made < until && begin + self.taps <= samples.len() {
-            let window = &samples[begin..begin + self.taps];
-            output.push(self.interpolate(window));
-            self.made += 1;
-            self.phase += self.down;
-            begin += (self.phase / self.up) as usize;
-            self.phase %= self.up;
-        }
-        // A step may lead past the samples at hand: the rest of it stays in the phase.
-        let at_hand = begin.min(samples.len());
-        self.phase += (begin - at_hand) as u64 * self.up;
-        self.queue.pop(at_hand);
-    }
-
-    /// The output sample at `phase`, from the samples around it.
-    fn interpolate(&self, window: &[f32]) -> f32 {
-        let filter = |phase: u64| {
-            let begin = phase as usize * self.taps;
-            &self.filters[begin..begin + self.taps]
-        };
-        if self.phases == self.up {
-            return dot(window, filter(self.phase));
-        }
-        let position = self.phase * self.phases;
-        let (index, fraction) = (position / self.up, position % self.up);
-        let fraction = fraction as f32 / self.up as f32;
-        let (before, after) = (dot(window, filter(index)), dot(window, filter(index + 1)));
-        before + fraction * (after - before)
+        filter(self, length as u64, output);
     }
 }
 
 dispatch! {
-    /// The sum of the products of two slices whose length is a multiple of [`LANES`].
-    fn dot(a: &[f32], b: &[f32]) -> f32 = dot_lanes
+    /// Makes what output samples the stage's queue allows, at most up to `until` in all.
+    fn filter(stage: &mut Stage, until: u64, output: &mut Vec<f32>) = filter_lanes
 }
 
 #[inline(always)]
-fn dot_lanes<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+fn filter_lanes<const FMA: bool>(stage: &mut Stage, until: u64, output: &mut Vec<f32>) {
+    let samples = stage.queue.samples();
+    let taps = stage.taps;
+    let filter = |index: u64| &stage.filters[index as usize * taps..][..taps];
+    let (mut begin, mut phase) = (0, stage.phase);
+    while stage.made < until && begin + taps <= samples.len() {
+        let window = &samples[begin..begin + taps];
+        output.push(if stage.phases == stage.up {
+            dot::<FMA>(window, filter(phase))
+        } else {
+            let position = phase * stage.phases;
+            let (index, fraction) = (position / stage.up, position % stage.up);
+            let before = dot::<FMA>(window, filter(index));
+            let after = dot::<FMA>(window, filter(index + 1));
+            before + fraction as f32 / stage.up as f32 * (after - before)
+        });
+        stage.made += 1;
+        phase += stage.down;
+        begin += (phase / stage.up) as usize;
+        phase %= stage.up;
+    }
+    // A step may lead past the samples at hand: the rest of it stays in the phase.
+    let at_hand = begin.min(samples.len());
+    stage.phase = phase + (begin - at_hand) as u64 * stage.up;
+    stage.queue.pop(at_hand);
+}
+
+/// The sum of the products of two slices whose length is a multiple of [`LANES`].
+#[inline(always)]
+fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     let mut sum = [0.0; LANES];
-    for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
+    for (a, b) in a
+        .as_chunks::<LANES>()
+        .0
+        .iter()
+        .zip(b.as_chunks::<LANES>().0)
+    {
         for lane in 0..LANES {
             sum[lane] = multiply_add::<FMA>(a[lane], b[lane], sum[lane]);
         }
@@ -218,46 +213,6 @@ fn dot_lanes<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     sum[0]
 }
 
-/// Kaiser-windowed low-pass filters with unit gain at 0 Hz, `[phases + 1][taps]`.
-///
-/// `cutoff` is in cycles a sample. Filter `n` is centred `n / phases` after tap `taps / 2 - 1`.
-fn filters(phases: u64, taps: usize, cutoff: f64) -> Vec<f32> {
-    let beta = 0.1102 * (ATTENUATION - 8.7);
-    let half = taps as f64 / 2.0;
-    let mut filters = Vec::with_capacity((phases as usize + 1) * taps);
-    for phase in 0..=phases {
-        let center = half - 1.0 + phase as f64 / phases as f64;
-        let filter: Vec<f64> = (0..taps)
-            .map(|tap| {
-                let time = tap as f64 - center;
-                let edge = (1.0 - (time / half).powi(2)).max(0.0).sqrt();
-                sinc(2.0 * cutoff * time) * bessel_i0(beta * edge)
-            })
-            .collect();
-        let gain: f64 = filter.iter().sum();
-        filters.extend(filter.iter().map(|value| (value / gain) as f32));
-    }
-    filters
-}
-
-fn sinc(x: f64) -> f64 {
-    let x = std::f64::consts::PI * x;
-    if x == 0.0 { 1.0 } else { x.sin() / x }
-}
-
-/// The modified Bessel function of the first kind and order 0, by its power series.
-fn bessel_i0(x: f64) -> f64 {
-    let (mut sum, mut term) = (1.0, 1.0);
-    for n in 1.. {
-        term *= (x / (2.0 * f64::from(n))).powi(2);
-        sum += term;
-        if term < sum * f64::EPSILON {
-            break;
-        }
-    }
-    sum
-}
-
 /// The fraction `a / b` in lowest terms.
 fn reduce(a: u64, b: u64) -> (u64, u64) {
     let (mut divisor, mut rest) = (a, b);
@@ -265,4 +220,111 @@ fn reduce(a: u64, b: u64) -> (u64, u64) {
         (divisor, rest) = (rest, divisor % rest);
     }
     (a / divisor, b / divisor)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use super::*;
+
+    const INPUT_RATES: [u32; 12] = [
+        8000, 11025, 12000, 16000, 22050, 32000, 44100, 47999, 48000, 96000, 176400, 192000,
+    ];
+    const OUTPUT_RATES: [u32; 3] = [12000, 16000, 22050];
+
+    /// A quarter of a second of a sine of amplitude 1.
+    fn sine(frequency: f64, rate: u32) -> Vec<f32> {
+        let step = TAU * frequency / f64::from(rate);
+        (0..rate / 4)
+            .map(|n| (step * f64::from(n)).sin() as f32)
+            .collect()
+    }
+
+    fn resample(input: &[f32], input_rate: u32, output_rate: u32) -> Vec<f32> {
+        let mut resampler = Resampler::new(input_rate, output_rate, 4096);
+        let mut output = Vec::new();
+        for piece in input.chunks(4096) {
+            resampler.process(piece, &mut output);
+        }
+        resampler.finish(&mut output);
+        output
+    }
+
+    /// The largest absolute value, the ends left out.
+    fn peak(values: impl ExactSizeIterator<Item = f32>) -> f32 {
+        let ends = values.len() / 5;
+        values
+            .map(f32::abs)
+            .skip(ends)
+            .take(3 * ends)
+            .fold(0.0, f32::max)
+    }
+
+    /// Calls `check` for all pairs of rates.
+    fn for_all_rates(check: impl Fn(u32, u32)) {
+        for input_rate in INPUT_RATES {
+            for output_rate in OUTPUT_RATES {
+                check(input_rate, output_rate);
+            }
+        }
+    }
+
+    #[test]
+    fn what_passes_is_unchanged_and_in_time() {
+        for_all_rates(|from, to| {
+            let nyquist = f64::from(from.min(to)) / 2.0;
+            for part in [0.01, 0.3, 0.6, 0.8, 0.85, 0.9] {
+                let output = resample(&sine(part * nyquist, from), from, to);
+                let expected = sine(part * nyquist, to);
+                let difference = peak(output.iter().zip(&expected).map(|(a, b)| a - b));
+                // 0.1 dB would be 1.2e-2; this bound is for images and delay, too.
+                assert!(difference < 4e-4, "{from} to {to} Hz, {part}: {difference}");
+            }
+        });
+    }
+
+    #[test]
+    fn what_would_alias_is_80_db_down() {
+        for_all_rates(|from, to| {
+            let (lowest, highest) = (f64::from(to) / 2.0, f64::from(from) / 2.0);
+            if lowest >= highest {
+                return;
+            }
+            for step in 0..40 {
+                let frequency = lowest + (highest - lowest) * f64::from(step) / 40.0;
+                let output = resample(&sine(frequency, from), from, to);
+                let alias = peak(output.into_iter());
+                assert!(alias < 1e-4, "{from} to {to} Hz, {frequency} Hz: {alias}");
+            }
+        });
+    }
+
+    #[test]
+    fn the_length_follows_the_ratio() {
+        for_all_rates(|from, to| {
+            for length in [0, 1, 1000, 12345] {
+                let expected = (length as f64 * f64::from(to) / f64::from(from)).ceil();
+                let made = resample(&vec![0.5; length], from, to).len() as f64;
+                assert!(
+                    (made - expected).abs() <= 1.0,
+                    "{length}: {from} to {to} Hz: {made}"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn both_dot_products_agree() {
+        let a: Vec<f32> = (0..96).map(|n| (n as f32).sin()).collect();
+        let b: Vec<f32> = (0..96).map(|n| (n as f32).cos()).collect();
+        let expected: f64 = a
+            .iter()
+            .zip(&b)
+            .map(|(&a, &b)| f64::from(a) * f64::from(b))
+            .sum();
+        for sum in [dot::<false>(&a, &b), dot::<true>(&a, &b)] {
+            assert!((f64::from(sum) - expected).abs() < 1e-5);
+        }
+    }
 }

@@ -194,7 +194,7 @@ impl Excerpt {
         }
         self.pieces
             .last()
-            .is_some_and(|last| (position..end).contains(&(last.end - 1)))
+            .is_some_and(|last| position < last.end && last.end <= end)
     }
 
     /// Samples taken so far.

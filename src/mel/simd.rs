@@ -24,13 +24,23 @@ macro_rules! dispatch {
         $(#[$doc])*
         $visibility fn $name($($argument: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            {
+                #[target_feature(enable = "avx512f")]
+                fn avx512($($argument: $type),*) $(-> $result)? {
+                    $body::<true>($($argument),*)
+                }
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($argument: $type),*) $(-> $result)? {
                     $body::<true>($($argument),*)
                 }
-                // SAFETY: the machine was just found to have these features.
-                return unsafe { avx2($($argument),*) };
+                if is_x86_feature_detected!("avx512f") {
+                    // SAFETY: the machine was just found to have this feature.
+                    return unsafe { avx512($($argument),*) };
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    // SAFETY: the machine was just found to have these features.
+                    return unsafe { avx2($($argument),*) };
+                }
             }
             $body::<false>($($argument),*)
         }

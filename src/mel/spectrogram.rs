@@ -10,7 +10,7 @@ use realfft::{RealFftPlanner, RealToComplex};
 use super::compress::Compressor;
 use super::filter_bank::FilterBank;
 use super::queue::Queue;
-use super::simd::{LANES, Lanes, dispatch};
+use super::simd::{LANES, Lanes, dispatch, multiply_add};
 use super::{FrontEnd, Window};
 
 /// A streaming mel spectrogram: `librosa.feature.melspectrogram` and the logarithm of its values, without
@@ -150,9 +150,7 @@ impl Spectrogram {
             .process_with_scratch(&mut self.windowed, &mut self.spectrum, &mut self.scratch)
             .expect("the slices were made by the plan");
         let spectrum = &self.spectrum[self.filter_bank.bins()];
-        for (values, bin) in self.spectra.iter_mut().zip(spectrum) {
-            values[self.waiting] = bin.re * bin.re + bin.im * bin.im;
-        }
+        squares(spectrum, &mut self.spectra, self.waiting);
     }
 
     /// Puts the frames that wait into the ring.
@@ -187,6 +185,19 @@ dispatch! {
 fn multiply_all<const FMA: bool>(samples: &[f32], window: &[f32], product: &mut [f32]) {
     for ((product, sample), window) in product.iter_mut().zip(samples).zip(window) {
         *product = sample * window;
+    }
+}
+
+dispatch! {
+    /// The squared magnitudes of a spectrum `[bins]`, into one lane.
+    fn squares(spectrum: &[Complex<f32>], spectra: &mut [Lanes], lane: usize) = squares_of_all
+}
+
+#[inline(always)]
+fn squares_of_all<const FMA: bool>(spectrum: &[Complex<f32>], spectra: &mut [Lanes], lane: usize) {
+    let lane = lane % LANES;
+    for (values, bin) in spectra.iter_mut().zip(spectrum) {
+        values[lane] = multiply_add::<FMA>(bin.re, bin.re, bin.im * bin.im);
     }
 }
 

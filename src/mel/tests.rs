@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What patches a stream gives.
+
+use super::*;
+
+/// Noise that is the same on every machine, -0.5 to 0.5.
+fn noise(samples: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    })
+    .take(samples)
+    .collect()
+}
+
+fn sliding(partial: Partial, interval: f64) -> PatchOptions {
+    PatchOptions {
+        segmentation: Segmentation::Sliding,
+        partial,
+        interval,
+        content: None,
+        total: None,
+    }
+}
+
+fn excerpt(segmentation: Segmentation, partial: Partial, total: usize) -> PatchOptions {
+    PatchOptions {
+        segmentation,
+        total: Some(total as u64),
+        ..sliding(partial, 1.0)
+    }
+}
+
+fn run(patcher: &mut Patcher, samples: &[f32], chunk: usize) -> Vec<Patch> {
+    let mut patches = Vec::new();
+    for chunk in samples.chunks(chunk) {
+        patcher.push(chunk, &mut |patch| patches.push(patch));
+    }
+    patcher.finish(&mut |patch| patches.push(patch));
+    patches
+}
+
+fn patches(front_end: &FrontEnd, options: PatchOptions, samples: &[f32]) -> Vec<Patch> {
+    let mut patcher = Patcher::new(front_end, front_end.rate, options).unwrap();
+    run(&mut patcher, samples, samples.len().max(1))
+}
+
+fn spans(patches: &[Patch]) -> Vec<(u64, u64)> {
+    patches
+        .iter()
+        .map(|patch| (patch.start, patch.end))
+        .collect()
+}
+
+/// Han's front end: 1 s patches, so that tests are quick.
+fn han() -> FrontEnd {
+    FrontEnd::preset(Preset::Han)
+}
+
+#[test]
+fn patches_do_not_depend_on_how_the_stream_is_cut() {
+    for rate in [8000, 11025, 22050, 44100, 47999, 48000, 96000, 192000] {
+        let samples = noise(rate as usize * 23 / 10);
+        let total = samples.len();
+        for options in [
+            sliding(Partial::Repeat, 0.3),
+            excerpt(Segmentation::Uniform, Partial::Zero, total),
+        ] {
+            let mut patcher = Patcher::new(&han(), rate, options).unwrap();
+            let whole = run(&mut patcher, &samples, total);
+            assert!(!whole.is_empty());
+            for chunk in [1, 997, 48000] {
+                // The same patcher again: finish() has reset it.
+                assert!(
+                    run(&mut patcher, &samples, chunk) == whole,
+                    "{rate} Hz, {chunk}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn sliding_patches_are_due_once_an_interval() {
+    let front_end = FrontEnd::preset(Preset::Choi);
+    let made = patches(
+        &front_end,
+        sliding(Partial::Repeat, 1.0),
+        &noise(12000 * 104 / 10),
+    );
+    assert_eq!(made.len(), 10);
+    for (patch, second) in made.iter().zip(1..) {
+        assert_eq!(patch.start, 0);
+        assert!(patch.end <= second * 12000 && patch.end > second * 12000 - 256);
+    }
+    // Half an interval or more after the last patch there is one more.
+    let made = patches(
+        &front_end,
+        sliding(Partial::Zero, 1.0),
+        &noise(12000 * 106 / 10),
+    );
+    assert_eq!((made.len(), made[10].end), (11, 12000 * 106 / 10));
+    // A stream that ends before the first interval.
+    let made = patches(&front_end, sliding(Partial::Repeat, 5.0), &noise(3000));
+    assert_eq!(spans(&made), [(0, 3000)]);
+    // A stream that is shorter than a window.
+    assert!(patches(&front_end, sliding(Partial::Repeat, 5.0), &noise(511)).is_empty());
+}
+
+#[test]
+fn dropping_leaves_whole_windows() {
+    let front_end = FrontEnd::preset(Preset::Choi);
+    let window = 1365 * 256;
+    let made = |samples| patches(&front_end, sliding(Partial::Drop, 1.0), &noise(samples));
+    assert!(made(window - 1).is_empty());
+    assert_eq!(spans(&made(window)), [(0, window as u64)]);
+    // The first patch that is due an interval later starts at the frame nearest to 1 s.
+    let expected = [(0, 1366 * 256), (47 * 256, 1413 * 256)];
+    assert_eq!(spans(&made(window + 13000)), expected);
+}
+
+#[test]
+fn short_content_repeats_or_silence_follows() {
+    let mut front_end = han();
+    let samples = noise(20 * 512);
+    let repeated = &patches(&front_end, sliding(Partial::Repeat, 9.0), &samples)[0].data;
+    let zero = &patches(&front_end, sliding(Partial::Zero, 9.0), &samples)[0].data;
+    front_end.top_db = None;
+    let unclamped = &patches(&front_end, sliding(Partial::Zero, 9.0), &samples)[0].data;
+    let highest = zero.iter().copied().fold(f32::MIN, f32::max);
+    for band in 0..front_end.bands {
+        let row = |data: &[f32]| data[band * 43..][..43].to_vec();
+        let (repeated, zero, unclamped) = (row(repeated), row(zero), row(unclamped));
+        // 1 + samples / hop = 21 frames.
+        assert_eq!(repeated[..21], repeated[21..42]);
+        assert_eq!(repeated[42], repeated[0]);
+        assert_eq!(repeated[..21], zero[..21]);
+        assert_eq!(zero[21..], [highest - 80.0; 22]);
+        assert!(unclamped[21..].iter().all(|db| (db + 100.0).abs() < 1e-4));
+    }
+}
+
+#[test]
+fn content_is_the_last_audio() {
+    let samples = noise(22050 * 3);
+    let whole = patches(&han(), sliding(Partial::Repeat, 1.0), &samples);
+    let half = PatchOptions {
+        content: Some(0.5),
+        ..sliding(Partial::Repeat, 1.0)
+    };
+    let half = patches(&han(), half, &samples);
+    assert_eq!(whole.len(), half.len());
+    let (whole, half) = (&whole[2], &half[2]);
+    // 0.5 s are 21.5 hops.
+    assert_eq!((half.start, half.end), (whole.end - 22 * 512, whole.end));
+    assert_eq!(half.data[..22], whole.data[43 - 22..43]);
+    assert_eq!(half.data[22..43], half.data[..21]);
+}
+
+#[test]
+fn the_central_patch_is_that_of_the_middle_alone() {
+    let samples = noise(100_000);
+    let length = 42 * 512;
+    let first = (samples.len() - length) / 2;
+    let middle = &samples[first..first + length];
+    let options = excerpt(Segmentation::Central, Partial::Drop, samples.len());
+    let made = patches(&han(), options, &samples);
+    assert_eq!(spans(&made), [(first as u64, (first + length) as u64)]);
+    assert_eq!(
+        made[0].data,
+        patches(&han(), sliding(Partial::Drop, 1.0), middle)[0].data
+    );
+}
+
+#[test]
+fn the_uniform_patch_is_that_of_ten_joined_middles() {
+    let mut front_end = FrontEnd::preset(Preset::Choi);
+    front_end.patch_frames = 101;
+    let samples = noise(100_000);
+    // Of each tenth, 10,000 samples, the middle 2,560.
+    let parts = samples.chunks(10_000).map(|part| &part[3720..6280]);
+    let joined: Vec<f32> = parts.flatten().copied().collect();
+    let options = excerpt(Segmentation::Uniform, Partial::Drop, samples.len());
+    let made = patches(&front_end, options, &samples);
+    assert_eq!(spans(&made), [(3720, 96_280)]);
+    assert_eq!(
+        made[0].data,
+        patches(&front_end, sliding(Partial::Drop, 1.0), &joined)[0].data
+    );
+}
+
+#[test]
+fn excerpts_of_short_streams() {
+    let samples = noise(12_345);
+    let padded = [samples.clone(), vec![0.0; 42 * 512 - samples.len()]].concat();
+    for segmentation in [Segmentation::Central, Segmentation::Uniform] {
+        let made = |partial| {
+            patches(
+                &han(),
+                excerpt(segmentation, partial, samples.len()),
+                &samples,
+            )
+        };
+        assert!(made(Partial::Drop).is_empty());
+        let expected = &patches(&han(), sliding(Partial::Drop, 1.0), &padded)[0].data;
+        assert_eq!(&made(Partial::Zero)[0].data, expected);
+        let expected = patches(&han(), sliding(Partial::Repeat, 9.0), &samples);
+        assert_eq!(made(Partial::Repeat), expected);
+        // A stream that ends before its announced length.
+        let options = excerpt(segmentation, Partial::Repeat, 22050);
+        let made = patches(&han(), options, &samples);
+        assert_eq!((made.len(), made[0].end), (1, 12_345));
+        // And nothing at all.
+        assert!(patches(&han(), excerpt(segmentation, Partial::Zero, 0), &[]).is_empty());
+    }
+}
+
+#[test]
+fn every_input_rate_gives_the_same_picture() {
+    let tones = |rate: u32| -> Vec<f32> {
+        let tone = |n: u32, hz: f32| (std::f32::consts::TAU * hz * n as f32 / rate as f32).sin();
+        (0..2 * rate)
+            .map(|n| {
+                [300.0, 1000.0, 3600.0]
+                    .map(|hz| 0.2 * tone(n, hz))
+                    .iter()
+                    .sum()
+            })
+            .collect()
+    };
+    let front_end = FrontEnd {
+        top_db: Some(40.0),
+        ..FrontEnd::preset(Preset::Han)
+    };
+    let expected = &patches(&front_end, sliding(Partial::Repeat, 1.5), &tones(22050))[0];
+    for rate in [8000, 11025, 44100, 48000, 192000] {
+        let mut patcher = Patcher::new(&front_end, rate, sliding(Partial::Repeat, 1.5)).unwrap();
+        let made = &run(&mut patcher, &tones(rate), 4800)[0];
+        let difference = made
+            .data
+            .iter()
+            .zip(&expected.data)
+            .map(|(a, b)| (a - b).abs());
+        assert!(difference.fold(0.0, f32::max) < 0.05, "{rate} Hz");
+        let end = expected.end as f64 / 22050.0;
+        assert!((made.end as f64 / f64::from(rate) - end).abs() < 2.0 / f64::from(rate));
+    }
+}
+
+#[test]
+fn samples_that_are_no_numbers_are_silence() {
+    let mut samples = noise(22050);
+    let mut silenced = samples.clone();
+    samples[7000..7003].copy_from_slice(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
+    silenced[7000..7003].fill(0.0);
+    let made = |samples: &[f32]| patches(&han(), sliding(Partial::Zero, 1.0), samples);
+    assert_eq!(made(&samples), made(&silenced));
+}
+
+#[test]
+fn options_that_make_no_sense_are_named() {
+    let error = |rate, options| match Patcher::new(&han(), rate, options) {
+        Ok(_) => panic!("no error"),
+        Err(error) => error.to_string(),
+    };
+    let central = PatchOptions {
+        total: None,
+        ..excerpt(Segmentation::Central, Partial::Drop, 0)
+    };
+    assert_eq!(
+        error(48000, central),
+        FrontEndError::UnknownLength.to_string()
+    );
+    let often = error(48000, sliding(Partial::Drop, 0.001));
+    assert!(often.starts_with("The patch interval is 0.001, but must be at least a hop"));
+    let slow = error(10, sliding(Partial::Drop, 1.0));
+    assert!(slow.starts_with("The input's sample rate is 10, but must be 1000 to 1536000 Hz"));
+}
