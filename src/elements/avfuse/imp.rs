@@ -190,7 +190,13 @@ impl AggregatorImpl for AvFuse {
     }
 
     fn next_time(&self) -> Option<gst::ClockTime> {
-        self.obj().simple_get_next_time()
+        // The deadline of what is here. While nothing is, there is none: it would pass again and again.
+        let Pads { video, audio } = self.pads.lock().unwrap().clone();
+        let waiting = [video, audio].into_iter().flatten().filter_map(|pad| {
+            let buffer = pad.peek_buffer()?;
+            running_time(&pad, buffer.pts()).or_else(|| self.obj().simple_get_next_time())
+        });
+        waiting.min()
     }
 
     fn sink_event_pre_queue(
@@ -274,11 +280,13 @@ impl AggregatorImpl for AvFuse {
             return self.outlast(other, timeout);
         }
         let Some(buffer) = media.peek_buffer() else {
-            // The media is late; what the other pad brings would only pile up.
+            // The media is late: what the other pad brings would only pile up.
             if let Some(other) = other
                 && let Some(buffer) = other.pop_buffer()
             {
                 self.read(&other, &buffer)?;
+                let tags = self.fuse_due(timeout, None)?;
+                self.push_tags(tags);
             }
             return if timeout {
                 Ok(gst::FlowSuccess::Ok)
@@ -409,17 +417,12 @@ impl AvFuse {
         buffer: &gst::BufferRef,
     ) -> Result<(), gst::FlowError> {
         self.collect(pad, &Features::of_kind(buffer, Kind::Embedding))?;
-        let end = buffer
-            .pts()
-            .map(|pts| pts + buffer.duration().unwrap_or_default());
-        // A picture is there from its start on, sound up to the end of its buffer.
-        let source = self.source(pad);
-        let time = match source {
-            fusion::Source::Video => buffer.pts(),
-            fusion::Source::Audio => end,
-        };
-        if let Some(time) = running_time(pad, time) {
-            self.with_state(|state| state.advance(source, time))?;
+        let end = |pts| pts + buffer.duration().unwrap_or_default();
+        let start = running_time(pad, buffer.pts());
+        let end = running_time(pad, buffer.pts().map(end)).or(start);
+        if let Some((start, end)) = start.zip(end) {
+            let source = self.source(pad);
+            self.with_state(|state| state.advance(source, start, end))?;
         }
         Ok(())
     }
@@ -481,8 +484,7 @@ impl AvFuse {
         let Pads { video, audio } = self.pads.lock().unwrap().clone();
         let going = |pad: Option<gst_base::AggregatorPad>| pad.is_some_and(|pad| !pad.is_eos());
         let (video, audio) = (going(video), going(audio));
-        // On a timeout nobody waits for the other modality.
-        let windows = self.with_state(|state| state.due(video, audio && !(video && timeout)))?;
+        let windows = self.with_state(|state| state.due(video, audio, timeout))?;
         self.fuse(windows, timestamp)
     }
 

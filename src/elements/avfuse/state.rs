@@ -15,6 +15,8 @@ pub struct State {
     /// How far each modality has come, as running time.
     video: Option<gst::ClockTime>,
     audio: Option<gst::ClockTime>,
+    /// The end of the longest modality so far, as running time.
+    end: gst::ClockTime,
     pub last: Option<Tags>,
     pub clip: Clip,
     /// Events that came before the first buffer.
@@ -31,6 +33,7 @@ impl State {
             }),
             video: None,
             audio: None,
+            end: gst::ClockTime::ZERO,
             last: None,
             clip: Clip::default(),
             early: Vec::new(),
@@ -45,24 +48,26 @@ impl State {
         }
     }
 
-    /// `source` has come as far as `time`.
-    pub fn advance(&mut self, source: Source, time: gst::ClockTime) {
-        let position = match source {
-            Source::Video => &mut self.video,
-            Source::Audio => &mut self.audio,
+    /// A buffer of `source` came that lasts from `start` to `end`.
+    pub fn advance(&mut self, source: Source, start: gst::ClockTime, end: gst::ClockTime) {
+        // A picture is there from its start on, sound up to the end of its buffer.
+        match source {
+            Source::Video => self.video = Some(start),
+            Source::Audio => self.audio = Some(end),
         };
-        *position = Some(time);
+        self.end = self.end.max(end);
     }
 
     /// The windows for which all is there that will come: from both modalities if both are
-    /// `going` on, from the one that is otherwise.
-    pub fn due(&mut self, video_going: bool, audio_going: bool) -> Vec<Window> {
+    /// going on, from the one that is otherwise, from the one that is ahead if the other is `late`.
+    pub fn due(&mut self, video_going: bool, audio_going: bool, late: bool) -> Vec<Window> {
         let heard = self.audio.map(|audio| audio.saturating_sub(PATCH_DELAY));
         let now = match (video_going, audio_going) {
+            (true, true) if late => self.video.max(heard),
             (true, true) => self.video.zip(heard).map(|(video, heard)| video.min(heard)),
             (true, false) => self.video,
             (false, true) => heard,
-            (false, false) => self.video.max(self.audio),
+            (false, false) => Some(self.end),
         };
         let Some(now) = now else { return Vec::new() };
         std::iter::from_fn(|| self.collector.due(now.nseconds())).collect()
@@ -70,9 +75,8 @@ impl State {
 
     /// The windows that are left at the end of the stream.
     pub fn finish(&mut self) -> Vec<Window> {
-        let mut windows = self.due(false, false);
-        let end = self.video.max(self.audio).unwrap_or_default();
-        windows.extend(self.collector.finish(end.nseconds()));
+        let mut windows = self.due(false, false, false);
+        windows.extend(self.collector.finish(self.end.nseconds()));
         windows
     }
 }
