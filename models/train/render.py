@@ -165,7 +165,7 @@ def jobs(args):
             if path.stem in args.drum_soundfonts and label != "Drums":
                 continue
             for program in programs:
-                for take in range(args.takes):
+                for take in range(max(1, round(5 * args.takes / len(programs)))):
                     yield label, path.stem, f"{program}-{take}", lambda rng, p=path, l=label, g=program: \
                         soundfont(p, l, g, *midi.score(rng, l, args.seconds), rng)
     for spec in args.samples:
@@ -205,7 +205,7 @@ def main(argv):
     parser.add_argument("--recordings", nargs="*", default=[], help="LABEL:SOURCE:ABSOLUTE-GLOB of recordings of one instrument")
     parser.add_argument("--collages", nargs="*", default=[], help="LABEL:SOURCE:FOLDER of short sounds to join, for the label none")
     parser.add_argument("--others", action="store_true", help="also the folders of other instruments, as accompaniment")
-    parser.add_argument("--takes", type=int, default=2, help="scores a program of a soundfont")
+    parser.add_argument("--takes", type=int, default=2, help="scores a program of a soundfont, where a label has five; more where it has fewer")
     parser.add_argument("--sample-takes", type=int, default=8, help="scores a set of recorded notes")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--degraded", type=float, default=0.6, help="share of the pieces that also get a copy as in people's videos")
