@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score
 from torch import nn
 from tqdm import tqdm
 
-from . import activations, card, efficientnet, half, pictures
+from . import activations, card, efficientnet, half, pictures, plots
 from .labels import CLASSES, LABELS, NONE
 
 NAME = "efficientnet-lite-yt8m13"
@@ -185,7 +185,7 @@ def clip_target(name):
 def show(title, figures):
     print(title)
     for name, values in figures.items():
-        print(f"  {name:18}" + "  ".join(f"{k} {v:5.1f}" for k, v in values.items()))
+        print(f"  {name:24}" + "  ".join(f"{k} {v:5.1f}" for k, v in values.items()))
 
 
 def main(argv):
@@ -196,11 +196,11 @@ def main(argv):
     parser.add_argument("--held-out", nargs="*", default=["c101"], help="picture sources kept out of training")
     parser.add_argument("--variant", type=int, choices=efficientnet.VARIANTS, default=2)
     parser.add_argument("--split", type=int, default=16, help="the first block that is trained")
-    parser.add_argument("--fit", choices=("stretch", "crop"), default="stretch")
-    parser.add_argument("--shards", type=int, default=20, help=f"of {activations.SHARD} random frames each")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--fit", choices=("stretch", "crop"), default="crop")
+    parser.add_argument("--shards", type=int, default=12, help=f"of {activations.SHARD} random frames each")
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--rate", type=float, default=3e-4, help="AdamW's peak learning rate")
+    parser.add_argument("--rate", type=float, default=1.5e-4, help="AdamW's peak learning rate")
     parser.add_argument("--anchor", type=float, default=1e-3, help="pull towards ImageNet's weights, a step (L2-SP)")
     parser.add_argument("--smoothing", type=float, default=0.05)
     parser.add_argument("--average", type=float, default=0.75, help="share of the trained weights (WiSE-FT)")
@@ -209,6 +209,7 @@ def main(argv):
     parser.add_argument("--compile", action="store_true", help="torch.compile for the cached blocks: twice as fast")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", help="the ONNX file to write")
+    parser.add_argument("--curve", help="the PNG file of the training loss to write")
     parser.add_argument("--metrics", default="", help="one line for its card")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
@@ -249,7 +250,8 @@ def main(argv):
     tuned = copy.deepcopy(original)
     losses = train(tuned, shards, torch.tensor([p.target for p in training]), args.split, args.steps, args.batch,
                    args.rate, args.anchor, args.smoothing, args.device, args.seed)
-    np.save(folder / "loss.npy", losses)
+    if args.curve:
+        plots.curve(losses, args.curve)
     for share in sorted({0.5, 1.0, args.average}):
         mixed = interpolate(original, tuned, share)
         figures, means = evaluate(mixed, args.split, *test_views, test, clips)
