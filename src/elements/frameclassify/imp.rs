@@ -17,6 +17,7 @@ use gst::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
+use gst_video::VideoOrientationMethod;
 
 use super::requests::{Answer, Requests};
 use super::settings::{
@@ -194,6 +195,15 @@ impl BaseTransformImpl for FrameClassify {
             gst::EventView::StreamStart(_) => {
                 if let Some(state) = self.state.lock().unwrap().as_mut() {
                     state.clip = Clip::default();
+                    state.orientation = VideoOrientationMethod::Identity;
+                }
+            }
+            gst::EventView::Tag(tags) => {
+                // What a phone that is held upright records lies on its side, and says so.
+                if let Some(orientation) = VideoOrientationMethod::from_tag(tags.tag())
+                    && let Some(state) = self.state.lock().unwrap().as_mut()
+                {
+                    state.orientation = orientation;
                 }
             }
             gst::EventView::FlushStop(_) => {

@@ -1,23 +1,82 @@
 // SPDX-License-Identifier: MPL-2.0
 
 use gst_video::prelude::*;
-use gst_video::{VideoConverter, VideoConverterConfig, VideoFormat, VideoFrameRef, VideoInfo};
+use gst_video::{
+    VideoConverter, VideoConverterConfig, VideoFormat, VideoFrameRef, VideoInfo,
+    VideoOrientationMethod as Orientation,
+};
 
 use crate::model::Fit;
 
 /// Brings video frames of any raw format and size into a model's input: packed RGB of a fixed size.
 pub struct Picture {
     from: VideoInfo,
+    /// Width and height of the model's input.
+    size: (u32, u32),
+    fit: Fit,
+    fraction: f64,
+    scaler: Scaler,
+}
+
+struct Scaler {
     to: VideoInfo,
     converter: VideoConverter,
     target: gst::Buffer,
 }
 
 impl Picture {
-    /// Pictures of `width` x `height` pixels from frames described by `from`: all of the frame for
+    /// Pictures of `size` (width, height) from frames described by `from`: all of the frame for
     /// [`Fit::Stretch`], its largest central square for [`Fit::Crop`], and of that the central
     /// `fraction` of each side.
     pub fn new(
+        from: &VideoInfo,
+        size: (u32, u32),
+        fit: Fit,
+        fraction: f64,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            from: from.clone(),
+            size,
+            fit,
+            fraction,
+            scaler: Scaler::new(from, size, fit, fraction)?,
+        })
+    }
+
+    /// The picture in `buffer` the right way up, which takes a turn by `orientation`:
+    /// `[height, width, 3]`, row-major, without padding.
+    pub fn scale(
+        &mut self,
+        buffer: &gst::BufferRef,
+        orientation: Orientation,
+    ) -> Result<Vec<u8>, String> {
+        let (width, height) = self.size;
+        let lies = matches!(
+            orientation,
+            Orientation::_90r | Orientation::_90l | Orientation::UlLr | Orientation::UrLl
+        );
+        let (width, height) = if lies {
+            (height, width)
+        } else {
+            (width, height)
+        };
+        if (self.scaler.to.width(), self.scaler.to.height()) != (width, height) {
+            self.scaler = Scaler::new(&self.from, (width, height), self.fit, self.fraction)?;
+        }
+        let picture = self.scaler.scale(&self.from, buffer)?;
+        if orientation == Orientation::Identity {
+            return Ok(picture);
+        }
+        Ok(turn(
+            &picture,
+            (width as usize, height as usize),
+            orientation,
+        ))
+    }
+}
+
+impl Scaler {
+    fn new(
         from: &VideoInfo,
         (width, height): (u32, u32),
         fit: Fit,
@@ -42,16 +101,14 @@ impl Picture {
         config.set_src_width(Some(w));
         config.set_src_height(Some(h));
         Ok(Self {
-            from: from.clone(),
             converter: VideoConverter::new(from, &to, Some(config)).map_err(unusable)?,
             target: gst::Buffer::with_size(to.size()).map_err(unusable)?,
             to,
         })
     }
 
-    /// The picture in `buffer`: `[height, width, 3]`, row-major, without padding.
-    pub fn scale(&mut self, buffer: &gst::BufferRef) -> Result<Vec<u8>, String> {
-        let source = VideoFrameRef::from_buffer_ref_readable(buffer, &self.from)
+    fn scale(&mut self, from: &VideoInfo, buffer: &gst::BufferRef) -> Result<Vec<u8>, String> {
+        let source = VideoFrameRef::from_buffer_ref_readable(buffer, from)
             .map_err(|_| "The video buffer cannot be read as its caps describe it".to_owned())?;
         let target = self.target.make_mut();
         let mut target = VideoFrameRef::from_buffer_ref_writable(target, &self.to)
@@ -67,6 +124,36 @@ impl Picture {
             .copied()
             .collect())
     }
+}
+
+/// Turns RGB pixels of `width` x `height` as `orientation` says, e.g. clockwise by 90 degrees.
+fn turn(pixels: &[u8], (width, height): (usize, usize), orientation: Orientation) -> Vec<u8> {
+    let (right, bottom) = (width - 1, height - 1);
+    let source = |x: usize, y: usize| match orientation {
+        Orientation::_90r => (y, bottom - x),
+        Orientation::_180 => (right - x, bottom - y),
+        Orientation::_90l => (right - y, x),
+        Orientation::Horiz => (right - x, y),
+        Orientation::Vert => (x, bottom - y),
+        Orientation::UlLr => (y, x),
+        Orientation::UrLl => (right - y, bottom - x),
+        _ => (x, y),
+    };
+    let (columns, rows) = match orientation {
+        Orientation::_90r | Orientation::_90l | Orientation::UlLr | Orientation::UrLl => {
+            (height, width)
+        }
+        _ => (width, height),
+    };
+    (0..rows)
+        .flat_map(|y| (0..columns).map(move |x| (x, y)))
+        .flat_map(|(x, y)| {
+            let (x, y) = source(x, y);
+            let start = (y * width + x) * 3;
+            &pixels[start..start + 3]
+        })
+        .copied()
+        .collect()
 }
 
 /// The part of a frame that becomes the picture: x, y, width, height in pixels.
@@ -126,11 +213,48 @@ mod tests {
         for line in data.chunks_mut(from.stride()[0] as usize) {
             line[6..10].fill(255);
         }
-        let rgb = picture.scale(&gst::Buffer::from_slice(data)).unwrap();
+        let rgb = picture
+            .scale(&gst::Buffer::from_slice(data), Orientation::Identity)
+            .unwrap();
         assert_eq!(rgb.len(), 2 * 5 * 3);
         for line in rgb.chunks(15) {
             assert!(line[..3].iter().all(|&v| v < 32), "{line:?}");
             assert!(line[12..].iter().all(|&v| v > 224), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn turns() {
+        // Two rows of three pixels, told apart by their first byte.
+        let pixels: Vec<u8> = (1..=6).flat_map(|n| [n, 0, 0]).collect();
+        let turned = |orientation| -> Vec<u8> {
+            turn(&pixels, (3, 2), orientation)
+                .chunks(3)
+                .map(|pixel| pixel[0])
+                .collect()
+        };
+        assert_eq!(turned(Orientation::_90r), [4, 1, 5, 2, 6, 3]);
+        assert_eq!(turned(Orientation::_180), [6, 5, 4, 3, 2, 1]);
+        assert_eq!(turned(Orientation::_90l), [3, 6, 2, 5, 1, 4]);
+        assert_eq!(turned(Orientation::Horiz), [3, 2, 1, 6, 5, 4]);
+        assert_eq!(turned(Orientation::Vert), [4, 5, 6, 1, 2, 3]);
+        assert_eq!(turned(Orientation::UlLr), [1, 4, 2, 5, 3, 6]);
+        assert_eq!(turned(Orientation::UrLl), [6, 3, 5, 2, 4, 1]);
+    }
+
+    #[test]
+    fn a_lying_frame_stands_up_in_a_picture_that_is_no_square() {
+        // Black above white, to be turned clockwise: white left of black.
+        let from = info(8, 8);
+        let mut picture = Picture::new(&from, (4, 2), Fit::Stretch, 1.0).unwrap();
+        let mut data = vec![0u8; from.size()];
+        data[from.size() / 2..].fill(255);
+        let rgb = picture
+            .scale(&gst::Buffer::from_slice(data), Orientation::_90r)
+            .unwrap();
+        assert_eq!(rgb.len(), 4 * 2 * 3);
+        for line in rgb.chunks(12) {
+            assert!(line[0] > 224 && line[11] < 32, "{line:?}");
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct State {
     pub wait: bool,
     /// Time of the next picture to take.
     pub next: Option<gst::ClockTime>,
+    /// The turn that brings frames the right way up, from the stream's tags.
+    pub orientation: gst_video::VideoOrientationMethod,
     /// Frames without a timestamp so far.
     pub untimed: u64,
     pub last: Option<Tags>,
@@ -92,6 +94,7 @@ impl State {
             requests,
             wait,
             next: None,
+            orientation: gst_video::VideoOrientationMethod::Identity,
             untimed: 0,
             last: None,
             clip: Clip::default(),
@@ -144,7 +147,7 @@ impl State {
                 start: time,
                 duration: Some(interval),
             },
-            input: Input::Frame(picture.scale(buffer)?),
+            input: Input::Frame(picture.scale(buffer, self.orientation)?),
         }))
     }
 
