@@ -324,7 +324,10 @@ dispatch! {
 #[inline(always)]
 fn all_lanes_finite<const FMA: bool>(values: &[f32]) -> bool {
     // Without the sign, the bits of floats are in the order of their values, infinity and NaNs last.
-    let largest = values.iter().fold(0, |bits, x| x.abs().to_bits().max(bits));
+    let mut largest = 0;
+    for value in values {
+        largest = value.abs().to_bits().max(largest);
+    }
     largest < f32::INFINITY.to_bits()
 }
 

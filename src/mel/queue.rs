@@ -21,8 +21,13 @@ impl Queue {
 
     /// Adds `samples` at the end.
     pub fn push(&mut self, samples: &[f32]) {
+        self.extend(samples.iter().copied());
+    }
+
+    /// Adds `samples` at the end.
+    pub fn extend(&mut self, samples: impl ExactSizeIterator<Item = f32>) {
         self.make_room(samples.len());
-        self.data.extend_from_slice(samples);
+        self.data.extend(samples);
     }
 
     /// Adds `count` zeros at the end.

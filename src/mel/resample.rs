@@ -2,16 +2,12 @@
 
 //! Resampling with windowed-sinc filters.
 
-use super::queue::Queue;
-use super::simd::{LANES, dispatch, multiply_add};
-use super::sinc;
+use super::halve::Halver;
+use super::polyphase::Polyphase;
+use super::simd::LANES;
 
 /// Part of the lower of the two Nyquist frequencies that passes unattenuated.
 const PASS_BAND: f64 = 0.9;
-
-/// Filters kept for the positions of output samples between input samples. Ratios that have more positions
-/// interpolate between two filters; the error, (pi / 512)^2 / 8, is 106 dB below the signal.
-const MAX_PHASES: u64 = 512;
 
 /// A streaming resampler without delay: output sample `n` is the signal at the time of input sample
 /// `n * input_rate / output_rate`.
@@ -24,24 +20,34 @@ pub struct Resampler {
 impl Resampler {
     /// A resampler for pieces of at most `piece` samples.
     pub fn new(input_rate: u32, output_rate: u32, piece: usize) -> Self {
+        let (input, target) = (f64::from(input_rate), f64::from(output_rate));
         let mut stages = Vec::new();
-        let target = f64::from(output_rate);
-        let (mut rate, mut piece) = (f64::from(input_rate), piece);
-        let mut halvings = 0;
-        // Halving first lets short filters do the work at high rates: what they leave to alias stays
-        // above the target's Nyquist frequency, where the last filter removes it.
-        while rate >= 2.5 * target {
-            let (pass, stop) = (PASS_BAND * target / 2.0, (rate - target) / 2.0);
-            stages.push(Stage::new(1, 2, pass / rate, stop / rate, piece));
-            rate /= 2.0;
-            piece = piece.div_ceil(2) + 1;
-            halvings += 1;
-        }
-        let (up, down) = reduce(u64::from(output_rate) << halvings, u64::from(input_rate));
-        if up != down {
-            let nyquist = target.min(rate) / 2.0;
-            let pass = PASS_BAND * nyquist;
-            stages.push(Stage::new(up, down, pass / rate, nyquist / rate, piece));
+        if input_rate < output_rate {
+            let (up, down) = reduce(output_rate.into(), input_rate.into());
+            let polyphase = Polyphase::new(up, down, PASS_BAND / 2.0, 0.5, piece);
+            stages.push(Stage::Polyphase(polyphase));
+        } else if input_rate > output_rate {
+            // Only the last halving, from twice the target's rate, needs a sharp filter. What those before
+            // it leave to alias stays above the target's Nyquist frequency, where the last removes it.
+            let pass = PASS_BAND * target / 2.0;
+            let (mut rate, mut piece, mut halvings) = (input, piece, 0);
+            while rate >= 4.0 * target {
+                let stop = (rate - target) / 2.0;
+                stages.push(Stage::Halver(Halver::new(pass / rate, stop / rate, piece)));
+                rate /= 2.0;
+                piece = piece / 2 + LANES;
+                halvings += 1;
+            }
+            let (up, down) = reduce(u64::from(output_rate) << (halvings + 1), input_rate.into());
+            if up != down {
+                let stop = 2.0 * target - target / 2.0;
+                let polyphase = Polyphase::new(up, down, pass / rate, stop / rate, piece);
+                stages.push(Stage::Polyphase(polyphase));
+                piece = piece * up as usize / down as usize + LANES;
+                rate = 2.0 * target;
+            }
+            let stop = target / 2.0;
+            stages.push(Stage::Halver(Halver::new(pass / rate, stop / rate, piece)));
         }
         Self {
             stages,
@@ -99,118 +105,32 @@ impl Resampler {
     }
 }
 
-/// One polyphase filter: rate times `up / down`.
-struct Stage {
-    up: u64,
-    down: u64,
-    taps: usize,
-    /// `[phases + 1][taps]`: filter `n` is for an output sample that is `n / phases` after an input sample.
-    filters: Vec<f32>,
-    phases: u64,
-    queue: Queue,
-    /// Input samples seen.
-    seen: u64,
-    /// Output samples made.
-    made: u64,
-    /// Position of the next output sample after the queue's first window, in `1 / up` of an input sample.
-    phase: u64,
+enum Stage {
+    Halver(Halver),
+    Polyphase(Polyphase),
 }
 
 impl Stage {
-    /// A filter that passes frequencies below `pass` and stops those above `stop`, in cycles an input sample.
-    fn new(up: u64, down: u64, pass: f64, stop: f64, piece: usize) -> Self {
-        let taps = sinc::taps(pass, stop).next_multiple_of(LANES);
-        let phases = up.min(MAX_PHASES);
-        let mut stage = Self {
-            up,
-            down,
-            taps,
-            filters: sinc::filters(phases, taps, (pass + stop) / 2.0),
-            phases,
-            queue: Queue::new(taps + down.div_ceil(up) as usize, piece.max(taps)),
-            seen: 0,
-            made: 0,
-            phase: 0,
-        };
-        stage.reset();
-        stage
-    }
-
-    fn reset(&mut self) {
-        self.queue.clear();
-        // The first window is around input sample 0.
-        self.queue.push_zeros(self.taps / 2 - 1);
-        (self.seen, self.made, self.phase) = (0, 0, 0);
-    }
-
     fn process(&mut self, input: &[f32], output: &mut Vec<f32>) {
-        self.seen += input.len() as u64;
-        self.queue.push(input);
-        filter(self, u64::MAX, output);
+        match self {
+            Self::Halver(halver) => halver.process(input, output),
+            Self::Polyphase(polyphase) => polyphase.process(input, output),
+        }
     }
 
     fn finish(&mut self, output: &mut Vec<f32>) {
-        self.queue.push_zeros(self.taps / 2);
-        let length = (u128::from(self.seen) * u128::from(self.up)).div_ceil(self.down.into());
-        filter(self, length as u64, output);
-    }
-}
-
-dispatch! {
-    /// Makes what output samples the stage's queue allows, at most up to `until` in all.
-    fn filter(stage: &mut Stage, until: u64, output: &mut Vec<f32>) = filter_lanes
-}
-
-#[inline(always)]
-fn filter_lanes<const FMA: bool>(stage: &mut Stage, until: u64, output: &mut Vec<f32>) {
-    let samples = stage.queue.samples();
-    let taps = stage.taps;
-    let filter = |index: u64| &stage.filters[index as usize * taps..][..taps];
-    let (mut begin, mut phase) = (0, stage.phase);
-    while stage.made < until && begin + taps <= samples.len() {
-        let window = &samples[begin..begin + taps];
-        output.push(if stage.phases == stage.up {
-            dot::<FMA>(window, filter(phase))
-        } else {
-            let position = phase * stage.phases;
-            let (index, fraction) = (position / stage.up, position % stage.up);
-            let before = dot::<FMA>(window, filter(index));
-            let after = dot::<FMA>(window, filter(index + 1));
-            before + fraction as f32 / stage.up as f32 * (after - before)
-        });
-        stage.made += 1;
-        phase += stage.down;
-        begin += (phase / stage.up) as usize;
-        phase %= stage.up;
-    }
-    // A step may lead past the samples at hand: the rest of it stays in the phase.
-    let at_hand = begin.min(samples.len());
-    stage.phase = phase + (begin - at_hand) as u64 * stage.up;
-    stage.queue.pop(at_hand);
-}
-
-/// The sum of the products of two slices whose length is a multiple of [`LANES`].
-#[inline(always)]
-fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let mut sum = [0.0; LANES];
-    for (a, b) in a
-        .as_chunks::<LANES>()
-        .0
-        .iter()
-        .zip(b.as_chunks::<LANES>().0)
-    {
-        for lane in 0..LANES {
-            sum[lane] = multiply_add::<FMA>(a[lane], b[lane], sum[lane]);
+        match self {
+            Self::Halver(halver) => halver.finish(output),
+            Self::Polyphase(polyphase) => polyphase.finish(output),
         }
     }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            sum[lane] += sum[lane + width];
+
+    fn reset(&mut self) {
+        match self {
+            Self::Halver(halver) => halver.reset(),
+            Self::Polyphase(polyphase) => polyphase.reset(),
         }
     }
-    sum[0]
 }
 
 /// The fraction `a / b` in lowest terms.
@@ -312,19 +232,5 @@ mod tests {
                 );
             }
         });
-    }
-
-    #[test]
-    fn both_dot_products_agree() {
-        let a: Vec<f32> = (0..96).map(|n| (n as f32).sin()).collect();
-        let b: Vec<f32> = (0..96).map(|n| (n as f32).cos()).collect();
-        let expected: f64 = a
-            .iter()
-            .zip(&b)
-            .map(|(&a, &b)| f64::from(a) * f64::from(b))
-            .sum();
-        for sum in [dot::<false>(&a, &b), dot::<true>(&a, &b)] {
-            assert!((f64::from(sum) - expected).abs() < 1e-5);
-        }
     }
 }

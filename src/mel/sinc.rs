@@ -4,8 +4,9 @@
 
 use std::f64::consts::{PI, TAU};
 
-/// dB by which frequencies in the stop band are attenuated: what is asked is 80.
-const ATTENUATION: f64 = 86.0;
+/// dB by which one filter attenuates its stop band. Aliases shall be 80 dB down, also where those of several
+/// bands and stages come together.
+const ATTENUATION: f64 = 90.0;
 
 /// Length of a filter that passes frequencies below `pass` and stops those above `stop`, in cycles a sample.
 ///
@@ -14,26 +15,20 @@ pub fn taps(pass: f64, stop: f64) -> usize {
     ((ATTENUATION - 8.0) / (2.285 * TAU * (stop - pass))).ceil() as usize + 1
 }
 
-/// Kaiser-windowed low-pass filters with unit gain at 0 Hz, `[phases + 1][taps]`.
+/// A Kaiser-windowed low-pass filter around tap number `center`, with unit gain at 0 Hz.
 ///
-/// `cutoff` is in cycles a sample. Filter `n` is centred `n / phases` after tap `taps / 2 - 1`.
-pub fn filters(phases: u64, taps: usize, cutoff: f64) -> Vec<f32> {
+/// `cutoff` is in cycles a sample; beyond `half` taps from the center the filter is zero.
+pub fn filter(taps: usize, center: f64, half: f64, cutoff: f64) -> Vec<f32> {
     let beta = 0.1102 * (ATTENUATION - 8.7);
-    let half = taps as f64 / 2.0;
-    let mut filters = Vec::with_capacity((phases as usize + 1) * taps);
-    for phase in 0..=phases {
-        let center = half - 1.0 + phase as f64 / phases as f64;
-        let filter: Vec<f64> = (0..taps)
-            .map(|tap| {
-                let time = tap as f64 - center;
-                let edge = (1.0 - (time / half).powi(2)).max(0.0).sqrt();
-                sinc(2.0 * cutoff * time) * bessel_i0(beta * edge)
-            })
-            .collect();
-        let gain: f64 = filter.iter().sum();
-        filters.extend(filter.iter().map(|value| (value / gain) as f32));
-    }
-    filters
+    let filter: Vec<f64> = (0..taps)
+        .map(|tap| {
+            let time = tap as f64 - center;
+            let edge = (1.0 - (time / half).powi(2)).max(0.0).sqrt();
+            sinc(2.0 * cutoff * time) * bessel_i0(beta * edge)
+        })
+        .collect();
+    let gain: f64 = filter.iter().sum();
+    filter.iter().map(|value| (value / gain) as f32).collect()
 }
 
 fn sinc(x: f64) -> f64 {
