@@ -304,6 +304,7 @@ pub fn buffer(
     pts: impl Into<Option<gst::ClockTime>>,
     duration: impl Into<Option<gst::ClockTime>>,
 ) -> gst::Buffer {
+    init();
     let mut buffer = gst::Buffer::from_mut_slice(bytes);
     let fields = buffer.get_mut().unwrap();
     fields.set_pts(pts);

@@ -1,0 +1,619 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! avfuse with embeddings made by hand and the model `fusion` of tests/data/models, whose tags are the mean of the
+//! pictures' embeddings plus the first three values of the sound's, each if it is there.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{
+    Outcome, PATIENCE, Record, assert_untouched, buffer, embedding, launch, ms, play, rounded, stop,
+};
+use gst::prelude::*;
+use gstinstruments::meta::{self, Features, Source, Tags};
+
+const VIDEO: &str = "appsrc name=video format=time max-bytes=0 caps=video/x-raw,format=GRAY8,width=8,height=6,framerate=1/1";
+const AUDIO: &str = "appsrc name=audio format=time max-bytes=0 caps=audio/x-raw,format=S16LE,rate=8000,channels=1,layout=interleaved";
+const FUSE: &str =
+    "avfuse name=fuse model=fusion threshold=0 max-tags=0 window=4000000000 stride=2000000000";
+
+/// What an appsrc sends.
+#[derive(Clone)]
+enum Item {
+    Buffer(gst::Buffer),
+    Event(gst::Event),
+}
+
+/// The picture of second `n`: its embedding is n/32, 1/2, 0.
+fn picture(n: u64) -> Item {
+    let mut buffer = buffer(vec![n as u8; 48], ms(n * 1000), ms(1000));
+    let values = [n as f32 / 32.0, 0.5, 0.0];
+    let embedding = embedding("test-video/1", &values, ms(n * 1000), ms(1000));
+    Features::attach(&[embedding], buffer.get_mut().unwrap());
+    Item::Buffer(buffer)
+}
+
+/// The embedding of the last two seconds of sound before second `n`: n/32, 0, 1/4 and a value that no tag takes.
+fn heard(n: u64) -> Features {
+    let start = n.saturating_sub(2) * 1000;
+    let values = [n as f32 / 32.0, 0.0, 0.25, 9.0];
+    embedding("test-audio/1", &values, ms(start), ms(n * 1000 - start))
+}
+
+/// Half a second of sound, number `n`, with an embedding at the end of each second.
+fn sound(n: u64) -> Item {
+    let mut buffer = buffer(vec![n as u8; 8000], ms(n * 500), ms(500));
+    if n % 2 == 1 {
+        Features::attach(&[heard(n / 2 + 1)], buffer.get_mut().unwrap());
+    }
+    Item::Buffer(buffer)
+}
+
+/// A second without anything.
+fn gap(second: u64) -> Item {
+    let gap = gst::event::Gap::builder(ms(second * 1000));
+    Item::Event(gap.duration(ms(1000)).build())
+}
+
+fn pictures(seconds: std::ops::Range<u64>) -> Vec<Item> {
+    seconds.map(picture).collect()
+}
+
+fn sounds(seconds: std::ops::Range<u64>) -> Vec<Item> {
+    (seconds.start * 2..seconds.end * 2).map(sound).collect()
+}
+
+/// Hands `items` and the end of the stream to the appsrc `name`.
+fn feed(pipeline: &gst::Pipeline, name: &str, items: &[Item]) {
+    let source = pipeline.by_name(name).unwrap();
+    let source = source.downcast::<gst_app::AppSrc>().unwrap();
+    for item in items {
+        match item {
+            Item::Buffer(buffer) => drop(source.push_buffer(buffer.clone()).unwrap()),
+            Item::Event(event) => assert!(source.send_event(event.clone())),
+        }
+    }
+    source.end_of_stream().unwrap();
+}
+
+/// Plays `items` through the pipeline, in which the appsrcs are called `video` and `audio`, the sink `sink`.
+fn run(description: &str, items: &[(&str, Vec<Item>)]) -> (Outcome, Record) {
+    let pipeline = launch(description);
+    let record = Record::of(&pipeline, "sink");
+    for (name, items) in items {
+        feed(&pipeline, name, items);
+    }
+    (play(&pipeline), record)
+}
+
+/// Both modalities through avfuse with more `properties`.
+fn fuse(properties: &str, video: Vec<Item>, audio: Vec<Item>) -> (Outcome, Record) {
+    run(
+        &format!(
+            "{VIDEO} ! fuse.video {AUDIO} ! fuse.audio {FUSE} {properties} ! fakesink name=sink"
+        ),
+        &[("video", video), ("audio", audio)],
+    )
+}
+
+/// A window from `start` to `end` seconds that had the pictures and the sound as said.
+fn window(start: u64, end: u64, pictures: &[u64], heard: Option<u64>) -> Tags {
+    let mean = pictures.iter().sum::<u64>() as f32 / pictures.len().max(1) as f32;
+    let mut scores = vec![(
+        "Guitar".to_owned(),
+        (mean + heard.unwrap_or(0) as f32) / 32.0,
+    )];
+    scores.push((
+        "Piano".to_owned(),
+        if pictures.is_empty() { 0.0 } else { 0.5 },
+    ));
+    scores.push(("Drums".to_owned(), if heard.is_some() { 0.25 } else { 0.0 }));
+    scores.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let seen = (!pictures.is_empty()).then_some(Source::Video);
+    Tags {
+        source: Source::Fused,
+        model: "fusion".into(),
+        sources: seen
+            .into_iter()
+            .chain(heard.map(|_| Source::Audio))
+            .collect(),
+        start: Some(ms(start * 1000)),
+        duration: Some(ms((end - start) * 1000)),
+        scores,
+        fresh: true,
+    }
+}
+
+/// The windows over ten seconds of both.
+fn both() -> Vec<Tags> {
+    vec![
+        window(0, 2, &[0, 1], Some(2)),
+        window(0, 4, &[0, 1, 2, 3], Some(4)),
+        window(2, 6, &[2, 3, 4, 5], Some(6)),
+        window(4, 8, &[4, 5, 6, 7], Some(8)),
+        window(6, 10, &[6, 7, 8, 9], Some(10)),
+    ]
+}
+
+#[track_caller]
+fn assert_windows(outcome: &Outcome, expected: &[Tags]) {
+    assert_eq!(outcome.error, None);
+    let windows: Vec<_> = outcome.windows("fuse").into_iter().cloned().collect();
+    assert_eq!(windows, expected);
+}
+
+#[test]
+fn windows_of_both_modalities() {
+    let (outcome, record) = fuse("", pictures(0..10), sounds(0..10));
+    assert_windows(&outcome, &both());
+    // The clip weighs the windows by their duration: 2 s of 2.5, then 4 s of 5.5, 9.5, 13.5, 17.5 (32nds).
+    let clip = outcome.clip("fuse").unwrap();
+    let mean = (2.0 * 2.5 + 4.0 * (5.5 + 9.5 + 13.5 + 17.5)) / 18.0 / 32.0;
+    assert_eq!(clip.scores[0], ("Piano".into(), 0.5));
+    assert!((clip.scores[1].1 - mean).abs() < 1e-6, "{clip:?}");
+    assert_eq!((clip.start, clip.duration), (Some(ms(0)), Some(ms(10_000))));
+    assert_eq!(clip.sources, [Source::Video, Source::Audio]);
+
+    // A window rides on the first picture after it, and is repeated until the next; the last comes before EOS.
+    let buffers = record.buffers();
+    assert_eq!(buffers.len(), 10);
+    for (second, buffer) in buffers.iter().enumerate() {
+        let expected = (second >= 2).then(|| Tags {
+            fresh: second % 2 == 0,
+            ..both().swap_remove(second / 2 - 1)
+        });
+        assert_eq!(
+            Tags::from_buffer(buffer),
+            Vec::from_iter(expected),
+            "{second}"
+        );
+    }
+    assert_eq!(record.event_tags(), both()[4..]);
+    assert_eq!(record.events().last().unwrap().type_(), gst::EventType::Eos);
+}
+
+#[test]
+fn the_order_of_the_pads_does_not_matter() {
+    let (outcome, record) = run(
+        &format!("{AUDIO} ! fuse.audio {VIDEO} ! fuse.video {FUSE} ! fakesink name=sink"),
+        &[("video", pictures(0..10)), ("audio", sounds(0..10))],
+    );
+    assert_windows(&outcome, &both());
+    assert_eq!(record.buffers()[0].size(), 48);
+}
+
+#[test]
+fn at_most_so_many_pictures_spread_over_the_window() {
+    let (outcome, _) = fuse("frames=2", pictures(0..10), sounds(0..10));
+    // The middles of the halves.
+    let expected = [
+        window(0, 2, &[0, 1], Some(2)),
+        window(0, 4, &[1, 3], Some(4)),
+        window(2, 6, &[3, 5], Some(6)),
+        window(4, 8, &[5, 7], Some(8)),
+        window(6, 10, &[7, 9], Some(10)),
+    ];
+    assert_windows(&outcome, &expected);
+}
+
+#[test]
+fn windows_need_not_overlap_and_the_last_may_be_shorter() {
+    let properties = "window=3000000000 stride=3000000000";
+    let (outcome, _) = fuse(properties, pictures(0..8), sounds(0..8));
+    let expected = [
+        window(0, 3, &[0, 1, 2], Some(3)),
+        window(3, 6, &[3, 4, 5], Some(6)),
+        // Two seconds are more than half a stride, one would not be; a window ends with the stream.
+        window(5, 8, &[5, 6, 7], Some(8)),
+    ];
+    assert_windows(&outcome, &expected);
+    let (outcome, _) = fuse(properties, pictures(0..7), sounds(0..7));
+    assert_windows(&outcome, &expected[..2]);
+    // Shorter than any window: a result all the same.
+    let (outcome, _) = fuse(properties, pictures(0..1), sounds(0..1));
+    assert_windows(&outcome, &[window(0, 1, &[0], Some(1))]);
+}
+
+#[test]
+fn video_alone() {
+    let expected = [
+        window(0, 2, &[0, 1], None),
+        window(0, 4, &[0, 1, 2, 3], None),
+        window(2, 6, &[2, 3, 4, 5], None),
+        window(4, 8, &[4, 5, 6, 7], None),
+        window(6, 10, &[6, 7, 8, 9], None),
+    ];
+    for audio in [
+        // No pad; a pad without a branch; a branch that nothing is linked to, as when a file has no sound; an empty one.
+        "",
+        "identity ! fuse.audio",
+        "queue ! melspec ! frameclassify model=audio ! fuse.audio",
+        &format!("{AUDIO} ! queue ! fuse.audio"),
+    ] {
+        let mut items = vec![("video", pictures(0..10))];
+        items.extend(audio.contains("appsrc").then_some(("audio", Vec::new())));
+        let description = format!("{VIDEO} ! fuse.video {audio} {FUSE} ! fakesink name=sink");
+        let (outcome, record) = run(&description, &items);
+        assert_windows(&outcome, &expected);
+        assert_eq!(record.buffers().len(), 10, "{audio}");
+        assert_eq!(outcome.clip("fuse").unwrap().sources, [Source::Video]);
+    }
+}
+
+#[test]
+fn audio_alone() {
+    let expected: Vec<_> = [(0, 2), (0, 4), (2, 6), (4, 8), (6, 10)]
+        .map(|(start, end)| window(start, end, &[], Some(end)))
+        .to_vec();
+    let caps = |record: &Record| {
+        let events = record.events();
+        let mut caps = events.iter().filter_map(|event| match event.view() {
+            gst::EventView::Caps(caps) => Some(caps.caps().to_string()),
+            _ => None,
+        });
+        caps.next()
+    };
+    let audio = [("audio", sounds(0..10))];
+    let description = format!("{AUDIO} ! fuse.audio {FUSE} ! fakesink name=sink");
+    let (outcome, record) = run(&description, &audio);
+    assert_windows(&outcome, &expected);
+    assert_eq!(record.buffers().len(), 20);
+    assert!(caps(&record).unwrap().starts_with("audio/x-raw"));
+
+    // With a branch for pictures that never come, what is downstream expects pictures: the tags come in events.
+    let description = format!(
+        "{AUDIO} ! fuse.audio queue ! frameclassify model=video ! fuse.video {FUSE} ! fakesink name=sink"
+    );
+    let (outcome, record) = run(&description, &audio);
+    assert_windows(&outcome, &expected);
+    assert_eq!((record.buffers().len(), caps(&record)), (0, None));
+}
+
+#[test]
+fn video_that_ends_early() {
+    let (outcome, record) = fuse("", pictures(0..4), sounds(0..10));
+    let expected = [
+        window(0, 2, &[0, 1], Some(2)),
+        window(0, 4, &[0, 1, 2, 3], Some(4)),
+        window(2, 6, &[2, 3], Some(6)),
+        window(4, 8, &[], Some(8)),
+        window(6, 10, &[], Some(10)),
+    ];
+    assert_windows(&outcome, &expected);
+    assert_eq!(record.buffers().len(), 4);
+    // What no picture can take along comes in events, before the end.
+    assert_eq!(record.event_tags(), expected[1..]);
+    assert_eq!(record.count(gst::EventType::Eos), 1);
+}
+
+#[test]
+fn audio_that_ends_early() {
+    let (outcome, record) = fuse("", pictures(0..10), sounds(0..4));
+    let expected = [
+        window(0, 2, &[0, 1], Some(2)),
+        window(0, 4, &[0, 1, 2, 3], Some(4)),
+        // The sound of seconds 2 to 4 is part of this one.
+        window(2, 6, &[2, 3, 4, 5], Some(4)),
+        window(4, 8, &[4, 5, 6, 7], None),
+        window(6, 10, &[6, 7, 8, 9], None),
+    ];
+    assert_windows(&outcome, &expected);
+    assert_eq!(record.buffers().len(), 10);
+}
+
+#[test]
+fn an_embedding_in_an_event_counts() {
+    // melspec and frameclassify send what the end of a short stream completes in an event.
+    let audio = vec![
+        Item::Buffer(buffer(vec![0; 8000], ms(0), ms(500))),
+        Item::Event(meta::event(&[], &[heard(1)])),
+    ];
+    let (outcome, _) = fuse("", pictures(0..1), audio);
+    assert_windows(&outcome, &[window(0, 1, &[0], Some(1))]);
+}
+
+#[test]
+fn gaps_in_the_sound_do_not_stop_the_pictures() {
+    let audio = [sounds(0..3), (3..9).map(gap).collect(), sounds(9..10)].concat();
+    let (outcome, record) = fuse("", pictures(0..10), audio);
+    let expected = [
+        window(0, 2, &[0, 1], Some(2)),
+        window(0, 4, &[0, 1, 2, 3], Some(3)),
+        window(2, 6, &[2, 3, 4, 5], Some(3)),
+        window(4, 8, &[4, 5, 6, 7], None),
+        window(6, 10, &[6, 7, 8, 9], Some(10)),
+    ];
+    assert_windows(&outcome, &expected);
+    assert_eq!(record.buffers().len(), 10);
+}
+
+#[test]
+fn gaps_in_the_pictures_stay_gaps() {
+    let video = [pictures(0..3), (3..9).map(gap).collect(), pictures(9..10)].concat();
+    let (outcome, record) = fuse("", video, sounds(0..10));
+    let expected = [
+        window(0, 2, &[0, 1], Some(2)),
+        window(0, 4, &[0, 1, 2], Some(4)),
+        window(2, 6, &[2], Some(6)),
+        window(4, 8, &[], Some(8)),
+        window(6, 10, &[9], Some(10)),
+    ];
+    assert_windows(&outcome, &expected);
+    assert_eq!(record.buffers().len(), 4);
+    assert_eq!(record.count(gst::EventType::Gap), 6);
+}
+
+#[test]
+fn running_time_counts_not_timestamps() {
+    // Pictures whose segment starts at 100 s: second n of running time is timestamp 100 + n.
+    common::init();
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_start(ms(100_000));
+    segment.set_time(ms(7000));
+    let mut video = vec![Item::Event(gst::event::Segment::new(&segment))];
+    video.extend(pictures(0..10).into_iter().map(|item| match item {
+        Item::Buffer(mut buffer) => {
+            let mut features = Features::from_buffer(&buffer);
+            let later = features[0].start.unwrap() + ms(100_000);
+            features[0].start = Some(later);
+            let mut copy = gst::Buffer::with_size(48).unwrap();
+            copy.get_mut().unwrap().set_pts(later);
+            copy.get_mut().unwrap().set_duration(ms(1000));
+            Features::attach(&features, copy.get_mut().unwrap());
+            buffer = copy;
+            Item::Buffer(buffer)
+        }
+        event => event,
+    }));
+    let (outcome, record) = fuse("", video, sounds(0..10));
+    let shifted = both().into_iter().map(|tags| Tags {
+        start: tags.start.map(|start| start + ms(100_000)),
+        ..tags
+    });
+    assert_windows(&outcome, &shifted.collect::<Vec<_>>());
+    // The pictures' segment goes on.
+    let segments = record
+        .events()
+        .into_iter()
+        .filter_map(|event| match event.view() {
+            gst::EventView::Segment(segment) => segment
+                .segment()
+                .downcast_ref::<gst::ClockTime>()
+                .map(|s| (s.start(), s.time())),
+            _ => None,
+        });
+    assert_eq!(segments.last(), Some((Some(ms(100_000)), Some(ms(7000)))));
+}
+
+#[test]
+fn the_media_passes_untouched() {
+    let video = pictures(0..5).into_iter().map(|item| match item {
+        Item::Buffer(mut buffer) => {
+            // appsrc would set it on the first, which would not be the same any more.
+            let flags = gst::BufferFlags::DISCONT;
+            buffer.get_mut().unwrap().set_flags(flags);
+            Item::Buffer(buffer)
+        }
+        event => event,
+    });
+    let video: Vec<_> = video.collect();
+    let mut tags = gst::TagList::new();
+    tags.make_mut()
+        .add::<gst::tags::Title>(&"a title", gst::TagMergeMode::Append);
+    let items = [
+        vec![Item::Event(gst::event::Tag::new(tags.clone()))],
+        video.clone(),
+    ]
+    .concat();
+    let (_, record) = fuse("", items, sounds(0..5));
+    for (passed, original) in record.buffers().iter().zip(&video) {
+        let Item::Buffer(original) = original else {
+            continue;
+        };
+        assert_untouched(passed, original);
+        assert_eq!(Tags::from_buffer(original), []);
+    }
+    let events = record.events();
+    let titles = events.iter().filter_map(|event| match event.view() {
+        gst::EventView::Tag(tag) => tag.tag().get::<gst::tags::Title>(),
+        _ => None,
+    });
+    let titles: Vec<_> = titles.map(|title| title.get().to_owned()).collect();
+    assert_eq!(titles, ["a title"]);
+    let caps = events.iter().filter_map(|event| match event.view() {
+        gst::EventView::Caps(caps) => Some(caps.caps().to_string()),
+        _ => None,
+    });
+    let caps: Vec<_> = caps.collect();
+    assert_eq!(caps.len(), 1);
+    assert!(caps[0].contains("GRAY8"), "{caps:?}");
+}
+
+#[test]
+fn upstream_negotiates_with_what_is_downstream() {
+    let pipeline = launch(&format!(
+        "videotestsrc num-buffers=2 ! fuse.video audiotestsrc num-buffers=2 ! fuse.audio
+            {FUSE} ! video/x-raw,format=NV12,width=34,height=18 ! fakesink name=sink"
+    ));
+    let record = Record::of(&pipeline, "sink");
+    assert_eq!(play(&pipeline).error, None);
+    assert_eq!(record.buffers()[0].size(), 36 * 18 + 36 * 9);
+}
+
+#[test]
+fn allocation_queries_of_the_media_go_downstream() {
+    let pipeline = launch(&format!(
+        "{VIDEO} ! fuse.video {AUDIO} ! fuse.audio {FUSE} ! fakesink name=sink"
+    ));
+    let sink = pipeline
+        .by_name("sink")
+        .unwrap()
+        .static_pad("sink")
+        .unwrap();
+    sink.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        if let Some(gst::QueryViewMut::Allocation(query)) = info.query_mut().map(|q| q.view_mut()) {
+            query.add_allocation_meta::<gst_video::VideoMeta>(None);
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+    pipeline.set_state(gst::State::Paused).unwrap();
+    let fuse = pipeline.by_name("fuse").unwrap();
+    let caps: gst::Caps = "video/x-raw,format=GRAY8,width=8,height=6,framerate=1/1"
+        .parse()
+        .unwrap();
+    let proposed = |pad: &str| {
+        let mut query = gst::query::Allocation::new(Some(&caps), true);
+        let pad = fuse.static_pad(pad).unwrap();
+        pad.query(&mut query)
+            && query
+                .find_allocation_meta::<gst_video::VideoMeta>()
+                .is_some()
+    };
+    assert!(proposed("video"));
+    assert!(!proposed("audio"));
+    stop(&pipeline);
+}
+
+#[test]
+fn embeddings_that_the_model_was_not_trained_on_are_an_error() {
+    let mut wrong = buffer(vec![0; 48], ms(0), ms(1000));
+    let other = embedding("other/7", &[0.0; 5], ms(0), ms(1000));
+    Features::attach(&[other], wrong.get_mut().unwrap());
+    let (outcome, _) = fuse("", vec![Item::Buffer(wrong)], sounds(0..10));
+    let error = outcome.error_text();
+    for part in [
+        "video embeddings",
+        "test-video/1 (3 values)",
+        "other/7 (5 values)",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn there_is_one_pad_of_each_kind() {
+    common::init();
+    let fuse = gst::ElementFactory::make("avfuse").build().unwrap();
+    let video = fuse.request_pad_simple("video").unwrap();
+    assert!(fuse.request_pad_simple("video").is_none());
+    assert!(fuse.request_pad_simple("audio").is_some());
+    fuse.release_request_pad(&video);
+    assert!(fuse.request_pad_simple("video").is_some());
+}
+
+#[test]
+fn messages_and_repeated_tags_can_be_switched_off() {
+    let properties = "post-messages=false repeat-tags=false";
+    let (outcome, record) = fuse(properties, pictures(0..10), sounds(0..10));
+    assert!(outcome.tags.is_empty());
+    let buffers = record.buffers();
+    let counts = buffers.iter().map(|buffer| Tags::from_buffer(buffer).len());
+    assert_eq!(counts.collect::<Vec<_>>(), [0, 0, 1, 0, 1, 0, 1, 0, 1, 0]);
+}
+
+#[test]
+fn threshold_and_number_of_tags() {
+    let labels = |properties: &str| {
+        let (outcome, _) = fuse(properties, pictures(0..2), sounds(0..2));
+        let tags = outcome.windows("fuse")[0].clone();
+        rounded(&tags)
+            .iter()
+            .map(|(label, _)| label.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(labels(""), ["Piano", "Drums", "Guitar"]);
+    assert_eq!(labels("threshold=0.25"), ["Piano", "Drums"]);
+    assert_eq!(labels("max-tags=1"), ["Piano"]);
+}
+
+/// Waits until the sink of `record` has `count` buffers, and says how long that took.
+fn wait_for(record: &Record, count: usize) -> Duration {
+    let start = Instant::now();
+    while record.buffers().len() < count {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{} buffers",
+            record.buffers().len()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    start.elapsed()
+}
+
+/// In a live pipeline the queues hold what waits for the other branch.
+const LIVE_FUSE: &str =
+    "avfuse name=fuse model=fusion threshold=0 window=400000000 stride=200000000";
+
+#[test]
+fn a_silent_modality_does_not_hold_up_a_live_one() {
+    // A live source that never says anything; pictures come for a second.
+    for (media, silent, pad, other) in [
+        (
+            "videotestsrc is-live=true ! video/x-raw,framerate=30/1 ! frameclassify model=video interval=100000000",
+            AUDIO,
+            "video",
+            "audio",
+        ),
+        (
+            "audiotestsrc is-live=true samplesperbuffer=800 ! audio/x-raw,rate=8000 ! melspec patch-interval=100000000
+                ! frameclassify model=audio",
+            VIDEO,
+            "audio",
+            "video",
+        ),
+    ] {
+        let pipeline = launch(&format!(
+            "{media} ! queue ! fuse.{pad} {silent} is-live=true ! queue ! fuse.{other} {LIVE_FUSE} ! fakesink name=sink sync=true"
+        ));
+        let record = Record::of(&pipeline, "sink");
+        pipeline.set_state(gst::State::Playing).unwrap();
+        if pad == "video" {
+            wait_for(&record, 30);
+            let buffers = record.buffers();
+            let fused = buffers.iter().flat_map(|buffer| Tags::from_buffer(buffer));
+            let fused: Vec<_> = fused.filter(|tags| tags.fresh && tags.source == Source::Fused).collect();
+            assert!(!fused.is_empty());
+            assert!(fused.iter().all(|tags| tags.sources == [Source::Video]), "{fused:?}");
+        } else {
+            // Nothing to ride on, so the tags come as messages.
+            let bus = pipeline.bus().unwrap();
+            let deadline = Instant::now() + PATIENCE;
+            let tags = loop {
+                assert!(Instant::now() < deadline);
+                let Some(message) = bus.timed_pop(ms(1000)) else { continue };
+                assert_ne!(message.type_(), gst::MessageType::Error, "{message:?}");
+                if let Some((tags, _)) = Tags::from_message(&message)
+                    && tags.source == Source::Fused
+                {
+                    break tags;
+                }
+            };
+            assert_eq!(tags.sources, [Source::Audio]);
+        }
+        stop(&pipeline);
+    }
+}
+
+#[test]
+fn sound_that_comes_late_does_not_hold_up_live_pictures() {
+    // The sound is a second behind, and says so in no latency query.
+    let pipeline = launch(&format!(
+        "videotestsrc is-live=true num-buffers=60 ! video/x-raw,framerate=30/1 ! frameclassify model=video interval=100000000 ! queue ! fuse.video
+            audiotestsrc is-live=true num-buffers=20 samplesperbuffer=800 timestamp-offset=-1000000000 ! audio/x-raw,rate=8000
+            ! melspec patch-interval=100000000 ! frameclassify model=audio ! queue ! fuse.audio
+            {LIVE_FUSE} ! fakesink name=sink sync=true"
+    ));
+    let record = Record::of(&pipeline, "sink");
+    let outcome = play(&pipeline);
+    assert_eq!(outcome.error, None);
+    assert_eq!(record.buffers().len(), 60);
+    assert!(
+        outcome
+            .clip("fuse")
+            .unwrap()
+            .sources
+            .contains(&Source::Video)
+    );
+}
