@@ -146,7 +146,7 @@ mod tests {
         let Err(Error::ModelNotFound { looked, .. }) = find("z") else {
             panic!("{:?}", find("z"));
         };
-        assert_eq!(looked.len(), 6);
+        assert_eq!(looked.len(), 7);
         assert_eq!(looked[0], Path::new("/nowhere/z.onnx"));
         assert!(find(dir.to_str().unwrap()).is_err());
         fs::remove_dir_all(dir).unwrap();
