@@ -159,11 +159,12 @@ impl BaseTransformImpl for FrameClassify {
     }
 
     fn set_caps(&self, caps: &gst::Caps, _: &gst::Caps) -> Result<(), gst::LoggableError> {
-        self.negotiate(caps).map_err(|message| {
-            let loggable = gst::loggable_error!(CAT, "Cannot analyse {caps}");
+        // Refused caps would come again and again, each time with an error: the next buffer fails instead.
+        if let Err(message) = self.negotiate(caps) {
+            *self.state.lock().unwrap() = None;
             self.post_error_message(message);
-            loggable
-        })
+        }
+        Ok(())
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
@@ -173,17 +174,15 @@ impl BaseTransformImpl for FrameClassify {
                 .structure()
                 .is_some_and(|s| s.name() == FRONT_END_QUERY)
         {
-            match self.model_for(DEFAULT_AUDIO_MODEL) {
-                Ok(model) => {
-                    if let Modality::Audio { front_end, .. } = &model.card().modality {
-                        let structure = query.structure_mut();
-                        for (key, value) in front_end {
-                            structure.set(key.as_str(), value);
-                        }
-                        return true;
-                    }
+            // When there is no model, the caps that follow make that an error.
+            if let Ok(model) = self.model_for(DEFAULT_AUDIO_MODEL)
+                && let Modality::Audio { front_end, .. } = &model.card().modality
+            {
+                let structure = query.structure_mut();
+                for (key, value) in front_end {
+                    structure.set(key.as_str(), value);
                 }
-                Err(err) => self.post_model_error(&err),
+                return true;
             }
             return false;
         }
@@ -230,7 +229,7 @@ impl BaseTransformImpl for FrameClassify {
         };
         let (asked, starved, requests, wait) = {
             let mut state = self.state.lock().unwrap();
-            let state = state.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+            let state = state.as_mut().ok_or(gst::FlowError::Error)?;
             let interval = self.settings.lock().unwrap().interval;
             let asked = state.read(&buffer, interval);
             let starved = state.starved(&buffer);

@@ -176,9 +176,9 @@ impl BaseTransformImpl for MelSpec {
         match self.open(info) {
             Ok(opened) => *state = Some(State { ready, ..opened }),
             Err(message) => {
+                // Refused caps would come again and again, each time with an error: the next buffer fails instead.
                 drop(state);
                 gst::element_imp_error!(self, gst::LibraryError::Settings, ("{}", message));
-                return Err(gst::loggable_error!(CAT, "{message}"));
             }
         }
         Ok(())
@@ -217,7 +217,7 @@ impl BaseTransformImpl for MelSpec {
         };
         let ready = {
             let mut state = self.state.lock().unwrap();
-            let state = state.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+            let state = state.as_mut().ok_or(gst::FlowError::Error)?;
             if let Err(message) = state.push(&buffer) {
                 gst::warning!(
                     CAT,
