@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Bad input gives one clear error on the bus, and the pipeline stops; whatever is broken, the plugin can be inspected.
+
+mod common;
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::{folder, launch, root, stop, wait};
+use gst::prelude::*;
+
+const VIDEO: &str = "videotestsrc num-buffers=3 ! video/x-raw,width=64,height=48,framerate=1/1 ! frameclassify name=bad";
+const AUDIO: &str = "audiotestsrc num-buffers=40 ! melspec ! frameclassify name=bad";
+const FUSION: &str = "videotestsrc num-buffers=3 ! avfuse name=bad";
+
+/// The error of the element `bad`, which must be the first and the only one of it.
+fn error(description: &str) -> String {
+    let pipeline = launch(&format!("{description} ! fakesink"));
+    let _ = pipeline.set_state(gst::State::Playing);
+    let outcome = wait(&pipeline);
+    let bus = pipeline.bus().unwrap();
+    let ours = |message: &gst::Message| message.src().is_some_and(|src| src.name() == "bad");
+    let more = bus
+        .iter()
+        .filter(|m| m.type_() == gst::MessageType::Error && ours(m));
+    assert_eq!(more.count(), 0, "{description}: more than one error");
+    stop(&pipeline);
+    let (source, text) = outcome
+        .error
+        .unwrap_or_else(|| panic!("{description}: no error"));
+    assert_eq!(source, "bad", "{text}");
+    text
+}
+
+#[track_caller]
+fn assert_says(description: &str, parts: &[&str]) {
+    let text = error(description);
+    for part in parts {
+        assert!(
+            text.contains(part),
+            "{description}: {text}\ndoes not say {part}"
+        );
+    }
+}
+
+#[test]
+fn models_that_cannot_be_opened() {
+    for (element, model, parts) in [
+        (
+            VIDEO,
+            "nowhere",
+            &[
+                "`nowhere` was not found",
+                "/models/nowhere.onnx",
+                "GST_INSTRUMENTS_MODEL_PATH",
+            ][..],
+        ),
+        (VIDEO, "/nowhere/model.onnx", &["/nowhere/model.onnx"]),
+        (VIDEO, "text", &["text.onnx is not an ONNX model"]),
+        (VIDEO, "empty", &["empty.onnx"]),
+        (AUDIO, "truncated", &["truncated.onnx is truncated"]),
+        (
+            AUDIO,
+            "operator",
+            &["ONNX Runtime cannot load", "operator.onnx", "Strum"],
+        ),
+        (
+            AUDIO,
+            "no-card",
+            &[
+                "no-card.onnx does not describe itself",
+                "no-card.onnx.modelinfo",
+            ],
+        ),
+        (
+            AUDIO,
+            "version-2",
+            &["version-2.onnx", "instruments.version"],
+        ),
+        (AUDIO, "bad-modality", &["instruments.modality", "smell"]),
+        (VIDEO, "bad-fit", &["instruments.frame.fit", "squeeze"]),
+        (FUSION, "nowhere", &["`nowhere` was not found"]),
+    ] {
+        assert_says(&format!("{element} model={model}"), parts);
+    }
+}
+
+#[test]
+fn cards_that_contradict_the_graph() {
+    for (element, model, parts) in [
+        (
+            AUDIO,
+            "other-bands",
+            &["other-bands.onnx contradicts its graph", "8", "4"][..],
+        ),
+        (
+            VIDEO,
+            "other-modality",
+            &["other-modality.onnx contradicts its graph"],
+        ),
+        (
+            FUSION,
+            "other-frames",
+            &["other-frames.onnx contradicts its graph"],
+        ),
+        (
+            AUDIO,
+            "no-embedding",
+            &["no-embedding.onnx contradicts its graph", "embedding"],
+        ),
+    ] {
+        assert_says(&format!("{element} model={model}"), parts);
+    }
+}
+
+#[test]
+fn labels_that_do_not_match() {
+    let parts = ["4 labels", "3 values", "/labels.onnx"];
+    assert_says(&format!("{AUDIO} model=labels"), &parts);
+    let parts = ["`hidden-labels`", "[1, 3]", "[1, 4]"];
+    assert_says(&format!("{AUDIO} model=hidden-labels"), &parts);
+    let file = folder("labels").join("two.txt");
+    std::fs::write(&file, "one\ntwo\n").unwrap();
+    let file = file.display().to_string();
+    let parts = ["2 labels", file.as_str(), "3 values"];
+    assert_says(&format!("{VIDEO} model=video labels-file={file}"), &parts);
+    let parts = ["/nowhere/labels.txt cannot be read"];
+    assert_says(
+        &format!("{VIDEO} model=video labels-file=/nowhere/labels.txt"),
+        &parts,
+    );
+}
+
+#[test]
+fn models_that_fail_when_they_run() {
+    // Silence is negative in dB, of which there is no logarithm.
+    let parts = ["the model `nan` gave NaN in its output `tags`"];
+    assert_says(&format!("{AUDIO} model=nan"), &parts);
+    assert_says(
+        &format!("{AUDIO} model=fails"),
+        &["the model `fails` failed"],
+    );
+}
+
+#[test]
+fn models_for_something_else() {
+    assert_says(
+        &format!("{VIDEO} model=audio"),
+        &["model audio is not for pictures"],
+    );
+    assert_says(
+        &format!("{FUSION} model=video"),
+        &["the model `video`", "use a fusion model"],
+    );
+    let sound = "audiotestsrc num-buffers=3 ! frameclassify name=bad model=video";
+    assert_says(sound, &["model video is not for audio"]);
+}
+
+#[test]
+fn front_ends_that_contradict_the_model() {
+    let description =
+        "audiotestsrc num-buffers=40 ! melspec name=bad bands=64 ! frameclassify model=audio";
+    assert_says(description, &["bands is 64, the model's is 4"]);
+}
+
+#[test]
+fn embeddings_that_the_fusion_model_was_not_trained_on() {
+    let description = "videotestsrc num-buffers=3 ! frameclassify model=video ! avfuse name=bad";
+    let parts = ["fusion-yt8m13", "test-video/1", "efficientnet-lite-yt8m13/"];
+    assert_says(description, &parts);
+}
+
+#[test]
+fn an_execution_provider_that_is_not_there() {
+    // This runtime is for the CPU.
+    let parts = [
+        "execution provider `cuda` is not available",
+        "onnxruntime-gpu",
+    ];
+    assert_says(
+        &format!("{VIDEO} model=video execution-provider=cuda"),
+        &parts,
+    );
+    let parts = ["execution provider `tensorrt` is not available"];
+    assert_says(
+        &format!("{FUSION} model=fusion execution-provider=tensorrt"),
+        &parts,
+    );
+}
+
+/// A place to run GStreamer's tools in, with this plugin and the few others that the tests need.
+struct Place {
+    folder: PathBuf,
+    runtime: PathBuf,
+    models: PathBuf,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        common::init();
+        let folder = folder(name);
+        // Cargo puts the plugin beside the tests.
+        let tests = std::env::current_exe().unwrap();
+        let plugin = tests.parent().unwrap().join("libgstinstruments.so");
+        symlink(plugin, folder.join("libgstinstruments.so")).unwrap();
+        let registry = gst::Registry::get();
+        for name in ["coreelements", "videotestsrc"] {
+            let file = registry.find_plugin(name).unwrap().filename().unwrap();
+            symlink(&file, folder.join(file.file_name().unwrap())).unwrap();
+        }
+        let runtime = PathBuf::from(std::env::var_os("ORT_DYLIB_PATH").unwrap());
+        let models = root().join("tests/data/models");
+        Self {
+            folder,
+            runtime,
+            models,
+        }
+    }
+
+    /// Runs `tool` for at most a minute.
+    fn run(&self, tool: &str, arguments: &str) -> (Output, String) {
+        let output = Command::new("timeout")
+            .args(["60", tool])
+            .args(arguments.split_whitespace())
+            .env("GST_PLUGIN_SYSTEM_PATH_1_0", &self.folder)
+            .env_remove("GST_PLUGIN_PATH")
+            .env_remove("GST_PLUGIN_PATH_1_0")
+            .env("GST_REGISTRY_1_0", self.folder.join("registry.bin"))
+            .env("GST_INSTRUMENTS_MODEL_PATH", &self.models)
+            .env("ORT_DYLIB_PATH", &self.runtime)
+            .output()
+            .unwrap();
+        let text = [&output.stdout[..], &output.stderr].concat();
+        (output, String::from_utf8_lossy(&text).into_owned())
+    }
+
+    #[track_caller]
+    fn assert_inspects(&self) {
+        let (output, text) = self.run("gst-inspect-1.0", "instruments");
+        assert!(output.status.success(), "{text}");
+        for element in ["melspec:", "frameclassify:", "avfuse:"] {
+            assert!(text.contains(element), "{text}");
+        }
+        let (output, text) = self.run("gst-inspect-1.0", "frameclassify");
+        assert!(
+            output.status.success() && text.contains("execution-provider"),
+            "{text}"
+        );
+    }
+
+    /// A pipeline with the default picture model fails at once and says `parts`.
+    #[track_caller]
+    fn assert_fails(&self, parts: &[&str]) {
+        let line = "videotestsrc num-buffers=3 ! frameclassify ! fakesink";
+        let (output, text) = self.run("gst-launch-1.0", line);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("ERROR: from element"), "{text}");
+        for part in parts {
+            assert!(text.contains(part), "{text}\ndoes not say {part}");
+        }
+    }
+}
+
+#[test]
+fn onnx_runtime_is_missing() {
+    let mut place = Place::new("missing");
+    place.runtime = "/nowhere/libonnxruntime.so".into();
+    place.models = root().join("models");
+    place.assert_inspects();
+    place.assert_fails(&[
+        "ONNX Runtime was not found",
+        "/nowhere/libonnxruntime.so",
+        "pip install onnxruntime",
+    ]);
+}
+
+#[test]
+fn onnx_runtime_is_too_old() {
+    let mut place = Place::new("old");
+    place.runtime = place.folder.join("libold.so");
+    place.models = root().join("models");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&place.runtime)
+        .arg(root().join("tests/data/old_runtime.c"))
+        .status();
+    assert!(compiled.unwrap().success());
+    place.assert_inspects();
+    place.assert_fails(&["ONNX Runtime 1.16.3", "is too old"]);
+}
+
+#[test]
+fn the_default_models_are_missing_or_broken() {
+    let mut place = Place::new("models");
+    // Beside the plugin there are none either.
+    place.models = place.folder.join("models");
+    place.assert_inspects();
+    place.assert_fails(&["`efficientnet-lite-yt8m13` was not found"]);
+    std::fs::create_dir(&place.models).unwrap();
+    let data = root().join("tests/data/models");
+    let put = |model: &Path| {
+        let default = place.models.join("efficientnet-lite-yt8m13.onnx");
+        std::fs::copy(model, default).unwrap();
+    };
+    for (model, part) in [
+        ("text", "is not an ONNX model"),
+        ("truncated", "is truncated"),
+        ("no-card", "does not describe itself"),
+        ("other-bands", "contradicts its graph"),
+        ("labels", "4 labels"),
+    ] {
+        put(&data.join(format!("{model}.onnx")));
+        place.assert_inspects();
+        place.assert_fails(&[part]);
+    }
+}
