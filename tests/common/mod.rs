@@ -44,7 +44,8 @@ pub fn ms(milliseconds: u64) -> gst::ClockTime {
 
 /// An empty folder for the test `name`.
 pub fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("instruments-{}-{name}", std::process::id()));
+    let file = env!("CARGO_CRATE_NAME");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{file}-{name}"));
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     folder
