@@ -109,7 +109,10 @@ fn one_source_can_be_chosen_and_buffers_without_text_become_gaps() {
             _ => None,
         })
         .collect();
-    assert_eq!(gaps, [(0 * SECOND, Some(SECOND)), (SECOND, Some(SECOND))]);
+    assert_eq!(
+        gaps,
+        [(gst::ClockTime::ZERO, Some(SECOND)), (SECOND, Some(SECOND))]
+    );
 }
 
 #[test]

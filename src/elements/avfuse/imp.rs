@@ -570,12 +570,15 @@ impl AvFuse {
         }
     }
 
-    /// Sends `event` downstream, after the base class has sent the events that start a stream.
+    /// Sends `event` downstream. Before the base class has sent the events that start a stream, it waits
+    /// for these if it tells of the stream, and is of no use to anybody otherwise.
     fn push_event(&self, event: gst::Event) {
         let src_pad = self.obj().src_pad().clone();
         if src_pad.sticky_event::<gst::event::Segment>(0).is_some() {
             src_pad.push_event(event);
-        } else if let Some(state) = self.state.lock().unwrap().as_mut() {
+        } else if event.is_sticky()
+            && let Some(state) = self.state.lock().unwrap().as_mut()
+        {
             state.early.push(event);
         }
     }
