@@ -15,3 +15,12 @@ pub(crate) const FRONT_END_QUERY: &str = "instruments-front-end";
 pub(crate) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }
+
+/// The templates of the pads `sink` and `src`, which are always there.
+pub(crate) fn always_pads(sink: &gst::Caps, src: &gst::Caps) -> Vec<gst::PadTemplate> {
+    use gst::{PadDirection::*, PadPresence::Always, PadTemplate};
+    let template = |name, direction, caps| {
+        PadTemplate::new(name, direction, Always, caps).expect("a valid pad template")
+    };
+    vec![template("sink", Sink, sink), template("src", Src, src)]
+}

@@ -26,7 +26,7 @@ use super::settings::{
 };
 use super::state::{Branch, State};
 use super::{Activation, ExecutionProvider, Scheduling};
-use crate::elements::FRONT_END_QUERY;
+use crate::elements::{FRONT_END_QUERY, always_pads};
 use crate::meta::{self, Analysis, Clip, Features, Kind, Tags};
 use crate::model::{self, Modality, Model};
 
@@ -114,15 +114,7 @@ impl ElementImpl for FrameClassify {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
             let mut caps = gst_video::VideoCapsBuilder::new().build();
             caps.merge(gst_audio::AudioCapsBuilder::new().build());
-            [
-                ("sink", gst::PadDirection::Sink),
-                ("src", gst::PadDirection::Src),
-            ]
-            .map(|(name, direction)| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps)
-                    .expect("a valid pad template")
-            })
-            .to_vec()
+            always_pads(&caps, &caps)
         });
         &TEMPLATES
     }

@@ -20,7 +20,7 @@ use gst_base::subclass::prelude::*;
 use super::downmix::Downmix;
 use super::front_end::{AUTO, Center, Compression, MelNorm, MelScale, Parameters, Window};
 use super::{Partial, Preset, Segmentation};
-use crate::elements::{FRONT_END_QUERY, seconds};
+use crate::elements::{FRONT_END_QUERY, always_pads, seconds};
 use crate::mel::{FrontEnd, Patch, PatchOptions, Patcher};
 use crate::meta::{self, Features, Kind};
 
@@ -138,15 +138,7 @@ impl ElementImpl for MelSpec {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
             let caps = gst_audio::AudioCapsBuilder::new().build();
-            [
-                ("sink", gst::PadDirection::Sink),
-                ("src", gst::PadDirection::Src),
-            ]
-            .map(|(name, direction)| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps)
-                    .expect("a valid pad template")
-            })
-            .to_vec()
+            always_pads(&caps, &caps)
         });
         &TEMPLATES
     }

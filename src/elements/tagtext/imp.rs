@@ -16,7 +16,7 @@ use gst::subclass::prelude::*;
 use serde_json::json;
 
 use super::Source;
-use crate::elements::seconds;
+use crate::elements::{always_pads, seconds};
 use crate::meta::{self, Tags};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -135,17 +135,8 @@ impl ElementImpl for TagText {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            [
-                ("sink", gst::PadDirection::Sink, &gst::Caps::new_any()),
-                ("src", gst::PadDirection::Src, &*SRC_CAPS),
-            ]
-            .map(|(name, direction, caps)| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
-                    .expect("a valid pad template")
-            })
-            .to_vec()
-        });
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
+            LazyLock::new(|| always_pads(&gst::Caps::new_any(), &SRC_CAPS));
         &TEMPLATES
     }
 
