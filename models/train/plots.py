@@ -37,6 +37,5 @@ def confusions(methods, classes, path):
 
 
 def _save(figure, path):
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     pyplot.close(figure)
