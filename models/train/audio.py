@@ -241,7 +241,7 @@ def evaluate(args):
 
 def export(args):
     with open(args.cache / f"{args.run}.csv") as file:
-        last = {row["set"]: row for row in csv.DictReader(file)}  # the last report of each set
+        last = {row["set"]: row for row in csv.DictReader(file) if row["hit1"]}  # the last report of each set
     metrics = "; ".join(f"{name} Hit@1 {row['hit1']} Hit@3 {row['hit3']} F1 {row['f1']}" for name, row in last.items())
     generator = np.random.default_rng(args.seed)
     example = torch.from_numpy(np.stack([compress(generator.random((96, 1366), np.float32) * 10.0 ** k) for k in (-3, 0)]))[:, None]

@@ -69,7 +69,7 @@ class Corpus:
 class Patches(torch.utils.data.IterableDataset):
     """Endless (normalised patch [1, 96, frames], soft target [14]) pairs."""
 
-    def __init__(self, corpus, frames, seed, real=0.4, taught=0.15, none=0.07, strength=1.0):
+    def __init__(self, corpus, frames, seed, real=0.4, taught=0.15, none=0.05, strength=1.0):
         self.corpus, self.frames, self.seed = corpus, frames, seed
         self.real, self.taught, self.none, self.strength = real, taught, none, strength
         self.labels = [i for i in range(NONE_INDEX) if i in corpus.recordings]
@@ -140,8 +140,7 @@ class Patches(torch.utils.data.IterableDataset):
         frame = max(0, min(frame, mel.shape[1] - self.frames))
         piece = mel[:, frame:frame + self.frames].astype(np.float32) ** 2
         piece = np.tile(piece, (1, -(-self.frames // piece.shape[1])))[:, :self.frames]
-        target[:NONE_INDEX] = mean / mean.sum() * min(1, mean.max() + 0.3)
-        target[NONE_INDEX] = 1 - target.sum()
+        target[:NONE_INDEX] = mean / mean.sum()
         return piece, target
 
     def nothing(self, rng):
@@ -194,9 +193,9 @@ class Patches(torch.utils.data.IterableDataset):
                 other = self.accompaniment(rng, int(target.argmax()))
                 power = power + other * decibel(rng, -24, -8) * mean / (other.mean() + 1e-12)
             none = self.corpus.recordings.get(NONE_INDEX)
-            if none and rng.random() < 0.12 * s:
+            if none and rng.random() < 0.2 * s:
                 other = self.nothing(rng)
-                power = power + other * decibel(rng, -25, -5) * mean / (other.mean() + 1e-12)
+                power = power + other * decibel(rng, -25, -3) * mean / (other.mean() + 1e-12)
         power = power * (10 ** ((self.curve(rng, 8, 2.5 * s) + rng.normal(0, 3 * s) * np.linspace(-1, 1, BANDS)) / 10))[:, None]
         if rng.random() < 0.4 * s:
             power = power + self.noise(rng) * decibel(rng, -45, -12) * power.mean()
