@@ -249,7 +249,8 @@ def main(argv):
     parser.add_argument("--decay", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", type=pathlib.Path, help="the ONNX file to write")
-    parser.add_argument("--confusions", type=pathlib.Path, help="the PNG file of confusion matrices to write, of pairs with the first --extra")
+    parser.add_argument("--confusions", type=pathlib.Path,
+                        help="the PNG file of confusion matrices to write, of pairs with the first --extra")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
 

@@ -13,6 +13,7 @@ from matplotlib import pyplot  # noqa: E402
 
 def curve(losses, path, window=20):
     """The training loss of every step and its running mean."""
+    window = min(window, len(losses))
     figure, axes = pyplot.subplots(figsize=(6, 3))
     axes.plot(losses, color="0.8", linewidth=0.7)
     axes.plot(np.arange(window - 1, len(losses)), np.convolve(losses, np.ones(window) / window, "valid"))
