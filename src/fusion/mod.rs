@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Late fusion of picture and audio embeddings. Knows no GStreamer.
 //!
-//! A [`Collector`] turns time-stamped embeddings into [`Window`]s; a [`Fusion`] runs the fusion model on a window,
+//! A [`Collector`] turns time-stamped embeddings into [`Window`]s, [`Whole`] into one of all; a [`Fusion`] runs the fusion model on a window,
 //! whatever is missing in it.
 
 mod collector;
+mod whole;
 
 use std::sync::Arc;
 
-pub use self::collector::{Collector, Config, Source, Span, Window};
+pub use self::{
+    collector::{Collector, Config, Source, Span, Window},
+    whole::Whole,
+};
 
 use crate::model::{Error, Input, Modality, Model, Space};
 

@@ -25,7 +25,7 @@ use super::settings::{
 };
 use super::state::State;
 use crate::elements::frameclassify::ExecutionProvider;
-use crate::fusion::{self, Fusion, Window};
+use crate::fusion::{self, Fusion, Whole, Window};
 use crate::meta::{self, Analysis, Features, Kind, Source, Tags};
 use crate::model::{self, Model};
 
@@ -369,7 +369,7 @@ impl AvFuse {
         let windows = self.with_state(State::finish)?;
         let tags = self.fuse(windows, None)?;
         self.push_tags(tags);
-        self.post_clip();
+        self.fuse_clip()?;
         Err(gst::FlowError::Eos)
     }
 
@@ -456,7 +456,10 @@ impl AvFuse {
                 start: start.nseconds(),
                 end: (start + features.duration.unwrap_or_default()).nseconds(),
             };
-            self.with_state(|state| state.collector.push(source, span, features.data.clone()))?;
+            self.with_state(|state| {
+                state.collector.push(source, span, features.data.clone());
+                state.whole.push(source, span, features.data.clone());
+            })?;
         }
         Ok(())
     }
@@ -499,30 +502,11 @@ impl AvFuse {
         };
         let settings = self.settings.lock().unwrap().clone();
         let segment = self.segment();
-        let card = fusion.model().card();
         let mut fused = Vec::new();
-        for window in windows
-            .iter()
-            .filter(|window| !window.video.is_empty() || window.audio.is_some())
-        {
-            let mut scores = fusion.run(window).map_err(|err| {
-                self.post_error_message(model_error(&err));
-                gst::FlowError::Error
-            })?;
-            card.activation.apply(&mut scores);
-            let start = gst::ClockTime::from_nseconds(window.span.start);
-            let end = gst::ClockTime::from_nseconds(window.span.end);
-            let heard = window.audio.is_some().then_some(Source::Audio);
-            let seen = (!window.video.is_empty()).then_some(Source::Video);
-            let analysis = Analysis {
-                scores,
-                sources: seen.into_iter().chain(heard).collect(),
-                start: segment.position_from_running_time(start),
-                duration: Some(end - start),
-            };
-            let tags = settings.tags(&analysis, card);
+        for window in &windows {
+            let analysis = self.analyse(&fusion, window, &segment)?;
+            let tags = settings.tags(&analysis, fusion.model().card());
             self.with_state(|state| {
-                state.clip.add(&analysis);
                 state.last = Some(Tags {
                     fresh: false,
                     ..tags.clone()
@@ -536,18 +520,45 @@ impl AvFuse {
         Ok(fused)
     }
 
-    fn post_clip(&self) {
+    /// Announces the result over the whole stream.
+    fn fuse_clip(&self) -> Result<(), gst::FlowError> {
         let settings = self.settings.lock().unwrap().clone();
-        let Some(fusion) = self.fusion.lock().unwrap().clone() else {
-            return;
-        };
-        let clip = self.with_state(|state| std::mem::take(&mut state.clip).mean());
-        if let Ok(Some(clip)) = clip
+        let nothing = Whole::new(settings.frames as usize);
+        let whole = self.with_state(|state| std::mem::replace(&mut state.whole, nothing))?;
+        if let Some(fusion) = self.fusion.lock().unwrap().clone()
+            && let Some(window) = whole.window()
             && settings.post_messages
         {
-            let tags = settings.tags(&clip, fusion.model().card());
-            self.post(&tags, &self.segment(), None, true);
+            let segment = self.segment();
+            let analysis = self.analyse(&fusion, &window, &segment)?;
+            let tags = settings.tags(&analysis, fusion.model().card());
+            self.post(&tags, &segment, None, true);
         }
+        Ok(())
+    }
+
+    /// Runs the model over `window`; an error was posted already.
+    fn analyse(
+        &self,
+        fusion: &Fusion,
+        window: &Window,
+        segment: &gst::FormattedSegment<gst::ClockTime>,
+    ) -> Result<Analysis, gst::FlowError> {
+        let mut scores = fusion.run(window).map_err(|err| {
+            self.post_error_message(model_error(&err));
+            gst::FlowError::Error
+        })?;
+        fusion.model().card().activation.apply(&mut scores);
+        let start = gst::ClockTime::from_nseconds(window.span.start);
+        let end = gst::ClockTime::from_nseconds(window.span.end);
+        let heard = window.audio.is_some().then_some(Source::Audio);
+        let seen = (!window.video.is_empty()).then_some(Source::Video);
+        Ok(Analysis {
+            scores,
+            sources: seen.into_iter().chain(heard).collect(),
+            start: segment.position_from_running_time(start),
+            duration: Some(end - start),
+        })
     }
 
     fn post(

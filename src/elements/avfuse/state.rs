@@ -3,8 +3,8 @@
 //! What a running stream needs: the embeddings so far, and how far each modality has come.
 
 use super::settings::Settings;
-use crate::fusion::{Collector, Config, Source, Window};
-use crate::meta::{Clip, Tags};
+use crate::fusion::{Collector, Config, Source, Whole, Window};
+use crate::meta::Tags;
 
 /// A mel patch is complete this long after the audio it covers, at the most: half an FFT, the
 /// resampler's delay, and the rounding of timestamps.
@@ -18,7 +18,7 @@ pub struct State {
     /// The end of the longest modality so far, as running time.
     end: gst::ClockTime,
     pub last: Option<Tags>,
-    pub clip: Clip,
+    pub whole: Whole,
     /// Events that came before the first buffer.
     pub early: Vec<gst::Event>,
 }
@@ -35,7 +35,7 @@ impl State {
             audio: None,
             end: gst::ClockTime::ZERO,
             last: None,
-            clip: Clip::default(),
+            whole: Whole::new(settings.frames as usize),
             early: Vec::new(),
         }
     }
