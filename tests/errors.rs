@@ -190,6 +190,9 @@ fn an_execution_provider_that_is_not_there() {
     );
 }
 
+/// Exit code of `timeout` when it had to end what it ran.
+const TIMED_OUT: i32 = 124;
+
 /// A place to run GStreamer's tools in, with this plugin and the few others that the tests need.
 struct Place {
     folder: PathBuf,
@@ -219,10 +222,10 @@ impl Place {
         }
     }
 
-    /// Runs `tool` for at most a minute.
+    /// Runs `tool` for at most 20 seconds.
     fn run(&self, tool: &str, arguments: &str) -> (Output, String) {
         let output = Command::new("timeout")
-            .args(["60", tool])
+            .args(["20", tool])
             .args(arguments.split_whitespace())
             .env("GST_PLUGIN_SYSTEM_PATH_1_0", &self.folder)
             .env_remove("GST_PLUGIN_PATH")
@@ -254,7 +257,12 @@ impl Place {
     #[track_caller]
     fn assert_fails(&self, parts: &[&str]) {
         let line = "videotestsrc num-buffers=3 ! frameclassify ! fakesink";
-        let (output, text) = self.run("gst-launch-1.0", line);
+        // In one of some thirty runs gst-launch-1.0 of GStreamer 1.22 does not end after an error while it
+        // prerolls, also with `videotestsrc ! identity error-after=1 ! fakesink`: then it is run again.
+        let (output, text) = (0..4)
+            .map(|_| self.run("gst-launch-1.0", line))
+            .find(|(output, _)| output.status.code() != Some(TIMED_OUT))
+            .expect("gst-launch-1.0 ends in one of four runs");
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains("ERROR: from element"), "{text}");
         for part in parts {

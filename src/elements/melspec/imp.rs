@@ -158,18 +158,23 @@ impl BaseTransformImpl for MelSpec {
     fn set_caps(&self, caps: &gst::Caps, _: &gst::Caps) -> Result<(), gst::LoggableError> {
         let info = gst_audio::AudioInfo::from_caps(caps)
             .map_err(|_| gst::loggable_error!(CAT, "Unusable caps {caps}"))?;
-        let mut state = self.state.lock().unwrap();
-        if let Some(state) = state.as_mut().filter(|state| state.rate == info.rate()) {
-            // Mono stays mono: windows run on over a change of format or channels.
-            state.downmix = Downmix::new(info);
-            return Ok(());
-        }
-        let ready = state.take().map_or_else(Vec::new, State::finish);
+        let before = {
+            let mut state = self.state.lock().unwrap();
+            if let Some(state) = state.as_mut().filter(|state| state.rate == info.rate()) {
+                // Mono stays mono: windows run on over a change of format or channels.
+                state.downmix = Downmix::new(info);
+                return Ok(());
+            }
+            state.take()
+        };
+        // No lock is held while others are asked.
         match self.open(info) {
-            Ok(opened) => *state = Some(State { ready, ..opened }),
+            Ok(opened) => {
+                let ready = before.map_or_else(Vec::new, State::finish);
+                *self.state.lock().unwrap() = Some(State { ready, ..opened });
+            }
+            // Refused caps would come again and again, each time with an error: the next buffer fails instead.
             Err(message) => {
-                // Refused caps would come again and again, each time with an error: the next buffer fails instead.
-                drop(state);
                 gst::element_imp_error!(self, gst::LibraryError::Settings, ("{}", message));
             }
         }
