@@ -7,6 +7,8 @@ pub mod frameclassify;
 pub mod melspec;
 pub mod tagtext;
 
+use crate::mel::FrontEnd;
+
 /// Name of the query by which `melspec` asks downstream for the front end that a model was
 /// trained on; the answer has the card's front-end keys as string fields.
 pub(crate) const FRONT_END_QUERY: &str = "instruments-front-end";
@@ -23,4 +25,19 @@ pub(crate) fn always_pads(sink: &gst::Caps, src: &gst::Caps) -> Vec<gst::PadTemp
         PadTemplate::new(name, direction, Always, caps).expect("a valid pad template")
     };
     vec![template("sink", Sink, sink), template("src", Src, src)]
+}
+
+/// What the user sees of a model's error.
+pub(crate) fn model_error(err: &crate::model::Error) -> gst::ErrorMessage {
+    gst::error_msg!(gst::LibraryError::Init, ("{}", err))
+}
+
+/// The front end's parameters that differ from the model's, as part of a sentence; `None` when all are the same.
+pub(crate) fn contradictions(ours: &FrontEnd, model: &FrontEnd) -> Option<String> {
+    let differences: Vec<_> = ours
+        .differences(model)
+        .into_iter()
+        .map(|(name, ours, theirs)| format!("{name} is {ours}, the model's is {theirs}"))
+        .collect();
+    (!differences.is_empty()).then(|| differences.join("; "))
 }

@@ -25,6 +25,7 @@ use super::settings::{
 };
 use super::state::State;
 use crate::elements::frameclassify::ExecutionProvider;
+use crate::elements::model_error;
 use crate::fusion::{self, Fusion, Whole, Window};
 use crate::meta::{self, Analysis, Features, Kind, Source, Tags};
 use crate::model::{self, Model};
@@ -629,9 +630,4 @@ impl AvFuse {
             .as_ref()
             .map(|fusion| fusion.model().active_provider())
     }
-}
-
-/// What the user sees of a model's error.
-fn model_error(err: &model::Error) -> gst::ErrorMessage {
-    gst::error_msg!(gst::LibraryError::Init, ("{}", err))
 }

@@ -26,7 +26,7 @@ use super::settings::{
 };
 use super::state::{Branch, State};
 use super::{Activation, ExecutionProvider, Scheduling};
-use crate::elements::{FRONT_END_QUERY, always_pads};
+use crate::elements::{FRONT_END_QUERY, always_pads, model_error};
 use crate::meta::{self, Analysis, Clip, Features, Kind, Tags};
 use crate::model::{self, Modality, Model};
 
@@ -494,9 +494,4 @@ fn activation(asked: Activation, card: model::Activation) -> model::Activation {
         Activation::Sigmoid => model::Activation::Sigmoid,
         Activation::None => model::Activation::None,
     }
-}
-
-/// What the user sees of a model's error.
-fn model_error(err: &model::Error) -> gst::ErrorMessage {
-    gst::error_msg!(gst::LibraryError::Init, ("{}", err))
 }

@@ -4,6 +4,7 @@
 
 use gst::prelude::*;
 
+use crate::elements::contradictions;
 use crate::mel::FrontEnd;
 use crate::meta::{Clip, Features, Kind, Source, Tags};
 use crate::model::{Card, Input, Modality};
@@ -234,15 +235,9 @@ fn check_front_end(
         .map_err(|err| err.to_string())
     };
     let (theirs, ours) = (parse(theirs)?, parse(ours)?);
-    match ours.differences(&theirs).as_slice() {
-        [] => Ok(()),
-        differences => Err(format!(
-            "The mel patches are not what the model {model} was trained on ({}): unset these properties of melspec",
-            differences
-                .iter()
-                .map(|(name, ours, theirs)| format!("{name} is {ours}, the model's is {theirs}"))
-                .collect::<Vec<_>>()
-                .join("; ")
-        )),
-    }
+    contradictions(&ours, &theirs).map_or(Ok(()), |contradictions| {
+        Err(format!(
+            "The mel patches are not what the model {model} was trained on ({contradictions}): unset these properties of melspec"
+        ))
+    })
 }

@@ -5,6 +5,7 @@
 use gst::glib;
 
 use super::Preset;
+use crate::elements::contradictions;
 use crate::mel::{self, FrontEnd, FrontEndError};
 
 /// Declares a property enum whose first value leaves the choice to the preset or the model; the
@@ -174,18 +175,10 @@ impl Parameters {
         }
         let front_end = FrontEnd::from_fields(fields.iter().map(|(k, v)| (*k, v.as_str())))
             .map_err(|err: FrontEndError| err.to_string())?;
-        if let Some(model) = model {
-            let differences: Vec<_> = front_end
-                .differences(model)
-                .into_iter()
-                .map(|(name, ours, theirs)| format!("{name} is {ours}, the model's is {theirs}"))
-                .collect();
-            if !differences.is_empty() {
-                return Err(format!(
-                    "melspec contradicts the model downstream ({}): unset these properties, or choose a model that was trained on them",
-                    differences.join("; ")
-                ));
-            }
+        if let Some(contradictions) = model.and_then(|model| contradictions(&front_end, model)) {
+            return Err(format!(
+                "melspec contradicts the model downstream ({contradictions}): unset these properties, or choose a model that was trained on them"
+            ));
         }
         Ok(front_end)
     }
