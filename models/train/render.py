@@ -209,6 +209,8 @@ def jobs(args):
     for spec in args.samples:
         label, source, folder, pattern = spec.split(":")
         files = sorted(p for p in pathlib.Path(folder).rglob(pattern) if p.suffix in (".ogg", ".wav", ".flac", ".mp3"))
+        if not files:
+            raise ValueError(f"{folder}: no sound file matches {pattern!r}; correct the folder or the pattern")
         player = []
 
         def played(rng, label=label, files=files, player=player):
@@ -223,8 +225,11 @@ def jobs(args):
         for path in sorted(pathlib.Path("/").glob(pattern.lstrip("/"))):
             yield label, source, path.stem, lambda rng, p=path: load(p)
     for spec in args.collages:
-        label, source, folder = spec.split(":")
-        files = sorted(p for p in pathlib.Path(folder).rglob("*") if p.suffix in (".ogg", ".wav") and p.stat().st_size < 300_000)
+        label, source, folder, pattern = (spec + ":").split(":")[:4]
+        files = sorted(p for p in pathlib.Path(folder).rglob("*")
+                       if p.suffix in (".ogg", ".wav") and p.stat().st_size < 500_000 and re.search(pattern, str(p)))
+        if not files:
+            raise ValueError(f"{folder}: no .ogg or .wav file below 500 kB matches {pattern!r}; correct the folder or the pattern")
         for take in range(args.sample_takes):
             yield label, source, f"{take}", lambda rng, f=files: collage(f, rng, args.seconds)
     for folder in sorted((args.data / "audio").iterdir()) if args.data else []:
@@ -241,7 +246,7 @@ def main(argv):
     parser.add_argument("--drum-soundfonts", nargs="*", default=[], help="stems of soundfonts that hold drums alone")
     parser.add_argument("--samples", nargs="*", default=[], help="LABEL:SOURCE:FOLDER:GLOB of recorded single notes to play scores with")
     parser.add_argument("--recordings", nargs="*", default=[], help="LABEL:SOURCE:ABSOLUTE-GLOB of recordings of one instrument")
-    parser.add_argument("--collages", nargs="*", default=[], help="LABEL:SOURCE:FOLDER of short sounds to join, for the label none")
+    parser.add_argument("--collages", nargs="*", default=[], help="LABEL:SOURCE:FOLDER[:REGEX of paths] of short sounds to join, for the label none")
     parser.add_argument("--others", action="store_true", help="also the folders of other instruments, as accompaniment")
     parser.add_argument("--takes", type=int, default=2, help="scores a program of a soundfont, where a label has five; more where it has fewer")
     parser.add_argument("--sample-takes", type=int, default=8, help="scores a set of recorded notes")
