@@ -203,7 +203,7 @@ def jobs(args):
             if path.stem in args.drum_soundfonts and label != "Drums":
                 continue
             for program in programs:
-                for take in range(max(1, round(5 * args.takes / len(programs)))):
+                for take in range(max(1, round(5 * args.takes * (2 if label in args.weak else 1) / len(programs)))):
                     yield label, path.stem, f"{program}-{take}", lambda rng, p=path, l=label, g=program: \
                         soundfont(p, l, g, *midi.score(rng, l, args.seconds), rng)
     for spec in args.samples:
@@ -218,7 +218,7 @@ def jobs(args):
                 player.append(Sampler(files, label == "Drums"))
             return player[0].play(midi.score(rng, label, args.seconds)[0], rng)
 
-        for take in range(args.sample_takes):
+        for take in range(args.sample_takes * (2 if label in args.weak else 1)):
             yield label, source, f"played-{take}", played
     for spec in args.recordings:
         label, source, pattern = spec.split(":")
@@ -250,6 +250,7 @@ def main(argv):
     parser.add_argument("--others", action="store_true", help="also the folders of other instruments, as accompaniment")
     parser.add_argument("--takes", type=int, default=2, help="scores a program of a soundfont, where a label has five; more where it has fewer")
     parser.add_argument("--sample-takes", type=int, default=8, help="scores a set of recorded notes")
+    parser.add_argument("--weak", nargs="*", default=[], help="labels that get twice as many scores")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--degraded", type=float, default=0.6, help="share of the pieces that also get a copy as in people's videos")
     parser.add_argument("--seed", type=int, default=1)

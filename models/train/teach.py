@@ -81,6 +81,7 @@ def main(argv):
     yamnet = Yamnet(args.data / "teachers" / "yamnet.tflite")
     files = [p for folder in args.music for p in sorted(folder.rglob("*"))
              if p.suffix in (".ogg", ".mp3", ".wav", ".flac", ".opus") and p.stat().st_size >= args.smallest]
+    np.random.default_rng(1).shuffle(files)  # so that a part of it holds something of every folder
     folder = args.cache / "taught"
     folder.mkdir(parents=True, exist_ok=True)
     for path in tqdm(files, mininterval=5):
