@@ -34,18 +34,23 @@ STROKES = {
 }
 
 
-def load(path, rate=RATE):
-    """Mono float32 samples at `rate` of any file that libsndfile or ffmpeg reads."""
+def load(path, rate=RATE, longest=None):
+    """Mono float32 samples at `rate` of any file that libsndfile or ffmpeg reads: all, or at most `longest` seconds of its middle."""
     try:
-        samples, own = soundfile.read(path, dtype="float32", always_2d=True)
-        return librosa.resample(samples.mean(1), orig_sr=own, target_sr=rate, res_type="soxr_mq")
+        with soundfile.SoundFile(path) as file:
+            length = min(file.frames, int(longest * file.samplerate)) if longest else file.frames
+            file.seek((file.frames - length) // 2)
+            samples = file.read(length, dtype="float32", always_2d=True)
+            return librosa.resample(samples.mean(1), orig_sr=file.samplerate, target_sr=rate, res_type="soxr_mq")
     except soundfile.LibsndfileError:
         pass
     run = subprocess.run(["ffmpeg", "-v", "error", "-i", str(path), "-vn", "-ac", "1", "-ar", str(rate), "-f", "f32le", "-"],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if run.returncode:
         raise ValueError(f"{path}: ffmpeg cannot read its sound: {run.stderr.decode().strip()[:200]}")
-    return np.frombuffer(run.stdout, np.float32)
+    samples = np.frombuffer(run.stdout, np.float32)
+    spare = max(0, len(samples) - int(longest * rate)) // 2 if longest else 0
+    return samples[spare:len(samples) - spare]
 
 
 def place(cache, label, source, name):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Unlabelled real music for training, with YAMNet's opinion of it as its label.
 
-Kept as `CACHE/taught/NAME.npz`: `sound` int16 [samples] as in render.py, and `scores` float16 [n, 521], the score of
+Kept as `CACHE/taught/SOURCE__NAME.npz`: `sound` int16 [samples] as in render.py, and `scores` float16 [n, 521], the score of
 each AudioSet class in each n-th 0.96 s. `by_label` turns them into scores of the 13 labels.
 """
 
@@ -79,22 +79,20 @@ def main(argv):
     parser.add_argument("--longest", type=float, default=240, help="seconds used of a file, from its middle")
     args = parser.parse_args(argv)
     yamnet = Yamnet(args.data / "teachers" / "yamnet.tflite")
-    files = [p for folder in args.music for p in sorted(folder.rglob("*"))
+    files = [(folder.name, p) for folder in args.music for p in sorted(folder.rglob("*"))
              if p.suffix in (".ogg", ".mp3", ".wav", ".flac", ".opus") and p.stat().st_size >= args.smallest]
     np.random.default_rng(1).shuffle(files)  # so that a part of it holds something of every folder
     folder = args.cache / "taught"
     folder.mkdir(parents=True, exist_ok=True)
-    for path in tqdm(files, mininterval=5):
-        out = folder / f"{path.parent.name}__{path.stem}.npz"
+    for source, path in tqdm(files, mininterval=5):
+        out = folder / f"{source}__{path.parent.name}-{path.stem}.npz"
         if out.exists():
             continue
         try:
-            samples = load(path)
+            samples = load(path, longest=args.longest)
         except ValueError as error:
             tqdm.write(str(error))
             continue
-        spare = max(0, len(samples) - int(args.longest * RATE)) // 2
-        samples = samples[spare:len(samples) - spare]
         scores = yamnet(librosa.resample(samples, orig_sr=RATE, target_sr=16000, res_type="soxr_mq"))
         peak = np.abs(samples).max(initial=0)
         if peak > 1e-5:
