@@ -12,7 +12,8 @@ NONE = "none"
 CLASSES = LABELS + (NONE,)
 
 # Sources of sound that only ever test: no recording, player or sample set of theirs trains a model.
-TEST_SOURCES = ("fsd", "gcompris", "asterisk-fr", "asterisk-es", "klettres", "lincity")
+TEST_SOURCES = ("fsd", "gcompris", "lmms", "tonejs-piano", "tonejs-organ", "tonejs-trumpet",
+                "asterisk-fr", "asterisk-es", "klettres", "lincity")
 
 _BY_FOLDER = {name.lower(): i for i, name in enumerate(CLASSES)}
 
