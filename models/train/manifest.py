@@ -126,13 +126,13 @@ def video_files(folder):
 def corpus(args):
     """What `render` keeps, the pictures and the clips: split by source, every tenth recording of those that train validates."""
     rows = []
-    for folder in ("sound", "test"):
+    for folder in ("sound", "bands", "test"):
         for path in sorted((args.cache / folder).glob("*/*.npy")):
             source, name = path.stem.split("__")[:2]
             if is_test(source) and folder != "test":
                 raise ValueError(f"{path}: {source} only tests; delete the file and run `python -m train render` again")
             split = "test" if folder == "test" else SPLITS[zlib.crc32(f"{source}__{name}".encode()) % 10 == 0]
-            rows.append(Row(path, (path.parent.name,), split, source))
+            rows.append(Row(path, tuple(path.parent.name.split("+")), split, source))
     if args.data:
         from . import pictures
         found = pictures.scan(args.data)
@@ -150,7 +150,7 @@ def corpus(args):
                 also = [name for name in re.split(", *", line["also"]) if class_of(name) is not None]
                 rows.append(Row(args.data / "clips" / line["file"], (line["label"], *also), "test", "clips"))
     if not rows:
-        raise ValueError(f"{args.cache}: neither sound/ nor test/ in it; run `python -m train render --cache {args.cache}` first")
+        raise ValueError(f"{args.cache}: no recordings in it; run `python -m train render --cache {args.cache}` first")
     return rows
 
 

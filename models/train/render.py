@@ -3,7 +3,8 @@
 
 Everything is kept as `CACHE/sound/LABEL/SOURCE__NAME.npy`: int16 [samples], mono, 24,000 Hz, peak at 95 % of
 full scale, so that one corpus serves every front end. Sources that only test (`labels.TEST_SOURCES`) go to
-`CACHE/test/LABEL/SOURCE__NAME.npy`, where training never looks. Files that exist are not made again.
+`CACHE/test/LABEL/SOURCE__NAME.npy`, where training never looks, and pieces of several instruments to
+`CACHE/bands/LABEL+LABEL/SOURCE__NAME.npy`. Files that exist are not made again.
 """
 
 import argparse
@@ -54,8 +55,9 @@ def load(path, rate=RATE, longest=None):
 
 
 def place(cache, label, source, name):
-    """Where the corpus keeps a recording: apart from what trains when its source only tests."""
-    return cache / ("test" if is_test(source) else "sound") / label.lower() / f"{source}__{name}.npy"
+    """Where the corpus keeps a recording: what tests, and bands (labels joined by +), apart from the rest."""
+    folder = "test" if is_test(source) else "bands" if "+" in label else "sound"
+    return cache / folder / label.lower() / f"{source}__{name}.npy"
 
 
 def keep(path, samples):
@@ -140,6 +142,19 @@ def soundfont(path, label, program, notes, controls, rng):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         samples, _ = soundfile.read(f"{folder}/a.wav", dtype="float32", always_2d=True)
     return samples.mean(1)
+
+
+def band(path, labels, seconds, rng):
+    """Samples of several instruments of a soundfont that play together; none when it lacks one of them."""
+    total = np.zeros(0)
+    for label, (notes, controls) in zip(labels, midi.band(rng, labels, seconds)):
+        samples = soundfont(path, label, midi.pick(rng, midi.INSTRUMENTS[label][0]), notes, controls, rng)
+        if samples.std() < 1e-4:
+            return samples[:0]
+        samples = samples * 10 ** (rng.uniform(-8, 0) / 20) / samples.std()
+        length = max(len(samples), len(total))
+        total = np.pad(total, (0, length - len(total))) + np.pad(samples, (0, length - len(samples)))
+    return total
 
 
 def pitch_of(name):
@@ -237,6 +252,12 @@ def jobs(args):
             raise ValueError(f"{folder}: no .ogg or .wav file below 500 kB matches {pattern!r}; correct the folder or the pattern")
         for take in range(args.sample_takes):
             yield label, source, f"{take}", lambda rng, f=files: collage(f, rng, args.seconds)
+    for number in range(args.bands):
+        rng = np.random.default_rng([args.seed, number])
+        labels = tuple(rng.choice(list(midi.INSTRUMENTS), size=rng.integers(2, 5), replace=False))
+        complete = [p for p in args.soundfonts if p.stem not in args.drum_soundfonts]
+        path = complete[number % len(complete)]
+        yield "+".join(labels), path.stem, f"band-{number}", lambda rng, p=path, l=labels: band(p, l, args.seconds, rng)
     for folder in sorted((args.data / "audio").iterdir()) if args.data else []:
         if class_of(folder.name) is not None or args.others:
             for path in sorted(folder.glob("*.ogg")):
@@ -252,6 +273,7 @@ def main(argv):
     parser.add_argument("--samples", nargs="*", default=[], help="LABEL:SOURCE:FOLDER:GLOB of recorded single notes to play scores with")
     parser.add_argument("--recordings", nargs="*", default=[], help="LABEL:SOURCE:ABSOLUTE-GLOB of recordings of one instrument")
     parser.add_argument("--collages", nargs="*", default=[], help="LABEL:SOURCE:FOLDER[:REGEX of paths] of short sounds to join, for the label none")
+    parser.add_argument("--bands", type=int, default=0, help="pieces of two to four instruments that play together")
     parser.add_argument("--others", action="store_true", help="also the folders of other instruments, as accompaniment")
     parser.add_argument("--takes", type=int, default=2, help="scores a program of a soundfont, where a label has five; more where it has fewer")
     parser.add_argument("--sample-takes", type=int, default=8, help="scores a set of recorded notes")

@@ -2,7 +2,8 @@
 """Unlabelled real music for training, with YAMNet's opinion of it as its label.
 
 Kept as `CACHE/taught/SOURCE__NAME.npz`: `sound` int16 [samples] as in render.py, and `scores` float16 [n, 521], the score of
-each AudioSet class in each n-th 0.96 s. `by_label` turns them into scores of the 13 labels.
+each AudioSet class in each n-th 0.96 s. `by_label` turns them into scores of the 13 labels. With `--corpus`, also
+`CACHE/scores/LABEL/SOURCE__NAME.npy`, such scores of each recording that `render` keeps.
 """
 
 import argparse
@@ -74,7 +75,8 @@ def main(argv):
     parser = argparse.ArgumentParser(prog="train teach", description=__doc__)
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with teachers/yamnet.tflite and its class map")
     parser.add_argument("--cache", type=pathlib.Path, required=True)
-    parser.add_argument("--music", type=pathlib.Path, nargs="+", required=True, help="folders of music")
+    parser.add_argument("--music", type=pathlib.Path, nargs="*", default=[], help="folders of music")
+    parser.add_argument("--corpus", action="store_true", help="score what `render` keeps, too")
     parser.add_argument("--smallest", type=int, default=500_000, help="bytes of the smallest file taken for music")
     parser.add_argument("--longest", type=float, default=240, help="seconds used of a file, from its middle")
     args = parser.parse_args(argv)
@@ -99,3 +101,9 @@ def main(argv):
             partial = out.with_suffix(".tmp.npz")
             np.savez(partial, sound=np.round(samples * (PEAK / peak)).astype(np.int16), scores=scores.astype(np.float16))
             partial.replace(out)
+    for path in tqdm(sorted(args.cache.glob("sound/*/*.npy")), mininterval=5) if args.corpus else []:
+        out = args.cache / "scores" / path.parent.name / path.name
+        if not out.exists():
+            out.parent.mkdir(parents=True, exist_ok=True)
+            samples = np.load(path).astype(np.float32) / 32768
+            np.save(out, yamnet(librosa.resample(samples, orig_sr=RATE, target_sr=16000, res_type="soxr_mq")).astype(np.float16))

@@ -92,11 +92,12 @@ class Format(InFolder):
                 manifest.read(path)
 
     def test_corpus_keeps_test_sources_apart(self):
-        for name in ("sound/guitar/phil__1.npy", "sound/guitar/phil__1__degraded.npy", "sound/none/speech__2.npy", "test/guitar/fsd__3.npy"):
+        for name in ("sound/guitar/phil__1.npy", "sound/guitar/phil__1__degraded.npy", "sound/none/speech__2.npy", "test/guitar/fsd__3.npy", "bands/drums+guitar/FluidR3_GM__band-0.npy"):
             self.file(f"cache/{name}")
         rows = {r.path.stem: r for r in self.run_command("corpus", "--cache", self.folder / "cache")}
         self.assertEqual(rows["fsd__3"].split, "test")
         self.assertEqual(rows["fsd__3"].labels, ("guitar",))
+        self.assertEqual(rows["FluidR3_GM__band-0"].labels, ("drums", "guitar"))
         self.assertEqual(rows["phil__1"].split, rows["phil__1__degraded"].split)
         self.assertNotIn("test", [r.split for r in rows.values() if r.source != "fsd"])
         self.file("cache/sound/guitar/gcompris__1.npy")
