@@ -60,10 +60,18 @@ def place(cache, label, source, name):
     return cache / folder / label.lower() / f"{source}__{name}.npy"
 
 
+def sounding(samples):
+    """The share of 0.1 s frames that are at most 40 dB below the loudest one."""
+    size = RATE // 10
+    padded = np.pad(samples, (0, -len(samples) % size))
+    power = (padded.reshape(-1, size) ** 2).mean(1)
+    return np.mean(power >= 1e-4 * power.max())
+
+
 def keep(path, samples):
-    """Store samples at RATE as int16, unless they are silent."""
+    """Store samples at RATE as int16, unless they are silent but for a click."""
     peak = np.abs(samples).max(initial=0)
-    if peak > 1e-5:
+    if peak > 1e-5 and sounding(samples) > 0.02:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.tmp")
         with open(partial, "wb") as file:
@@ -129,10 +137,13 @@ def degrade(samples, rng):
     return codec(0.8 * samples, 8000 if narrow else int(rng.choice([12000, 16000, 22050, 24000], p=[0.1, 0.2, 0.3, 0.4])), rng)
 
 
-def soundfont(path, label, program, notes, controls, rng):
-    """Samples of a score played by fluidsynth, or by TiMidity++ when `path` is its configuration."""
+def soundfont(path, program, notes, controls, rng, drums=False):
+    """Samples of a score played by fluidsynth, or by TiMidity++ when `path` is its configuration.
+
+    `drums` plays on the drum channel, where a General MIDI soundfont has its kits.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        midi.write(f"{folder}/a.mid", notes, controls, program, label == "Drums")
+        midi.write(f"{folder}/a.mid", notes, controls, program, drums)
         if path.suffix == ".cfg":
             command = ["timidity", "-c", str(path), "-s", str(RATE), "-Ow1sl", "-o", f"{folder}/a.wav", f"{folder}/a.mid"]
         else:
@@ -148,7 +159,7 @@ def band(path, labels, seconds, rng):
     """Samples of several instruments of a soundfont that play together; none when it lacks one of them."""
     total = np.zeros(0)
     for label, (notes, controls) in zip(labels, midi.band(rng, labels, seconds)):
-        samples = soundfont(path, label, midi.pick(rng, midi.INSTRUMENTS[label][0]), notes, controls, rng)
+        samples = soundfont(path, midi.pick(rng, midi.INSTRUMENTS[label][0]), notes, controls, rng, label == "Drums")
         if samples.std() < 1e-4:
             return samples[:0]
         samples = samples * 10 ** (rng.uniform(-8, 0) / 20) / samples.std()
@@ -192,8 +203,11 @@ class Sampler:
                 continue
             if abs(key - pitch) > 4:
                 pitch += 12 * round((key - pitch) / 12)
-            sample = self.samples[key][rng.integers(len(self.samples[key]))]
             ratio = 2 ** ((pitch - key + rng.normal(0, 0.06)) / 12)
+            choice = self.samples[key]
+            # Recordings of a note that last as long as the score says, or else the longest.
+            lasting = [s for s in choice if self.drums or len(s) >= ratio * duration * RATE] or [max(choice, key=len)]
+            sample = lasting[rng.integers(len(lasting))]
             length = min(int(len(sample) / ratio), len(sample) if self.drums else int((duration + 0.15) * RATE))
             part = np.interp(np.arange(length) * ratio, np.arange(len(sample)), sample).astype(np.float32)
             fade = min(length, int(0.06 * RATE))
@@ -220,12 +234,13 @@ def jobs(args):
     """(label, source, name, function of a generator that returns samples) of the whole corpus."""
     for label, (programs, _, _) in midi.INSTRUMENTS.items():
         for path in args.soundfonts:
-            if path.stem in args.drum_soundfonts and label != "Drums":
+            alone = path.stem in args.drum_soundfonts
+            if alone and label != "Drums":
                 continue
-            for program in programs:
-                for take in range(max(1, round(5 * args.takes * (2 if label in args.weak else 1) / len(programs)))):
-                    yield label, path.stem, f"{program}-{take}", lambda rng, p=path, l=label, g=program: \
-                        soundfont(p, l, g, *midi.score(rng, l, args.seconds), rng)
+            for program in [0] if alone else programs:
+                for take in range(max(1, round(5 * args.takes * (2 if label in args.weak else 1) / (1 if alone else len(programs))))):
+                    yield label, path.stem, f"{program}-{take}", lambda rng, p=path, l=label, g=program, d=label == "Drums" and not alone: \
+                        soundfont(p, g, *midi.score(rng, l, args.seconds), rng, d)
     for spec in args.samples:
         label, source, folder, pattern = spec.split(":")
         files = sorted(p for p in pathlib.Path(folder).rglob(pattern) if p.suffix in (".ogg", ".wav", ".flac", ".mp3"))
@@ -269,7 +284,7 @@ def main(argv):
     parser.add_argument("--data", type=pathlib.Path, help="folder with audio/LABEL/SOURCE_*.ogg")
     parser.add_argument("--cache", type=pathlib.Path, required=True)
     parser.add_argument("--soundfonts", type=pathlib.Path, nargs="*", default=[], help=".sf2, .sf3 or a TiMidity .cfg")
-    parser.add_argument("--drum-soundfonts", nargs="*", default=[], help="stems of soundfonts that hold drums alone")
+    parser.add_argument("--drum-soundfonts", nargs="*", default=[], help="stems of soundfonts that hold one drum kit alone, as their first program")
     parser.add_argument("--samples", nargs="*", default=[], help="LABEL:SOURCE:FOLDER:GLOB of recorded single notes to play scores with")
     parser.add_argument("--recordings", nargs="*", default=[], help="LABEL:SOURCE:ABSOLUTE-GLOB of recordings of one instrument")
     parser.add_argument("--collages", nargs="*", default=[], help="LABEL:SOURCE:FOLDER[:REGEX of paths] of short sounds to join, for the label none")
