@@ -213,7 +213,7 @@ class Sampler:
             fade = min(length, int(0.06 * RATE))
             part[length - fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
             at = int(start * RATE)
-            part = part[:len(out) - at] * 10 ** ((velocity - 127) / 40)
+            part = part[:len(out) - at] * (velocity / 127) ** 2
             out[at:at + len(part)] += part
         return out
 
