@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Weights stored in fewer bits; the graph turns them back into float32, which ONNX Runtime does once, at load.
+"""Weights stored in fewer bits; the graph turns them back into its own type, which ONNX Runtime does once, at load.
 
 `store(path)` keeps float16, half the file; `store(path, bits=8)` a byte and `bits=4` half a byte a weight, with a scale
-for each output channel (bits=8) or each 32 weights of it (bits=4). Speed and memory are those of float32.
+for each output channel (bits=8) or each 32 weights of it (bits=4). Speed and memory are those of the model as it was.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def round_weights(module):
 
 
 def store(path, bits=16):
-    """Rewrite an ONNX file in place with its large float32 weights in 16, 8 or 4 bits.
+    """Rewrite an ONNX file in place with its large float32 and float16 weights in 16, 8 or 4 bits.
 
     With 16, results do not change when the weights were rounded before. With 8 and 4, matrices and kernels are stored so
     and large vectors as float16.
@@ -36,14 +36,20 @@ def store(path, bits=16):
                if n.op_type == "MatMul" or n.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in n.attribute)}
     nodes, added = [], []
     for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < LEAST:
+        kind = tensor.data_type
+        if kind not in (TensorProto.FLOAT, TensorProto.FLOAT16) or np.prod(tensor.dims) < LEAST:
             continue
-        name, values = tensor.name, numpy_helper.to_array(tensor)
+        name, values = tensor.name, numpy_helper.to_array(tensor).astype(np.float32)
         if bits == 16 or values.ndim == 1:
+            if kind == TensorProto.FLOAT16:
+                continue
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
             nodes.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
             continue
         parts, unpack = (_bytes if bits == 8 else _nibbles)(name, values, 1 if name in columns else 0)
+        if kind == TensorProto.FLOAT16:
+            unpack[-1].output[0] = f"{name}.float"
+            unpack.append(helper.make_node("Cast", [f"{name}.float"], [name], to=kind))
         tensor.CopyFrom(parts[0])
         added += parts[1:]
         nodes += unpack
