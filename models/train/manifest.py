@@ -154,6 +154,22 @@ def corpus(args):
     return rows
 
 
+def minutes(rows):
+    """A Markdown table of how many minutes each label has, test sources apart, by source."""
+    import numpy as np
+    tables = {False: {}, True: {}}
+    for row in rows:
+        if row.path.suffix == ".npy" and len(row.labels) == 1:
+            sources = tables[row.split == "test"].setdefault(row.labels[0], Counter())
+            sources[row.source] += len(np.load(row.path, mmap_mode="r")) / 24000 / 60
+    lines = []
+    for testing, labels in tables.items():
+        lines += [f"| {'test' if testing else 'training and validation'} | minutes | of which |", "| --- | --- | --- |"]
+        lines += [f"| {label} | {sum(sources.values()):.0f} | {', '.join(f'{s} {m:.1f}' for s, m in sources.most_common())} |"
+                  for label, sources in sorted(labels.items())] + [""]
+    return "\n".join(lines)
+
+
 def letters(name):
     return re.sub("[^a-z]", "", name.lower())
 
@@ -250,6 +266,7 @@ def main(argv):
         if make is corpus:
             command.add_argument("--cache", type=pathlib.Path, required=True, help="folder with what `render` made")
             command.add_argument("--data", type=pathlib.Path, help="folder with images/LABEL/SOURCE_*.jpg and clips/MANIFEST.tsv")
+            command.add_argument("--minutes", action="store_true", help="print how many minutes of each label and source there are")
             command.add_argument("--held-out", nargs="*", default=["c101"], help="sources of pictures that only test")
         else:
             command.add_argument("--videos", type=pathlib.Path, required=True, help="folder of the downloaded videos")
@@ -269,6 +286,8 @@ def main(argv):
         write(args.out, rows)
     except (OSError, ValueError) as error:
         raise SystemExit(str(error)) from None
+    if args.make is corpus and args.minutes:
+        print(minutes(rows))
     for split in SPLITS:
         labels = Counter(label for row in rows if row.split == split for label in row.labels)
         print(f"{split:10} {sum(row.split == split for row in rows):6} files;", ", ".join(f"{k} {n}" for k, n in sorted(labels.items())))
