@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from train import frames, teach, visual
+from train import teach, visual
 
 from . import decode, results, tables
 from .chain import cached
@@ -34,12 +34,11 @@ class Baselines:
         return {} if samples is None else {"scores": teach.by_label(self.yamnet(samples), self.groups).mean(0)}
 
     def pictures(self, path):
-        size = self.lite.network.size
-        images = [np.asarray(frames.fit(image, size, "crop")) for image in decode.pictures(path)]
-        if not images:
+        images = decode.pictures(path, self.lite.network.size)
+        if images is None:
             return {}
         with torch.no_grad():
-            tags = [self.lite(torch.from_numpy(np.stack(images[i:i + 8])))[0] for i in range(0, len(images), 8)]
+            tags = [self.lite(torch.from_numpy(images[i:i + 8]))[0] for i in range(0, len(images), 8)]
         return {"scores": torch.cat(tags).mean(0).numpy()}
 
     def tag(self, path):

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import onnxruntime
 
-from train import card, frames
+from train import card
 
 from . import decode, front_end
 
@@ -74,13 +74,12 @@ def hear(model, path, segmentation, partial, window, stride):
 def look(model, path):
     """{"tags" [n, C], "embeddings" [n, D]} of a file's pictures, one a second, or None when it has none."""
     def make():
-        images = decode.pictures(path)
-        if not images:
-            return {"count": 0}
         size = model.session.get_inputs()[0].shape[1]
-        how, fraction = model.card["frame.fit"], float(model.card["frame.crop-fraction"])
-        tags, embeddings = model.run(np.stack([np.asarray(frames.fit(image, size, how, fraction)) for image in images]))
-        return {"count": len(images), "tags": tags, "embeddings": embeddings}
+        frames = decode.pictures(path, size, model.card["frame.fit"], float(model.card["frame.crop-fraction"]))
+        if frames is None:
+            return {"count": 0}
+        tags, embeddings = model.run(frames)
+        return {"count": len(frames), "tags": tags, "embeddings": embeddings}
     found = cached(model.cache, path, "pictures", make)
     return found if found["count"] else None
 

@@ -21,10 +21,10 @@ from . import chain, results, tables
 def tag(path, models, args):
     """{source: scores [13]} of one file."""
     found, seen, heard = {}, None, None
-    if models["audio"] and (heard := chain.hear(models["audio"], path, args.segmentation, args.partial, args.window, args.stride)):
+    if models["audio"] and args.without != "audio" and (heard := chain.hear(models["audio"], path, args.segmentation, args.partial, args.window, args.stride)):
         lengths = heard["spans"][:, 1] - heard["spans"][:, 0]
         found["audio"] = np.average(heard["tags"], axis=0, weights=lengths)
-    if models["video"] and (seen := chain.look(models["video"], path)):
+    if models["video"] and args.without != "video" and (seen := chain.look(models["video"], path)):
         tags = seen["tags"]
         found["video"] = tags[chain.spread(len(tags), min(args.frames or len(tags), len(tags)))].mean(0)
     if models["fusion"] and (seen or heard):
@@ -38,6 +38,7 @@ def main(argv):
     parser.add_argument("--audio-model", type=pathlib.Path)
     parser.add_argument("--video-model", type=pathlib.Path)
     parser.add_argument("--fusion-model", type=pathlib.Path)
+    parser.add_argument("--without", choices=("audio", "video"), help="as if the files had no such stream")
     parser.add_argument("--segmentation", choices=("sliding", "central", "uniform", "ten"), default="sliding")
     parser.add_argument("--partial", choices=("repeat", "zero"), default="repeat", help="what fills a patch that the sound does not")
     parser.add_argument("--window", type=float, default=10, help="seconds of sound in a sliding patch")

@@ -30,6 +30,7 @@ from . import pictures, render
 from .labels import CLASSES, LABELS, NONE
 
 FPS = 10
+RECORDED = ("fsd", "gcompris")  # sources of real recordings
 SIZES = ((320, 240), (426, 240), (480, 270), (640, 360), (240, 426))  # width, height
 CONTAINERS = {
     "mp4": ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"],
@@ -46,11 +47,13 @@ VARIANTS = {
 
 
 def sounds(cache, label):
-    """The recordings of a label in CACHE/test, as they are (not their degraded copies)."""
-    found = [p for p in sorted((cache / "test" / label.lower()).glob("*.npy")) if not p.stem.endswith("__degraded")]
+    """The real recordings of a label in CACHE/test; of a label with fewer than three also scores played with held-out notes."""
+    found = [p for p in sorted((cache / "test" / label.lower()).glob("*.npy"))
+             if not p.stem.endswith("__degraded") and not p.stem.split("__")[0].endswith("-notes")]
+    recorded = [p for p in found if p.stem.split("__")[0] in RECORDED]
     if not found:
         raise SystemExit(f"{cache}/test/{label.lower()} has no recordings: make them with 'python -m train render'")
-    return found
+    return recorded if len(recorded) > 2 else found
 
 
 def photographs(data):
@@ -259,7 +262,7 @@ def main(argv):
     parser.add_argument("--none", type=pathlib.Path, nargs="+", help="folders of speech, and of effects, that trained nothing")
     parser.add_argument("--modalities", action="store_true", help="make the variants with a part missing of videos that are there")
     parser.add_argument("--each", type=int, default=8, help="videos a label")
-    parser.add_argument("--nones", type=int, default=16, help="videos without an instrument")
+    parser.add_argument("--nones", type=int, default=12, help="videos without an instrument")
     parser.add_argument("--seconds", type=float, nargs=2, default=(20, 40), help="shortest and longest video")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args(argv)
