@@ -12,6 +12,7 @@ import time
 
 import librosa
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 import torch.nn.functional as F
@@ -287,13 +288,24 @@ def export(args):
         last = {row["set"]: row for row in csv.DictReader(file) if row["f1"]}  # the last report of each set
     metrics = "; ".join(f"{key} Hit@1 {row['hit1']} Hit@3 {row['hit3']} F1 {row['f1']}" for key, row in last.items())
     name, frontend = f"{args.model}-yt8m13", network.frontend
-    generator = np.random.default_rng(args.seed)
+    description = card.describe(name, "audio", f"{name}/{model.release}", "MPL-2.0", args.provenance, f"not in training: {metrics}; temperature {fitted:.2f}", frontend=frontend)
+    error = write(network.exported(), frontend, args.out, description)
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB; {metrics}; temperature {fitted:.2f}; ONNX Runtime differs from torch by {error:.1e}")
+
+
+def write(module, frontend, path, description):
+    """Export a module whose weights `half.round_weights` has rounded; returns how far ONNX Runtime is from torch."""
+    generator = np.random.default_rng(0)
     size = (frontend["bands"], frontend["patch-frames"])
     example = torch.from_numpy(np.stack([compress(generator.random(size, np.float32) * 10.0 ** k, frontend) for k in (-3, 0)]))[:, None]
-    description = card.describe(name, "audio", f"{name}/{model.release}", "MPL-2.0", args.provenance, f"not in training: {metrics}; temperature {fitted:.2f}", frontend=frontend)
-    error = card.export(network.exported(), {"mel": example}, ["tags", "embedding"], args.out, description)
-    half.store(args.out)
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB; {metrics}; temperature {fitted:.2f}; ONNX Runtime differs from torch by {error:.1e}")
+    error = card.export(module, {"mel": example}, ["tags", "embedding"], path, description)
+    half.store(path)
+    model = onnx.load(path)
+    for output, width in zip(model.graph.output, (len(LABELS), EMBEDDING)):
+        output.type.tensor_type.shape.dim[1].dim_value = width  # which the exporter does not always see
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return error
 
 
 def plot(args):

@@ -45,20 +45,29 @@ def main(argv):
     network = audio.trained(args)
     judge = audio.Judge(audio.test_sets(args), network.frontend, model.segmentation, args.cache / "judged")
     fitted = temperature(*audio.Validation(args.cache, network.frontend, args.frames or model.frames).logits(network))
+    raw = {name: every for name, (_, every) in judge.tags(network).items()}
     for t in (1.0, fitted):
-        if t != 1:
-            network.rescale(t)
-        tags = judge.tags(network)
+        windows = {name: scaled(every, t) for name, every in raw.items()}
+        tags = {name: np.stack([windows[name][owner == k].mean(0) for k in range(len(files))]) for name, (_, owner, files) in judge.sets.items()}
         print(f"temperature {t:.2f}: expected calibration error",
-              ", ".join(f"{name} {expected_error(tags[name][0], [c for _, c in files]):.1f}" for name, (_, _, files) in judge.sets.items() if name != "none"))
-    windows = tags["none"][1]
-    print(f"{len(windows)} patches of speech and effects; recordings with a right best label:",
-          ", ".join(f"{name} {len(right(tags[name][0], files))}" for name, (_, _, files) in judge.sets.items() if name != "none"))
+              ", ".join(f"{name} {expected_error(tags[name], classes(files)):.1f}" for name, (_, _, files) in judge.sets.items() if name != "none"))
+    best = {name: right(tags[name], classes(files)) for name, (_, _, files) in judge.sets.items() if name != "none"}
+    print(f"{len(windows['none'])} patches of speech and effects; recordings with a right best label:", ", ".join(f"{k} {len(v)}" for k, v in best.items()))
     for threshold in THRESHOLDS:
-        print(f"threshold {threshold:.2f}: none {100 * (windows.max(1) > threshold).mean():.1f} % above,",
-              ", ".join(f"{name} {100 * (right(tags[name][0], files) > threshold).mean():.1f} % of the right ones" for name, (_, _, files) in judge.sets.items() if name != "none"))
+        print(f"threshold {threshold:.2f}: {100 * (windows['none'].max(1) > threshold).mean():.1f} % of none above;",
+              ", ".join(f"{k} {100 * (v > threshold).mean():.1f} % of the right ones" for k, v in best.items()))
 
 
-def right(tags, files):
+def scaled(tags, temperature):
+    """Tags [n,13] after dividing the logits by a temperature."""
+    powers = np.append(tags, 1 - tags.sum(1, keepdims=True), 1).clip(1e-12) ** (1 / temperature)
+    return (powers / powers.sum(1, keepdims=True))[:, :len(LABELS)]
+
+
+def classes(files):
+    return [c for _, c in files]
+
+
+def right(tags, classes):
     """The scores of the best labels that are right."""
-    return np.array([row.max() for row, (_, c) in zip(tags, files) if c == row.argmax()])
+    return np.array([row.max() for row, c in zip(tags, classes) if c == row.argmax()])

@@ -14,7 +14,6 @@ from torch import nn
 from tqdm import tqdm
 
 from . import audio, card, half
-from .frontend import compress
 from .labels import LABELS
 from .patches import Corpus, Patches, decibel
 
@@ -114,12 +113,7 @@ def main(argv):
     a, b = tests["test sources"]
     with torch.no_grad():
         figure = mean_average_precision(multi.logits(a).numpy(), b.numpy())
-    frontend = tagger.frontend
-    generator = np.random.default_rng(args.seed)
-    size = (frontend["bands"], frontend["patch-frames"])
-    example = torch.from_numpy(np.stack([compress(generator.random(size, np.float32) * 10.0 ** k, frontend) for k in (-3, 0)]))[:, None]
     description = card.describe(NAME, "audio", f"{NAME}/1", "MPL-2.0", args.provenance,
-                                f"mixtures of 1 to {MOST} instruments of sources that are not in training: mAP {figure:.1f}", frontend=frontend)
-    card.export(multi, {"mel": example}, ["tags", "embedding"], args.out, description)
-    half.store(args.out)
+                                f"mixtures of 1 to {MOST} instruments of sources that are not in training: mAP {figure:.1f}", frontend=tagger.frontend)
+    audio.write(multi, tagger.frontend, args.out, description)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, mAP {figure:.1f}")

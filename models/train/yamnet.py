@@ -71,7 +71,8 @@ class Yamnet(nn.Module):
 
     def early(self, mel):
         """The stem and the layers before SPLIT, of each window by itself: [N n,512,6,4]. YAMNet's first axis is time."""
-        x = mel.reshape(-1, mel.shape[2], mel.shape[3] // WINDOW, WINDOW).permute(0, 2, 3, 1).reshape(-1, 1, WINDOW, mel.shape[2])
+        bands, frames = map(int, mel.shape[2:])  # constants of the exported graph
+        x = mel.reshape(-1, bands, frames // WINDOW, WINDOW).permute(0, 2, 3, 1).reshape(-1, 1, WINDOW, bands)
         x = F.relu(self.stem(same(x, 2)))
         for layer in self.layers[:SPLIT]:
             x = layer(x)
@@ -85,7 +86,7 @@ class Yamnet(nn.Module):
     def forward(self, mel):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.training):
             x = self.early(mel)
-        return self.late(x).reshape(mel.shape[0], -1, EMBEDDING)
+        return self.late(x).reshape(-1, int(mel.shape[3]) // WINDOW, EMBEDDING)
 
 
 def groups(class_map):
