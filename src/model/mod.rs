@@ -37,6 +37,32 @@ pub use ort::logging::LogLevel;
 
 use self::{batch::Runner, card::Fields, graph::Graph, stats::Recorder, worker::Worker};
 
+/// What a model computes in, and so which of a name's files is run: `NAME.onnx`, `NAME.fp16.onnx` or `NAME.int8.onnx`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// What is fastest where the model runs: int8 on the processor and fp16 on a GPU, where there is such a file.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    Fp32,
+    /// 16-bit floats.
+    Fp16,
+    /// 8-bit integers.
+    Int8,
+}
+
+impl Precision {
+    /// The name that users give: `auto`, `fp32`, `fp16` or `int8`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
 /// How a model is run. Models opened with equal options are shared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Options {
@@ -44,6 +70,8 @@ pub struct Options {
     pub provider: Provider,
     /// Which GPU, from 0.
     pub device: u32,
+    /// What it computes in.
+    pub precision: Precision,
     /// Threads for one inference; 0: as many as ONNX Runtime thinks right, one a core.
     pub threads: u32,
     /// How many waiting inputs are run at once at most; 0: 1 on the processor, where batches save no time and cost
