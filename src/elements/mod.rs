@@ -4,6 +4,7 @@
 
 pub mod avfuse;
 pub mod frameclassify;
+mod inference;
 pub mod melspec;
 pub mod tagtext;
 

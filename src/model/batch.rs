@@ -169,35 +169,45 @@ fn stack<'a>(
     [video_rows, audio_rows, present_rows]: &'a mut [Vec<f32>; 3],
 ) -> ort::Result<Inputs<'a>> {
     let count = inputs.len();
+    let shape = || -> Vec<usize> {
+        let item = layout.arrangement.shape.iter();
+        [count].iter().chain(item).copied().collect()
+    };
     let mut tensors: Vec<SessionInputValue> = Vec::with_capacity(3);
     match &card.modality {
-        Modality::Audio { bands, frames, .. } => {
+        Modality::Audio { .. } => {
             let mel = joined(inputs, audio_rows, |input| match input {
-                Input::Mel(mel) => mel,
-                _ => &[],
+                Input::Mel(mel) => layout.arrangement.values(mel),
+                _ => Cow::default(),
             });
-            tensors.push(TensorRef::from_array_view(([count, 1, *bands, *frames], mel))?.into());
+            tensors.push(TensorRef::from_array_view((shape(), mel))?.into());
         }
-        Modality::Video { width, height, .. } => {
-            let frame = joined(inputs, bytes, |input| match input {
-                Input::Frame(frame) => frame,
-                _ => &[],
+        Modality::Video { .. } if layout.arrangement.is_float() => {
+            let frame = joined(inputs, video_rows, |input| match input {
+                Input::Frame(frame) => layout.arrangement.floats(frame).into(),
+                _ => Cow::default(),
             });
-            let shape = [count, *height as usize, *width as usize, 3];
-            tensors.push(TensorRef::from_array_view((shape, frame))?.into());
+            tensors.push(TensorRef::from_array_view((shape(), frame))?.into());
+        }
+        Modality::Video { .. } => {
+            let frame = joined(inputs, bytes, |input| match input {
+                Input::Frame(frame) => layout.arrangement.values(frame),
+                _ => Cow::default(),
+            });
+            tensors.push(TensorRef::from_array_view((shape(), frame))?.into());
         }
         Modality::Fusion { video, audio, .. } => {
             let pictures = joined(inputs, video_rows, |input| match input {
-                Input::Fusion { video, .. } => video,
-                _ => &[],
+                Input::Fusion { video, .. } => video.into(),
+                _ => Cow::default(),
             });
             let sound = joined(inputs, audio_rows, |input| match input {
-                Input::Fusion { audio, .. } => audio,
-                _ => &[],
+                Input::Fusion { audio, .. } => audio.into(),
+                _ => Cow::default(),
             });
             let present = joined(inputs, present_rows, |input| match input {
-                Input::Fusion { present, .. } => present,
-                _ => &[],
+                Input::Fusion { present, .. } => present[..].into(),
+                _ => Cow::default(),
             });
             let frames = pictures.len() / (count * video.size).max(1);
             let shape = [count, frames, video.size];
@@ -210,18 +220,20 @@ fn stack<'a>(
     Ok(names.zip(tensors).collect())
 }
 
-/// The parts one after the other: the only part itself, or a copy of them all in `scratch`.
+/// The parts one after the other: the only part itself where it is as the model takes it, or a copy in `scratch`.
 fn joined<'a, T: Copy>(
     inputs: &[&'a Input],
     scratch: &'a mut Vec<T>,
-    part: impl Fn(&'a Input) -> &'a [T],
+    part: impl Fn(&'a Input) -> Cow<'a, [T]>,
 ) -> &'a [T] {
-    if let [only] = inputs {
-        return part(only);
+    if let [only] = inputs
+        && let Cow::Borrowed(part) = part(only)
+    {
+        return part;
     }
     scratch.clear();
     for input in inputs {
-        scratch.extend_from_slice(part(input));
+        scratch.extend_from_slice(&part(input));
     }
     scratch
 }

@@ -19,14 +19,13 @@ use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 
 use super::pads::{Pads, is_fed, is_gap, running_time};
-use super::settings::{
-    DEFAULT_FRAMES, DEFAULT_MAX_TAGS, DEFAULT_MODEL, DEFAULT_STRIDE, DEFAULT_THRESHOLD,
-    DEFAULT_WINDOW, Settings,
-};
+use super::settings::{DEFAULT_FRAMES, DEFAULT_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW, Settings};
 use super::state::State;
-use crate::elements::frameclassify::ExecutionProvider;
+use crate::elements::inference::{
+    DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision,
+};
 use crate::elements::model_error;
-use crate::fusion::{self, Fusion, Whole, Window};
+use crate::fusion::{self, Fusion, Window};
 use crate::meta::{self, Analysis, Features, Kind, Source, Tags};
 use crate::model::{self, Model};
 
@@ -43,18 +42,20 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 #[properties(wrapper_type = super::AvFuse)]
 pub struct AvFuse {
     #[property(name = "model", get, set, type = String, member = model, default_value = Some(DEFAULT_MODEL), blurb = "Name of a fusion model in the zoo, or path of an ONNX file")]
-    #[property(name = "labels-file", get, set, nullable, type = Option<String>, member = labels_file, blurb = "Text file with one label a line, in place of the model's own")]
-    #[property(name = "execution-provider", get, set, type = ExecutionProvider, member = execution_provider, default, blurb = "Where the model runs")]
-    #[property(name = "device", get, set, type = u32, member = device, blurb = "Number of the GPU")]
-    #[property(name = "threads", get, set, type = u32, member = threads, blurb = "Threads of one inference on the CPU (0 = one a core)")]
     #[property(name = "window", get, set, type = u64, member = window, minimum = 1_000_000, default_value = DEFAULT_WINDOW, blurb = "Time that a result is about in nanoseconds")]
     #[property(name = "stride", get, set, type = u64, member = stride, minimum = 1_000_000, default_value = DEFAULT_STRIDE, blurb = "Time between two results in nanoseconds")]
     #[property(name = "frames", get, set, type = u32, member = frames, minimum = 1, default_value = DEFAULT_FRAMES, blurb = "Most pictures of a window, spread evenly over it (the paper's k)")]
+    settings: Mutex<Settings>,
+    #[property(name = "labels-file", get, set, nullable, type = Option<String>, member = labels_file, blurb = "Text file with one label a line, in place of the model's own")]
+    #[property(name = "execution-provider", get, set, type = ExecutionProvider, member = execution_provider, default, blurb = "Where the model runs")]
+    #[property(name = "device", get, set, type = u32, member = device, blurb = "Number of the GPU")]
+    #[property(name = "precision", get, set, type = Precision, member = precision, default, blurb = "What the model computes in, and so which of its files is run")]
+    #[property(name = "threads", get, set, type = u32, member = threads, blurb = "Threads of one inference on the CPU (0 = one a core)")]
     #[property(name = "threshold", get, set, type = f32, member = threshold, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_THRESHOLD, blurb = "Lowest score of a tag")]
     #[property(name = "max-tags", get, set, type = u32, member = max_tags, default_value = DEFAULT_MAX_TAGS, blurb = "Most tags of one result (0 = all)")]
     #[property(name = "repeat-tags", get, set, type = bool, member = repeat_tags, default_value = true, blurb = "Put the latest tags on every buffer, not only on the first")]
     #[property(name = "post-messages", get, set, type = bool, member = post_messages, default_value = true, blurb = "Post each result as an element message 'instrument-tags'")]
-    settings: Mutex<Settings>,
+    inference: Mutex<Inference>,
     #[property(name = "active-provider", get = Self::active_provider, type = Option<String>, blurb = "Where the model really runs, and in which precision")]
     active_provider: PhantomData<Option<String>>,
     pads: Mutex<Pads>,
@@ -171,7 +172,7 @@ impl AggregatorImpl for AvFuse {
     }
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        *self.state.lock().unwrap() = Some(State::new(&self.settings.lock().unwrap()));
+        self.restart();
         Ok(())
     }
 
@@ -181,7 +182,7 @@ impl AggregatorImpl for AvFuse {
     }
 
     fn flush(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
-        *self.state.lock().unwrap() = Some(State::new(&self.settings.lock().unwrap()));
+        self.restart();
         Ok(gst::FlowSuccess::Ok)
     }
 
@@ -309,17 +310,24 @@ impl AggregatorImpl for AvFuse {
 
 impl AvFuse {
     fn open(&self) -> Result<(), model::Error> {
-        let settings = self.settings.lock().unwrap().clone();
-        let model = Model::open(&settings.model, &settings.options())?;
-        gst::info!(
-            CAT,
-            imp = self,
-            "{} on {}",
-            settings.model,
-            model.active_provider()
-        );
+        let name = self.settings.lock().unwrap().model.clone();
+        let options = self.inference.lock().unwrap().options(1);
+        let model = Model::open(&name, &options)?;
+        gst::info!(CAT, imp = self, "{name} on {}", model.active_provider());
         *self.fusion.lock().unwrap() = Some(Arc::new(Fusion::new(model)?));
         Ok(())
+    }
+
+    /// Begins a stream, or another part of one.
+    fn restart(&self) {
+        let settings = self.settings.lock().unwrap().clone();
+        let frames = self
+            .fusion
+            .lock()
+            .unwrap()
+            .as_ref()
+            .and_then(|fusion| fusion.frames());
+        *self.state.lock().unwrap() = Some(State::new(&settings, frames));
     }
 
     /// Reads the other modality up to running time `now`.
@@ -393,7 +401,7 @@ impl AvFuse {
             }
             return Ok(gst::FlowSuccess::Ok);
         }
-        let repeat = self.settings.lock().unwrap().repeat_tags;
+        let repeat = self.inference.lock().unwrap().repeat_tags;
         let repeated = || self.with_state(|state| state.last.clone()).ok().flatten();
         if !fresh.is_empty() {
             Tags::attach(&fresh, buffer.make_mut());
@@ -501,19 +509,19 @@ impl AvFuse {
         let Some(fusion) = self.fusion.lock().unwrap().clone() else {
             return Err(gst::FlowError::Flushing);
         };
-        let settings = self.settings.lock().unwrap().clone();
+        let inference = self.inference.lock().unwrap().clone();
         let segment = self.segment();
         let mut fused = Vec::new();
         for window in &windows {
             let analysis = self.analyse(&fusion, window, &segment)?;
-            let tags = settings.tags(&analysis, fusion.model().card());
+            let tags = inference.tags(&analysis, Source::Fused, fusion.model().card());
             self.with_state(|state| {
                 state.last = Some(Tags {
                     fresh: false,
                     ..tags.clone()
                 });
             })?;
-            if settings.post_messages {
+            if inference.post_messages {
                 self.post(&tags, &segment, timestamp, false);
             }
             fused.push(tags);
@@ -523,16 +531,15 @@ impl AvFuse {
 
     /// Announces the result over the whole stream.
     fn fuse_clip(&self) -> Result<(), gst::FlowError> {
-        let settings = self.settings.lock().unwrap().clone();
-        let nothing = Whole::new(settings.frames as usize);
-        let whole = self.with_state(|state| std::mem::replace(&mut state.whole, nothing))?;
+        let inference = self.inference.lock().unwrap().clone();
+        let whole = self.with_state(|state| state.whole.window())?;
         if let Some(fusion) = self.fusion.lock().unwrap().clone()
-            && let Some(window) = whole.window()
-            && settings.post_messages
+            && let Some(window) = whole
+            && inference.post_messages
         {
             let segment = self.segment();
             let analysis = self.analyse(&fusion, &window, &segment)?;
-            let tags = settings.tags(&analysis, fusion.model().card());
+            let tags = inference.tags(&analysis, Source::Fused, fusion.model().card());
             self.post(&tags, &segment, None, true);
         }
         Ok(())

@@ -20,14 +20,14 @@ use gst_base::subclass::prelude::*;
 use gst_video::VideoOrientationMethod;
 
 use super::requests::{Answer, Requests};
-use super::settings::{
-    DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD,
-    DEFAULT_VIDEO_MODEL, Settings,
-};
+use super::settings::{DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL, Settings};
 use super::state::{Branch, State};
-use super::{Activation, ExecutionProvider, Scheduling};
+use super::{Activation, Scheduling};
+use crate::elements::inference::{
+    DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision,
+};
 use crate::elements::{FRONT_END_QUERY, always_pads, model_error};
-use crate::meta::{self, Analysis, Clip, Features, Kind, Tags};
+use crate::meta::{self, Analysis, Features, Kind, Tags};
 use crate::model::{self, Modality, Model};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -42,20 +42,23 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 #[derive(Default, glib::Properties)]
 #[properties(wrapper_type = super::FrameClassify)]
 pub struct FrameClassify {
-    #[property(name = "model", get, set, nullable, type = Option<String>, member = model, blurb = "Name of a model in the zoo, or path of an ONNX file (unset = choi-yt8m13 for audio, efficientnet-lite-yt8m13 for video)")]
+    #[property(name = "model", get, set, nullable, type = Option<String>, member = model, blurb = "Name of a model in the zoo, or path of an ONNX file (unset = the default for what comes in, audio or video)")]
+    #[property(name = "batch-size", get, set, type = u32, member = batch_size, blurb = "Most waiting requests that the model takes as one batch (0 = 1 on the CPU, where batches gain nothing, 8 on a GPU)")]
+    #[property(name = "interval", get, set, type = u64, member = interval, default_value = DEFAULT_INTERVAL, blurb = "Time between two pictures in nanoseconds (0 = every picture)")]
+    #[property(name = "frames", get, set, type = u32, member = frames, blurb = "Pictures, spread evenly over the stream, whose mean is the result for all of it (the paper's k; 0 = all)")]
+    #[property(name = "activation", get, set, type = Activation, member = activation, default, blurb = "How the model's outputs become scores")]
+    #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, blurb = "Whether media waits for results")]
+    settings: Mutex<Settings>,
     #[property(name = "labels-file", get, set, nullable, type = Option<String>, member = labels_file, blurb = "Text file with one label a line, in place of the model's own")]
     #[property(name = "execution-provider", get, set, type = ExecutionProvider, member = execution_provider, default, blurb = "Where the model runs")]
     #[property(name = "device", get, set, type = u32, member = device, blurb = "Number of the GPU")]
+    #[property(name = "precision", get, set, type = Precision, member = precision, default, blurb = "What the model computes in, and so which of its files is run")]
     #[property(name = "threads", get, set, type = u32, member = threads, blurb = "Threads of one inference on the CPU (0 = one a core)")]
-    #[property(name = "batch-size", get, set, type = u32, member = batch_size, blurb = "Most waiting requests that the model takes as one batch (0 = 1 on the CPU, where batches gain nothing, 8 on a GPU)")]
-    #[property(name = "interval", get, set, type = u64, member = interval, default_value = DEFAULT_INTERVAL, blurb = "Time between two pictures in nanoseconds (0 = every picture)")]
     #[property(name = "threshold", get, set, type = f32, member = threshold, maximum = 1.0, minimum = 0.0, default_value = DEFAULT_THRESHOLD, blurb = "Lowest score of a tag")]
     #[property(name = "max-tags", get, set, type = u32, member = max_tags, default_value = DEFAULT_MAX_TAGS, blurb = "Most tags of one result (0 = all)")]
-    #[property(name = "activation", get, set, type = Activation, member = activation, default, blurb = "How the model's outputs become scores")]
-    #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, blurb = "Whether media waits for results")]
     #[property(name = "repeat-tags", get, set, type = bool, member = repeat_tags, default_value = true, blurb = "Put the latest tags on every buffer, not only on the first")]
     #[property(name = "post-messages", get, set, type = bool, member = post_messages, default_value = true, blurb = "Post each result as an element message 'instrument-tags'")]
-    settings: Mutex<Settings>,
+    inference: Mutex<Inference>,
     #[property(name = "active-provider", get = Self::active_provider, type = Option<String>, blurb = "Where the model really runs, and in which precision")]
     active_provider: PhantomData<Option<String>>,
     model: Mutex<Option<Arc<Model>>>,
@@ -185,7 +188,7 @@ impl BaseTransformImpl for FrameClassify {
         match event.view() {
             gst::EventView::StreamStart(_) => {
                 if let Some(state) = self.state.lock().unwrap().as_mut() {
-                    state.clip = Clip::default();
+                    state.take_clip();
                     state.orientation = VideoOrientationMethod::Identity;
                 }
             }
@@ -244,7 +247,7 @@ impl BaseTransformImpl for FrameClassify {
         };
         let (fresh, embeddings) = self.accept(answers, buffer.pts())?;
         let repeated = || {
-            let repeat = self.settings.lock().unwrap().repeat_tags;
+            let repeat = self.inference.lock().unwrap().repeat_tags;
             self.state
                 .lock()
                 .unwrap()
@@ -266,8 +269,9 @@ impl BaseTransformImpl for FrameClassify {
 impl FrameClassify {
     /// Opens the model `name`, which stays open until the element goes to NULL.
     fn open(&self, name: &str) -> Result<Arc<Model>, model::Error> {
-        let settings = self.settings.lock().unwrap().clone();
-        let model = Model::open(name, &settings.options())?;
+        let batch_size = self.settings.lock().unwrap().batch_size;
+        let options = self.inference.lock().unwrap().options(batch_size);
+        let model = Model::open(name, &options)?;
         gst::info!(CAT, imp = self, "{name} on {}", model.active_provider());
         *self.model.lock().unwrap() = Some(model.clone());
         Ok(model)
@@ -293,7 +297,10 @@ impl FrameClassify {
         let model = self.model_for(default).map_err(|err| model_error(&err))?;
         let branch = Branch::new(model.card(), caps)
             .map_err(|message| gst::error_msg!(gst::LibraryError::Settings, ("{}", message)))?;
-        let scheduling = self.settings.lock().unwrap().scheduling;
+        let (scheduling, frames) = {
+            let settings = self.settings.lock().unwrap();
+            (settings.scheduling, settings.frames as usize)
+        };
         let wait = match scheduling {
             Scheduling::Sync => true,
             Scheduling::Async => false,
@@ -301,12 +308,11 @@ impl FrameClassify {
         };
         let mut state = self.state.lock().unwrap();
         *state = Some(match state.take() {
-            Some(state) => State {
-                branch,
-                wait,
-                ..state
-            },
-            None => State::new(branch, Requests::new(model), wait),
+            Some(mut state) => {
+                (state.branch, state.wait) = (branch, wait);
+                state
+            }
+            None => State::new(branch, Requests::new(model), wait, frames),
         });
         Ok(())
     }
@@ -325,10 +331,12 @@ impl FrameClassify {
         if answers.is_empty() {
             return Ok(Default::default());
         }
-        let settings = self.settings.lock().unwrap().clone();
+        let inference = self.inference.lock().unwrap().clone();
+        let asked = self.settings.lock().unwrap().activation;
         let mut guard = self.state.lock().unwrap();
         let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
-        let source = state.source();
+        let (source, requests) = (state.source(), state.requests.clone());
+        let card = requests.model().card();
         let (mut tags, mut embeddings) = (Vec::new(), Vec::new());
         for (span, result) in answers {
             let output = match result {
@@ -339,17 +347,16 @@ impl FrameClassify {
                     return Err(gst::FlowError::Error);
                 }
             };
-            let card = state.requests.model().card();
             let mut scores = output.tags;
-            activation(settings.activation, card.activation).apply(&mut scores);
+            activation(asked, card.activation).apply(&mut scores);
             let analysis = Analysis {
                 scores,
                 sources: vec![source],
                 start: span.start,
                 duration: span.duration,
             };
-            state.clip.add(&analysis);
-            tags.push(settings.tags(&analysis, source, card));
+            state.add(&analysis);
+            tags.push(inference.tags(&analysis, source, card));
             if let Some((space, data)) = card.embedding.as_ref().zip(output.embedding) {
                 embeddings.push(Features {
                     id: space.id.clone(),
@@ -367,7 +374,7 @@ impl FrameClassify {
             ..tags
         });
         drop(guard);
-        if settings.post_messages {
+        if inference.post_messages {
             for tags in &tags {
                 self.post(tags, timestamp, false);
             }
@@ -401,21 +408,21 @@ impl FrameClassify {
             .map(|state| state.requests.clone());
         let Some(requests) = requests else { return };
         self.push_answers(requests.drain());
-        let settings = self.settings.lock().unwrap().clone();
+        let inference = self.inference.lock().unwrap().clone();
         let (clip, unfed) = {
             let mut state = self.state.lock().unwrap();
             let Some(state) = state.as_mut() else { return };
             let unfed = state.unfed();
             let source = state.source();
-            let card = state.requests.model().card();
-            let clip = std::mem::take(&mut state.clip).mean();
-            let clip = clip.map(|clip| settings.tags(&clip, source, card));
+            let card = requests.model().card();
+            let clip = state.take_clip();
+            let clip = clip.map(|clip| inference.tags(&clip, source, card));
             (clip, unfed)
         };
         if unfed {
             self.warn_unfed();
         }
-        if let Some(clip) = clip.filter(|_| settings.post_messages) {
+        if let Some(clip) = clip.filter(|_| inference.post_messages) {
             self.post(&clip, None, true);
         }
     }

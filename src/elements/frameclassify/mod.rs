@@ -5,8 +5,6 @@
 use gst::glib;
 use gst::prelude::*;
 
-use crate::model;
-
 mod imp;
 mod picture;
 mod requests;
@@ -17,36 +15,6 @@ glib::wrapper! {
     /// The element; see the module's documentation of `imp`.
     pub struct FrameClassify(ObjectSubclass<imp::FrameClassify>)
         @extends gst_base::BaseTransform, gst::Element, gst::Object;
-}
-
-/// Where the model runs.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstInstrumentsExecutionProvider")]
-pub enum ExecutionProvider {
-    /// The first that is there.
-    #[default]
-    #[enum_value(name = "Auto: TensorRT, CUDA or the CPU, the first that is there")]
-    Auto,
-    /// ONNX Runtime's own CPU kernels.
-    #[enum_value(name = "CPU")]
-    Cpu,
-    /// NVIDIA CUDA.
-    #[enum_value(name = "CUDA")]
-    Cuda,
-    /// NVIDIA TensorRT.
-    #[enum_value(name = "TensorRT", nick = "tensorrt")]
-    TensorRt,
-}
-
-impl From<ExecutionProvider> for model::Provider {
-    fn from(provider: ExecutionProvider) -> Self {
-        match provider {
-            ExecutionProvider::Auto => Self::Auto,
-            ExecutionProvider::Cpu => Self::Cpu,
-            ExecutionProvider::Cuda => Self::Cuda,
-            ExecutionProvider::TensorRt => Self::TensorRt,
-        }
-    }
 }
 
 /// How a model's raw outputs become scores.

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the user sets of an element that runs a model.
+
+use std::path::PathBuf;
+
+use gst::glib;
+
+use crate::meta::{Analysis, Source, Tags};
+use crate::model::{self, Card};
+
+pub const DEFAULT_THRESHOLD: f32 = 0.25;
+pub const DEFAULT_MAX_TAGS: u32 = 3;
+
+/// Where the model runs.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstInstrumentsExecutionProvider")]
+pub enum ExecutionProvider {
+    /// The first that is there.
+    #[default]
+    #[enum_value(name = "Auto: TensorRT, CUDA or the CPU, the first that is there")]
+    Auto,
+    /// ONNX Runtime's own CPU kernels.
+    #[enum_value(name = "CPU")]
+    Cpu,
+    /// NVIDIA CUDA.
+    #[enum_value(name = "CUDA")]
+    Cuda,
+    /// NVIDIA TensorRT.
+    #[enum_value(name = "TensorRT", nick = "tensorrt")]
+    TensorRt,
+}
+
+impl From<ExecutionProvider> for model::Provider {
+    fn from(provider: ExecutionProvider) -> Self {
+        match provider {
+            ExecutionProvider::Auto => Self::Auto,
+            ExecutionProvider::Cpu => Self::Cpu,
+            ExecutionProvider::Cuda => Self::Cuda,
+            ExecutionProvider::TensorRt => Self::TensorRt,
+        }
+    }
+}
+
+/// What the model computes in.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstInstrumentsPrecision")]
+pub enum Precision {
+    /// What is fastest where the model runs.
+    #[default]
+    #[enum_value(
+        name = "Auto: int8 on the CPU and fp16 on a GPU where the model has it, else fp32"
+    )]
+    Auto,
+    /// 32-bit floats.
+    #[enum_value(name = "32-bit floats")]
+    Fp32,
+    /// 16-bit floats.
+    #[enum_value(name = "16-bit floats")]
+    Fp16,
+    /// 8-bit integers.
+    #[enum_value(name = "8-bit integers")]
+    Int8,
+}
+
+impl From<Precision> for model::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Auto => Self::Auto,
+            Precision::Fp32 => Self::Fp32,
+            Precision::Fp16 => Self::Fp16,
+            Precision::Int8 => Self::Int8,
+        }
+    }
+}
+
+/// The properties that `frameclassify` and `avfuse` share.
+#[derive(Debug, Clone)]
+pub struct Inference {
+    pub labels_file: Option<String>,
+    pub execution_provider: ExecutionProvider,
+    pub device: u32,
+    pub precision: Precision,
+    pub threads: u32,
+    pub threshold: f32,
+    pub max_tags: u32,
+    pub repeat_tags: bool,
+    pub post_messages: bool,
+}
+
+impl Default for Inference {
+    fn default() -> Self {
+        Self {
+            labels_file: None,
+            execution_provider: ExecutionProvider::default(),
+            device: 0,
+            precision: Precision::default(),
+            threads: 0,
+            threshold: DEFAULT_THRESHOLD,
+            max_tags: DEFAULT_MAX_TAGS,
+            repeat_tags: true,
+            post_messages: true,
+        }
+    }
+}
+
+impl Inference {
+    /// The tags that follow from `analysis` by the model of `card`.
+    pub fn tags(&self, analysis: &Analysis, source: Source, card: &Card) -> Tags {
+        let (threshold, max_tags) = (self.threshold, self.max_tags);
+        analysis.tags(source, &card.name, &card.labels, threshold, max_tags)
+    }
+
+    /// How the model is to be run, on so many inputs at once.
+    pub fn options(&self, batch_size: u32) -> model::Options {
+        model::Options {
+            provider: self.execution_provider.into(),
+            device: self.device,
+            precision: self.precision.into(),
+            threads: self.threads,
+            batch_size: batch_size as usize,
+            labels_file: self.labels_file.as_ref().map(PathBuf::from),
+        }
+    }
+}
