@@ -25,8 +25,9 @@ from torch import nn
 from . import card
 
 BANDS, FRAMES = 96, 187
-EMBEDDING = 200
 EPSILON = 1e-3  # of TensorFlow's batch norm
+# Which of the graph's outputs are what the plugin calls so.
+OUTPUTS = {"logits": "tags", "penultimate": "embedding"}
 MODELINFO = {
     "version": 1,
     "name": "musicnn",
@@ -179,7 +180,7 @@ class Dense(nn.Linear):
 
 
 class Musicnn(nn.Module):
-    """`mel` [N, 1, 96, 187] to logits [N, 50] and the penultimate layer [N, 200]."""
+    """`mel` [N, 187, 96] to logits [N, 50] and the penultimate layer [N, 200]."""
 
     def __init__(self, tensors):
         super().__init__()
@@ -192,7 +193,7 @@ class Musicnn(nn.Module):
         self.output = Dense(tensors, "dense_1")
 
     def forward(self, mel):
-        x = self.input_norm(mel)
+        x = self.input_norm(mel.transpose(1, 2)[:, None])
         front = torch.cat([part(x) for part in self.front], 1)
         # The middle's kernels span all channels, as if they were frequencies.
         layers = [front, self.middle[0](front.transpose(1, 2))]
@@ -209,8 +210,8 @@ def convert(args):
     model = Musicnn(tensors).eval()
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "musicnn.onnx"
-    mel = torch.rand(2, 1, BANDS, FRAMES, generator=torch.Generator().manual_seed(0)) * 5
-    names = {"input_names": ["mel"], "output_names": ["tags", "embedding"]}
+    mel = torch.rand(2, FRAMES, BANDS, generator=torch.Generator().manual_seed(0)) * 5
+    names = {"input_names": ["mel"], "output_names": list(OUTPUTS)}
     torch.onnx.export(model, (mel,), str(path), dynamic_axes={n: {0: "N"} for ns in names.values() for n in ns},
                       opset_version=card.OPSET, dynamo=False, **names)
     onnx.checker.check_model(str(path), full_check=True)
@@ -218,8 +219,11 @@ def convert(args):
     with torch.no_grad():
         error = max(np.abs(ours - theirs.numpy()).max() for ours, theirs in zip(session.run(None, {"mel": mel.numpy()}), model(mel)))
     (args.out / "musicnn.txt").write_text("\n".join(labels) + "\n")
-    lines = [f"{key}={value}" for key, value in MODELINFO.items()]
-    path.with_suffix(".onnx.modelinfo").write_text("\n".join(["[modelinfo]", "version=1.0", "", "[instruments]", *lines]) + "\n")
+    lines = ["[modelinfo]", "version=1.0", ""]
+    for name, part in OUTPUTS.items():
+        lines += [f"[{name}]", f"id={part}", ""]
+    lines += ["[instruments]", *(f"{key}={value}" for key, value in MODELINFO.items())]
+    path.with_suffix(".onnx.modelinfo").write_text("\n".join(lines) + "\n")
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {len(labels)} labels; ONNX Runtime differs from torch by {error:.1e}")
 
 
