@@ -58,6 +58,11 @@ fn models_that_cannot_be_opened() {
             ][..],
         ),
         (VIDEO, "/nowhere/model.onnx", &["/nowhere/model.onnx"]),
+        (
+            VIDEO,
+            "varied precision=fp16 execution-provider=cpu",
+            &["`varied` cannot run in fp16 on cpu, there is only fp32, int8"],
+        ),
         (VIDEO, "text", &["text.onnx is not an ONNX model"]),
         (VIDEO, "empty", &["empty.onnx"]),
         (AUDIO, "truncated", &["truncated.onnx is truncated"]),

@@ -280,6 +280,23 @@ fn active_provider_says_where_the_model_runs() {
 }
 
 #[test]
+fn precision_chooses_among_the_files_of_a_name() {
+    common::init();
+    for (precision, active) in [("auto", "cpu (int8)"), ("fp32", "cpu (fp32)")] {
+        let element = gst::ElementFactory::make("frameclassify")
+            .property("model", "varied")
+            .property_from_str("execution-provider", "cpu")
+            .property_from_str("precision", precision)
+            .build()
+            .unwrap();
+        element.set_state(gst::State::Ready).unwrap();
+        let runs = element.property::<Option<String>>("active-provider");
+        assert_eq!(runs.as_deref(), Some(active));
+        element.set_state(gst::State::Null).unwrap();
+    }
+}
+
+#[test]
 fn messages_can_be_switched_off() {
     let mut bench = bench("post-messages=false");
     let buffer = bench.pass(picture(RED, ms(0)));

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, str::FromStr, sync::Arc};
 
-use super::{Error, keyfile};
+use super::{Error, Precision, keyfile};
 
 /// What precedes every key in an ONNX file's metadata.
 pub const PREFIX: &str = "instruments.";
@@ -21,6 +21,8 @@ pub struct Card {
     pub activation: Activation,
     /// The space of its output `embedding`, if it has one.
     pub embedding: Option<Space>,
+    /// What it computes in.
+    pub precision: Precision,
     /// The licence of the weights.
     pub licence: String,
     /// What it was trained on.

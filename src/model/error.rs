@@ -44,6 +44,22 @@ pub enum Error {
         looked: Vec<PathBuf>,
     },
 
+    /// There is no file of that model for the precision that was asked for.
+    #[error(
+        "the model `{name}` cannot run in {precision} on {provider}, there is only {}; use precision=auto",
+        .there.join(", ")
+    )]
+    PrecisionMissing {
+        /// The name as it was asked for.
+        name: String,
+        /// The precision as it was asked for, e.g. `int8`.
+        precision: &'static str,
+        /// What would run it.
+        provider: &'static str,
+        /// The precisions that there are files for.
+        there: Vec<&'static str>,
+    },
+
     /// The file cannot be read.
     #[error("{} cannot be read: {cause}; check the path and its permissions", .path.display())]
     Unreadable {

@@ -35,7 +35,10 @@ pub use self::{
 };
 pub use ort::logging::LogLevel;
 
-use self::{batch::Runner, card::Fields, graph::Graph, stats::Recorder, worker::Worker};
+use self::{
+    batch::Runner, card::Fields, find::Files, graph::Graph, session::Opened, stats::Recorder,
+    worker::Worker,
+};
 
 /// What a model computes in, and so which of a name's files is run: `NAME.onnx`, `NAME.fp16.onnx` or `NAME.int8.onnx`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -156,20 +159,23 @@ pub struct Model {
 impl Model {
     /// Finds the model, loads it, checks its card against the graph and runs it once; or returns the one that is
     /// open already with the same file and options. `name_or_path` is a path if it has a `/` or ends with `.onnx`,
-    /// otherwise a name that is looked for in `GST_INSTRUMENTS_MODEL_PATH` and beside the plugin.
+    /// otherwise a name that is looked for in `GST_INSTRUMENTS_MODEL_PATH` and beside the plugin; of a name's files
+    /// the one that suits the provider and the precision is taken.
     ///
     /// # Errors
     /// Any [`Error`] but those of single inputs; a later call tries again.
     pub fn open(name_or_path: &str, options: &Options) -> Result<Arc<Self>, Error> {
-        let path = find::model(name_or_path)?;
-        shared::open(&path, options, || Self::load(&path, options))
+        let files = find::model(name_or_path)?;
+        shared::open(&files, options, || Self::load(&files, options))
     }
 
-    fn load(path: &Path, options: &Options) -> Result<Self, Error> {
-        onnx::check(path)?;
-        let runtime = runtime::get()?;
-        let (session, provider) = session::open(path, options, &runtime)?;
-        let fields = Fields::read(path, session::metadata(&session))?;
+    fn load(files: &Files, options: &Options) -> Result<Self, Error> {
+        let Opened {
+            session,
+            provider,
+            path,
+        } = session::open(files, options, &runtime::get()?)?;
+        let fields = Fields::read(&path, session::metadata(&session))?;
         let graph = Graph::from(&session);
         let (card, layout) = verify::verify(&fields, &graph, options.labels_file.as_deref())?;
         let card = Arc::new(card);
@@ -185,7 +191,7 @@ impl Model {
         })?;
         Ok(Self {
             card,
-            path: path.into(),
+            path,
             provider,
             recorder,
             worker,
@@ -204,7 +210,8 @@ impl Model {
 
     /// What runs the model and in which precision, e.g. `cpu (fp32)`.
     pub fn active_provider(&self) -> String {
-        format!("{} (fp32)", self.provider.as_str())
+        let (provider, precision) = (self.provider.as_str(), self.card.precision.as_str());
+        format!("{provider} ({precision})")
     }
 
     /// Runs the model on one input and waits for the result. Not to be called from a reply of

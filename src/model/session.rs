@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! ONNX Runtime sessions: options and execution providers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ort::{
     ep::{self, ExecutionProviderDispatch},
@@ -14,6 +14,8 @@ use ort::{
 
 use super::{
     Error, Options,
+    find::Files,
+    onnx,
     runtime::{self, Runtime},
 };
 
@@ -52,20 +54,30 @@ impl Provider {
     }
 }
 
-/// Loads the model with the provider that was asked for, or with `auto` the first that works. Returns the provider
-/// in use too.
+/// A session, what it runs on, and the file that it runs.
+pub struct Opened {
+    pub session: Session,
+    pub provider: Provider,
+    pub path: PathBuf,
+}
+
+/// Loads the model with the provider that was asked for, or with `auto` the first that works.
 ///
 /// # Errors
-/// [`Error::ProviderMissing`] when an asked-for provider is not to be had, [`Error::Load`] when ONNX Runtime refuses
-/// the model.
-pub fn open(
-    path: &Path,
-    options: &Options,
-    runtime: &Runtime,
-) -> Result<(Session, Provider), Error> {
+/// [`Error::ProviderMissing`] when an asked-for provider is not to be had, [`Error::PrecisionMissing`] when there is no
+/// file for the precision, those of [`onnx::check`], and [`Error::Load`] when ONNX Runtime refuses the model.
+pub fn open(files: &Files, options: &Options, runtime: &Runtime) -> Result<Opened, Error> {
+    let open = |provider| {
+        let path = files.pick(provider, options.precision)?;
+        onnx::check(path)?;
+        Ok(Opened {
+            session: open_with(provider, path, options, runtime)?,
+            provider,
+            path: path.into(),
+        })
+    };
     if options.provider != Provider::Auto {
-        let session = open_with(options.provider, path, options, runtime)?;
-        return Ok((session, options.provider));
+        return open(options.provider);
     }
     for provider in [Provider::TensorRt, Provider::Cuda] {
         // Without its library beside ONNX Runtime there is nothing to try.
@@ -73,13 +85,12 @@ pub fn open(
         if !library.is_some_and(|name| runtime.path.with_file_name(name).is_file()) {
             continue;
         }
-        match open_with(provider, path, options, runtime) {
-            Ok(session) => return Ok((session, provider)),
+        match open(provider) {
+            Ok(opened) => return Ok(opened),
             Err(error) => runtime::log(LogLevel::Warning, &error.to_string()),
         }
     }
-    let session = open_with(Provider::Cpu, path, options, runtime)?;
-    Ok((session, Provider::Cpu))
+    open(Provider::Cpu)
 }
 
 fn open_with(

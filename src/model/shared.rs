@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! One [`Model`] in a process for the same file and options.
+//! One [`Model`] in a process for the same files and options.
 
 use std::{
     collections::HashMap,
@@ -9,16 +9,16 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Error, Model, Options, card::sidecar};
+use super::{Error, Model, Options, card::sidecar, find::Files};
 
 /// A file's length and time of change, `None` if there is no such file: a replaced file is another model.
 type Stamp = Option<(u64, Option<SystemTime>)>;
 
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
-    path: PathBuf,
     options: Options,
-    stamps: [Stamp; 3],
+    /// Every file that counts.
+    stamps: Vec<(PathBuf, Stamp)>,
 }
 
 /// One lock a key, held while its model loads: whoever asks for the same waits, and no one else.
@@ -26,27 +26,23 @@ type Slot = Arc<Mutex<Weak<Model>>>;
 
 static MODELS: LazyLock<Mutex<HashMap<Key, Slot>>> = LazyLock::new(Default::default);
 
-/// The model that is open with this file and these options, or what `load` returns.
+/// The model that is open with these files and options, or what `load` returns.
 ///
 /// # Errors
 /// Those of `load`.
 pub fn open(
-    path: &Path,
+    files: &Files,
     options: &Options,
     load: impl FnOnce() -> Result<Model, Error>,
 ) -> Result<Arc<Model>, Error> {
-    let stamp = |file: &Path| -> Stamp {
-        let metadata = fs::metadata(file).ok()?;
-        Some((metadata.len(), metadata.modified().ok()))
-    };
     let key = Key {
-        path: path.canonicalize().unwrap_or_else(|_| path.into()),
         options: options.clone(),
-        stamps: [
-            stamp(path),
-            stamp(&sidecar(path)),
-            options.labels_file.as_deref().and_then(stamp),
-        ],
+        stamps: files
+            .paths()
+            .flat_map(|path| [path.to_owned(), sidecar(path)])
+            .chain(options.labels_file.clone())
+            .map(|path| (path.canonicalize().unwrap_or(path.clone()), stamp(&path)))
+            .collect(),
     };
     let slot = {
         let mut models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,4 +59,9 @@ pub fn open(
     let model = Arc::new(load()?);
     *open = Arc::downgrade(&model);
     Ok(model)
+}
+
+fn stamp(file: &Path) -> Stamp {
+    let metadata = fs::metadata(file).ok()?;
+    Some((metadata.len(), metadata.modified().ok()))
 }

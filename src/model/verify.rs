@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use super::{
-    Error,
+    Error, Precision,
     card::{Activation, Card, Fields, Fit, Modality, Space, labels},
+    find,
     graph::{Element, Graph, Port},
 };
 
@@ -69,6 +70,13 @@ pub fn verify(
             ],
         )?,
         embedding,
+        precision: match fields.optional("variant") {
+            Some(_) => fields.choice(
+                "variant",
+                &[Precision::Fp32, Precision::Fp16, Precision::Int8].map(|p| (p.as_str(), p)),
+            )?,
+            None => find::precision(fields.path()),
+        },
         licence: fields.optional("licence").unwrap_or_default().to_owned(),
         provenance: fields.optional("provenance").unwrap_or_default().to_owned(),
         metrics: fields.optional("metrics").unwrap_or_default().to_owned(),

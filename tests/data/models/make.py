@@ -5,6 +5,7 @@
 | file | what it is |
 | --- | --- |
 | audio | mel [N,1,4,8]; embedding = mean over time of each band; tags = the first three of it, doubled |
+| varied, varied.int8 | video as two files of one model; the second one's card says int8 |
 | audio-single | the same with N fixed to 1 |
 | video | frame [N,6,8,3] (6 rows, 8 columns); embedding = mean of each channel / 255; tags = embedding |
 | fusion | tags = present[0] * mean over k of video [N,k,3] + present[1] * the first three of audio [N,4] |
@@ -92,7 +93,7 @@ def write(name, nodes, inputs, outputs, card, constants=(), valid=True):
     graph = helper.make_graph(nodes, name, inputs, outputs, list(constants))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     if card:
-        helper.set_model_props(model, card | {"instruments.name": name})
+        helper.set_model_props(model, card | {"instruments.name": name.split(".")[0]})
     if valid:
         checker.check_model(model, full_check=True)
     save(model, HERE / f"{name}.onnx")
@@ -203,6 +204,8 @@ def main():
     audio("audio")
     audio("audio-single", batch=1)
     video("video")
+    video("varied")
+    video("varied.int8", changed(VIDEO, "variant", "int8"))
     fusion("fusion")
     fusion_two("fusion-two", changed(FUSION, "fusion.frames", "2"))
     audio("third-party", card=None, mel="input_1", tags="dense_3", embedding=None)
