@@ -46,6 +46,13 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Whether the session's memory stays at one address.
+    pub fn is_fixed(&self) -> bool {
+        self.device.is_some()
+    }
+}
+
 /// An input's or output's name, element type and shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
@@ -159,7 +166,7 @@ impl Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{find, runtime};
+    use crate::model::runtime;
 
     /// Memory of the processor that plays the device's: the data goes the way it goes with CUDA graphs.
     fn fixed() -> Memory {
@@ -172,10 +179,7 @@ mod tests {
     #[test]
     fn both_ways_give_what_an_unbound_run_gives() {
         let root = env!("CARGO_MANIFEST_DIR");
-        if std::env::var_os("ORT_DYLIB_PATH").is_none() {
-            find::set_plugin_dir(format!("{root}/.runtime").as_ref());
-        }
-        let runtime = runtime::get().unwrap();
+        let runtime = runtime::of_this_tree();
         let mut session = Session::builder(&runtime.environment)
             .unwrap()
             .commit_from_file(format!("{root}/tests/data/models/audio.onnx"))

@@ -45,7 +45,10 @@ fn gpu_of(library: &OsStr, device: u32) -> Result<Gpu, String> {
     // CUDA uses it would not be sound, so it is leaked. The signatures are those of cuda.h.
     unsafe {
         let library = Library::new(library).map_err(|error| {
-            format!("the NVIDIA driver is missing ({}); install it", cause(&error))
+            format!(
+                "the NVIDIA driver is missing ({}); install it",
+                cause(&error)
+            )
         })?;
         let library: &'static Library = Box::leak(Box::new(library));
         let initialise: Symbol<unsafe extern "C" fn(u32) -> c_int> = symbol(library, "cuInit")?;
@@ -66,7 +69,9 @@ fn gpu_of(library: &OsStr, device: u32) -> Result<Gpu, String> {
         let ordinal = c_int::try_from(device)
             .ok()
             .filter(|ordinal| *ordinal < count)
-            .ok_or_else(|| format!("`device` is {device}, but there are {count} GPU(s), counted from 0"))?;
+            .ok_or_else(|| {
+                format!("`device` is {device}, but there are {count} GPU(s), counted from 0")
+            })?;
         let mut handle = 0;
         check("cuDeviceGet", get(&mut handle, ordinal))?;
         let mut name = [0; 256];
@@ -92,20 +97,39 @@ fn gpu_of(library: &OsStr, device: u32) -> Result<Gpu, String> {
     }
 }
 
+/// The version that a library of TensorRT's says it is (NvInferRuntime.h), `None` when it cannot be loaded.
+pub fn tensorrt_version(library: &str) -> Option<i32> {
+    // SAFETY: the library only answers, and is the one that the provider is loaded with.
+    unsafe {
+        let library = Library::new(library).ok()?;
+        let version: Symbol<unsafe extern "C" fn() -> i32> =
+            library.get(b"getInferLibVersion").ok()?;
+        Some(version())
+    }
+}
+
 /// # Safety
 /// `T` must be the symbol's type.
 unsafe fn symbol<T>(library: &'static Library, name: &str) -> Result<Symbol<'static, T>, String> {
     // SAFETY: promised by the caller.
-    unsafe { library.get(name.as_bytes()) }
-        .map_err(|error| format!("the NVIDIA driver lacks {name} ({}); install a newer one", cause(&error)))
+    unsafe { library.get(name.as_bytes()) }.map_err(|error| {
+        format!(
+            "the NVIDIA driver lacks {name} ({}); install a newer one",
+            cause(&error)
+        )
+    })
 }
 
 fn check(function: &str, result: c_int) -> Result<(), String> {
     match result {
         0 => Ok(()),
         // CUDA_ERROR_NO_DEVICE
-        100 => Err("the NVIDIA driver finds no GPU; see `nvidia-smi -L` and CUDA_VISIBLE_DEVICES".into()),
-        803 => Err("the parts of the NVIDIA driver do not belong together; restart the machine".into()),
+        100 => Err(
+            "the NVIDIA driver finds no GPU; see `nvidia-smi -L` and CUDA_VISIBLE_DEVICES".into(),
+        ),
+        803 => {
+            Err("the parts of the NVIDIA driver do not belong together; restart the machine".into())
+        }
         number => Err(format!(
             "the NVIDIA driver does not work ({function} gave {number}); see `nvidia-smi`"
         )),
@@ -115,7 +139,9 @@ fn check(function: &str, result: c_int) -> Result<(), String> {
 /// The loader's own words.
 fn cause(error: &libloading::Error) -> String {
     use std::error::Error;
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]
@@ -151,14 +177,20 @@ mod tests {
             }
         );
         let error = gpu_of(library.as_os_str(), 1).unwrap_err();
-        assert_eq!(error, "`device` is 1, but there are 1 GPU(s), counted from 0");
+        assert_eq!(
+            error,
+            "`device` is 1, but there are 1 GPU(s), counted from 0"
+        );
         fs::remove_dir_all(library.parent().unwrap()).unwrap();
     }
 
     #[test]
     fn what_is_missing_is_named() {
         let error = gpu_of("/nowhere/libcuda.so.1".as_ref(), 0).unwrap_err();
-        assert!(error.starts_with("the NVIDIA driver is missing (/nowhere/libcuda.so.1: "), "{error}");
+        assert!(
+            error.starts_with("the NVIDIA driver is missing (/nowhere/libcuda.so.1: "),
+            "{error}"
+        );
         let library = driver("without-gpu", 100);
         let error = gpu_of(library.as_os_str(), 0).unwrap_err();
         assert!(error.contains("finds no GPU"), "{error}");

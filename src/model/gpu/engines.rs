@@ -123,7 +123,9 @@ impl Engines {
             return Ok(());
         }
         // A list is there as a whole or not at all.
-        let new = self.folder.join(format!("{MANIFEST}.{}", std::process::id()));
+        let new = self
+            .folder
+            .join(format!("{MANIFEST}.{}", std::process::id()));
         fs::write(&new, seal.to_string())?;
         fs::rename(new, self.folder.join(MANIFEST))
     }
@@ -218,7 +220,8 @@ mod tests {
     use super::*;
 
     fn root(test: &str) -> PathBuf {
-        let root = env::temp_dir().join(format!("instruments-engines-{}-{test}", std::process::id()));
+        let root =
+            env::temp_dir().join(format!("instruments-engines-{}-{test}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
         root
     }
@@ -256,7 +259,10 @@ mod tests {
         let folder = build(&root, key());
         assert!(is_warm(&root, key()));
         assert!(is_warm(&root, key()), "looking changes nothing");
-        assert_eq!(fs::read_to_string(folder.join("a.engine")).unwrap(), "engine");
+        assert_eq!(
+            fs::read_to_string(folder.join("a.engine")).unwrap(),
+            "engine"
+        );
         fs::remove_dir_all(root).unwrap();
     }
 
@@ -264,12 +270,24 @@ mod tests {
     fn files_that_are_not_as_they_were_are_built_again() {
         type Harm = fn(&Path);
         let harms: [(&str, Harm); 6] = [
-            ("corrupt", |folder| fs::write(folder.join("a.engine"), "angine").unwrap()),
-            ("truncated", |folder| fs::write(folder.join("a.engine"), "eng").unwrap()),
-            ("foreign", |folder| fs::write(folder.join("c.engine"), "other").unwrap()),
-            ("missing", |folder| fs::remove_file(folder.join("b.timing")).unwrap()),
-            ("without a list", |folder| fs::remove_file(folder.join(MANIFEST)).unwrap()),
-            ("half a list", |folder| fs::write(folder.join(MANIFEST), "{\"key\":").unwrap()),
+            ("corrupt", |folder| {
+                fs::write(folder.join("a.engine"), "angine").unwrap()
+            }),
+            ("truncated", |folder| {
+                fs::write(folder.join("a.engine"), "eng").unwrap()
+            }),
+            ("foreign", |folder| {
+                fs::write(folder.join("c.engine"), "other").unwrap()
+            }),
+            ("missing", |folder| {
+                fs::remove_file(folder.join("b.timing")).unwrap()
+            }),
+            ("without a list", |folder| {
+                fs::remove_file(folder.join(MANIFEST)).unwrap()
+            }),
+            ("half a list", |folder| {
+                fs::write(folder.join(MANIFEST), "{\"key\":").unwrap()
+            }),
         ];
         for (name, harm) in harms {
             let root = root(&name.replace(' ', "-"));

@@ -58,22 +58,22 @@ const PHRASES: [(&str, Fault); 11] = [
         "Failed to allocate memory for requested buffer of size",
         Fault::OutOfMemory,
     ),
-    (
-        "Available memory of",
-        Fault::OutOfMemory,
-    ),
+    ("Available memory of", Fault::OutOfMemory),
     ("BFC Arena ran out of memory", Fault::OutOfMemory),
     ("CUBLAS_STATUS_ALLOC_FAILED", Fault::OutOfMemory),
     ("CUDNN_STATUS_ALLOC_FAILED", Fault::OutOfMemory),
     ("OutOfMemory", Fault::OutOfMemory),
     ("out of memory", Fault::OutOfMemory),
-    (
-        "CUDA driver version is insufficient",
-        Fault::DriverTooOld,
-    ),
+    ("CUDA driver version is insufficient", Fault::DriverTooOld),
     ("no CUDA-capable device", Fault::NoDevice),
-    ("only supports RTX devices with compute capabilities", Fault::Unsupported),
-    ("does not support GPU with Compute Capability", Fault::Unsupported),
+    (
+        "only supports RTX devices with compute capabilities",
+        Fault::Unsupported,
+    ),
+    (
+        "does not support GPU with Compute Capability",
+        Fault::Unsupported,
+    ),
 ];
 
 /// What is wrong and what to do, as a part of a sentence.
@@ -147,7 +147,10 @@ pub fn package(library: &str) -> &'static str {
         ("libnvrtc", "the PyPI package nvidia-cuda-nvrtc"),
         ("libnvinfer", "the PyPI package tensorrt-cu13-libs"),
         ("libnvonnxparser", "the PyPI package tensorrt-cu13-libs"),
-        ("libtensorrt_", "the PyPI package onnxruntime-ep-nv-tensorrt-rtx-cu13"),
+        (
+            "libtensorrt_",
+            "the PyPI package onnxruntime-ep-nv-tensorrt-rtx-cu13",
+        ),
         (
             "libonnxruntime_providers_nv_tensorrt_rtx",
             "the PyPI package onnxruntime-ep-nv-tensorrt-rtx-cu13",
@@ -157,7 +160,10 @@ pub fn package(library: &str) -> &'static str {
     PACKAGES
         .iter()
         .find(|(start, _)| library.starts_with(start))
-        .map_or("none of the packages that are known here", |(_, package)| package)
+        .map_or(
+            "none of the packages that are known here",
+            |(_, package)| package,
+        )
 }
 
 #[cfg(test)]
@@ -243,7 +249,10 @@ mod tests {
     fn an_explanation_says_what_to_do_and_keeps_the_message() {
         let text = explain("CUDA failure 2: out of memory ; GPU=0");
         assert!(text.contains("lower `batch-size`"), "{text}");
-        assert!(text.ends_with("(CUDA failure 2: out of memory ; GPU=0)"), "{text}");
+        assert!(
+            text.ends_with("(CUDA failure 2: out of memory ; GPU=0)"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -254,7 +263,10 @@ mod tests {
             ("libcublasLt.so.13", "nvidia-cublas"),
             ("libcudnn.so.9", "nvidia-cudnn-cu13"),
             ("libnvinfer.so.10", "tensorrt-cu13-libs"),
-            ("libtensorrt_rtx.so.1", "onnxruntime-ep-nv-tensorrt-rtx-cu13"),
+            (
+                "libtensorrt_rtx.so.1",
+                "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+            ),
             ("libonnxruntime_providers_tensorrt.so", "onnxruntime-gpu"),
         ] {
             let text = Fault::Library(library.into()).to_string();

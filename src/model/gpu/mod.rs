@@ -6,3 +6,4 @@ pub mod driver;
 pub mod engines;
 pub mod fault;
 pub mod placement;
+pub mod sessions;

@@ -12,7 +12,7 @@ pub const RECORD: &str = "session.record_ep_graph_assignment_info";
 /// ONNX Runtime's name of the processor as a provider.
 const CPU: &str = "CPUExecutionProvider";
 
-/// How many nodes run where, by the providers' names.
+/// How many nodes run where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
     /// Nodes on the processor, by operator.
@@ -42,7 +42,9 @@ impl Placement {
                 let mut provider = ptr::null();
                 checked((api.EpAssignedSubgraph_GetEpName)(subgraph, &mut provider))?;
                 let (mut nodes, mut count) = (ptr::null(), 0);
-                checked((api.EpAssignedSubgraph_GetNodes)(subgraph, &mut nodes, &mut count))?;
+                checked((api.EpAssignedSubgraph_GetNodes)(
+                    subgraph, &mut nodes, &mut count,
+                ))?;
                 if text(provider) != CPU {
                     placement.gpu += count;
                     continue;
@@ -87,5 +89,31 @@ unsafe fn text(text: *const std::ffi::c_char) -> String {
         return String::new();
     }
     // SAFETY: promised by the caller.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::runtime;
+
+    #[test]
+    fn the_processor_s_nodes_are_counted_by_operator() {
+        let runtime = runtime::of_this_tree();
+        let session = Session::builder(&runtime.environment)
+            .and_then(|builder| Ok(builder.with_config_entry(RECORD, "1")?))
+            .and_then(|mut builder| {
+                let model = "tests/data/models/audio.onnx";
+                builder.commit_from_file(format!("{}/{model}", env!("CARGO_MANIFEST_DIR")))
+            });
+        let placement = Placement::of(&session.unwrap()).unwrap();
+        let operators = [("Add", 1), ("Identity", 1), ("ReduceMean", 1), ("Slice", 1)];
+        let cpu = operators
+            .map(|(name, count)| (name.to_owned(), count))
+            .into();
+        assert_eq!(placement, Placement { cpu, gpu: 0 });
+        assert_eq!(placement.cpu_nodes(), 4);
+    }
 }
