@@ -2,11 +2,16 @@
 
 //! A model run with nothing but ONNX Runtime: what the plugin's speed is compared with.
 
-use std::{borrow::Cow, path::PathBuf, time::Instant};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
 use gstinstruments::model::Provider;
 use ort::{
+    environment::Environment,
     ep,
     memory::Allocator,
     session::{Session, SessionInputValue},
@@ -47,35 +52,39 @@ impl Args {
     }
 }
 
-pub fn run(args: &Args) -> Result<()> {
-    let library = std::env::var_os("ORT_DYLIB_PATH").context("ORT_DYLIB_PATH is not set")?;
-    let environment = ort::init_from(&library)?.build()?;
-    let device = i32::try_from(args.device)?;
+/// The model as ONNX Runtime opens it with no more than the provider, the GPU and the precision.
+fn open(args: &Args, environment: &Environment, library: Option<&Path>) -> ort::Result<Session> {
+    let device = i32::try_from(args.device).unwrap_or(i32::MAX);
     let cuda = ep::CUDA::default().with_device_id(device).build();
-    let builder = Session::builder(&environment)?;
-    let mut builder = match args.provider {
-        Provider::Cuda => builder.with_execution_providers([cuda.error_on_failure()])?,
-        Provider::TensorRt => {
+    let builder = Session::builder(environment)?;
+    let mut builder = match (args.provider, library) {
+        (Provider::Cuda, _) => builder.with_execution_providers([cuda.error_on_failure()])?,
+        (Provider::TensorRt, _) => {
             let tensorrt = ep::TensorRT::default()
                 .with_device_id(device)
                 .with_fp16(args.half)
                 .build();
             builder.with_execution_providers([tensorrt.error_on_failure(), cuda])?
         }
-        Provider::TensorRtRtx => {
+        (Provider::TensorRtRtx, Some(library)) => {
             let name = "NvTensorRTRTXExecutionProvider";
-            let library = args.provider.find_library(library.as_ref())?;
-            environment.register_ep_library(name, library.context("it has a library")?)?;
-            let gpu = environment
-                .devices()
+            environment.register_ep_library(name, library)?;
+            let gpus = environment.devices();
+            let gpu = gpus
                 .filter(|gpu| gpu.ep().is_ok_and(|ep| ep == name))
-                .nth(args.device as usize)
-                .context("it finds no GPU")?;
-            builder.with_devices([gpu], None)?
+                .nth(args.device as usize);
+            builder.with_devices(gpu, None)?
         }
-        Provider::Auto | Provider::Cpu => builder,
+        _ => builder,
     };
-    let mut session = builder.commit_from_file(&args.model)?;
+    builder.commit_from_file(&args.model)
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let runtime = std::env::var_os("ORT_DYLIB_PATH").context("ORT_DYLIB_PATH is not set")?;
+    let environment = ort::init_from(&runtime)?.build()?;
+    let library = args.provider.find_library(runtime.as_ref())?;
+    let mut session = open(args, &environment, library.as_deref())?;
     let inputs: Vec<(String, DynTensor)> = session
         .inputs()
         .iter()
@@ -89,6 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
                 .map(|length| if *length < 0 { batch } else { *length })
                 .collect();
             let mut tensor = DynTensor::new(&Allocator::default(), *ty, shape)?;
+            // What the values are makes no difference to the speed.
             match ty {
                 TensorElementType::Uint8 => tensor.try_extract_tensor_mut::<u8>()?.1.fill(7),
                 _ => tensor.try_extract_tensor_mut::<f32>()?.1.fill(7.0),
