@@ -30,6 +30,21 @@ struct Args {
     /// What the models run on
     #[arg(long, default_value = "auto", value_parser = ["auto", "cpu", "cuda", "tensorrt"])]
     provider: String,
+    /// What the models compute in
+    #[arg(long, default_value = "auto", value_parser = ["auto", "fp32", "fp16", "int8"])]
+    precision: String,
+    /// Sound model, in place of the default
+    #[arg(long, value_name = "NAME|PATH")]
+    audio_model: Option<String>,
+    /// Picture model, in place of the default
+    #[arg(long, value_name = "NAME|PATH")]
+    video_model: Option<String>,
+    /// Fusion model, in place of the default; none: audio and video results alone
+    #[arg(long, value_name = "NAME|PATH|none")]
+    fusion_model: Option<String>,
+    /// Leave out what is heard or what is seen
+    #[arg(long, value_parser = ["audio", "video"])]
+    without: Option<String>,
     /// Seconds of audio and video behind each result
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     window: u64,
@@ -39,6 +54,15 @@ struct Args {
     /// Seconds between the pictures that are looked at
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     interval: u64,
+    /// Which sound is listened to: windows, or one or ten of the model's own length in the whole file
+    #[arg(long, default_value = "sliding", value_parser = ["sliding", "central", "uniform", "ten"])]
+    segmentation: String,
+    /// What fills up sound that is too short for the model
+    #[arg(long, default_value = "repeat", value_parser = ["repeat", "zero", "drop"])]
+    partial: String,
+    /// Pictures, spread evenly over the whole file, behind the result for all of it [default: all, and 20 where fused]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    frames: Option<u32>,
     /// What to tag
     #[arg(value_name = "FILE|URI", required = true)]
     inputs: Vec<String>,
@@ -120,34 +144,81 @@ fn uri(input: &str) -> Result<String> {
     Ok(glib::filename_to_uri(path, None)?.into())
 }
 
-/// The first audio and the first video stream through their taggers into avfuse; what avfuse passes on is dropped.
-fn pipeline(args: &Args, uri: &str) -> Result<gst::Pipeline> {
-    let Args {
-        provider,
-        window,
-        stride,
-        interval,
-        ..
-    } = args;
-    let pipeline = gst::parse::launch(&format!(
-        "uridecodebin name=decoder \
-         avfuse name=fuse window={window} stride={stride} execution-provider={provider} threshold=0 max-tags=0 ! fakesink sync=false"
-    ))?
-    .downcast::<gst::Pipeline>()
-    .map_err(|_| anyhow!("not a pipeline"))?;
-    let classify = format!(
-        "frameclassify execution-provider={provider} scheduling=sync threshold=0 max-tags=0"
-    );
-    let branches = [
-        (
-            "audio",
-            format!("queue ! melspec patch-duration={window} patch-interval={stride} ! {classify}"),
-        ),
-        ("video", format!("queue ! {classify} interval={interval}")),
-    ];
+impl Args {
+    /// The elements behind the decoder's streams, by what these begin with.
+    fn branches(&self) -> Result<Vec<(&'static str, String)>> {
+        let segmentation = match self.segmentation.as_str() {
+            "sliding" => format!(
+                "patch-duration={} patch-interval={}",
+                self.window, self.stride
+            ),
+            other => format!("segmentation={other}"),
+        };
+        let frames = self.frames.unwrap_or(0);
+        let mut branches = vec![
+            (
+                "audio",
+                format!(
+                    "queue ! melspec partial={} {segmentation} ! frameclassify scheduling=sync {}",
+                    self.partial,
+                    self.inference(&self.audio_model)?
+                ),
+            ),
+            (
+                "video",
+                format!(
+                    "queue ! frameclassify scheduling=sync interval={} frames={frames} {}",
+                    self.interval,
+                    self.inference(&self.video_model)?
+                ),
+            ),
+        ];
+        branches.retain(|(source, _)| self.without.as_deref() != Some(source));
+        Ok(branches)
+    }
 
-    let decoder = pipeline.by_name("decoder").context("no decoder")?;
-    decoder.set_property("uri", uri);
+    /// A pipeline that joins the branches, unless they stay apart.
+    fn fuse(&self) -> Result<Option<String>> {
+        if self.fusion_model.as_deref() == Some("none") {
+            return Ok(None);
+        }
+        let (window, stride) = (self.window, self.stride);
+        let frames = self.frames.map(|frames| format!("frames={frames}"));
+        Ok(Some(format!(
+            "avfuse name=fuse window={window} stride={stride} {} {} ! fakesink sync=false",
+            frames.unwrap_or_default(),
+            self.inference(&self.fusion_model)?
+        )))
+    }
+
+    /// The properties that all elements with a model have; every label is shown.
+    fn inference(&self, model: &Option<String>) -> Result<String> {
+        let model = match model {
+            Some(model) => format!("model={}", model.to_value().serialize()?),
+            None => String::new(),
+        };
+        let (provider, precision) = (&self.provider, &self.precision);
+        Ok(format!(
+            "threshold=0 max-tags=0 execution-provider={provider} precision={precision} {model}"
+        ))
+    }
+}
+
+/// The first audio and the first video stream through their taggers into avfuse; what these pass on is dropped.
+fn pipeline(args: &Args, uri: &str) -> Result<gst::Pipeline> {
+    let pipeline = match args.fuse()? {
+        Some(fuse) => gst::parse::launch(&fuse)?
+            .downcast()
+            .map_err(|_| anyhow!("not a pipeline"))?,
+        None => gst::Pipeline::new(),
+    };
+    let decoder = gst::ElementFactory::make("uridecodebin")
+        .name("decoder")
+        .property("uri", uri)
+        .build()?;
+    pipeline.add(&decoder)?;
+    let branches = args.branches()?;
+
     let linked = std::sync::Arc::new(Mutex::new(Vec::new()));
     let weak = pipeline.downgrade();
     let known = linked.clone();
@@ -164,9 +235,9 @@ fn pipeline(args: &Args, uri: &str) -> Result<gst::Pipeline> {
         let attached = match branch {
             Some((source, description)) => {
                 linked.push(*source);
-                attach(&pipeline, pad, description, Some(source))
+                attach(&pipeline, pad, description, source)
             }
-            None => attach(&pipeline, pad, "fakesink sync=false async=false", None),
+            None => attach(&pipeline, pad, "identity", ""),
         };
         if let Err(error) = attached {
             gst::element_error!(pipeline, gst::CoreError::Failed, ("{error:#}"));
@@ -187,18 +258,18 @@ fn pipeline(args: &Args, uri: &str) -> Result<gst::Pipeline> {
     Ok(pipeline)
 }
 
-/// Puts the described elements behind a decoder's new pad, and in front of avfuse's pad of the given name.
-fn attach(
-    pipeline: &gst::Pipeline,
-    pad: &gst::Pad,
-    elements: &str,
-    fuse: Option<&str>,
-) -> Result<()> {
-    let branch = gst::parse::bin_from_description(elements, true)?;
+/// Puts the described elements behind a decoder's new pad, and in front of avfuse's pad of the given name, if there is
+/// one; otherwise what comes out is dropped.
+fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, elements: &str, name: &str) -> Result<()> {
+    let fuse = pipeline.by_name("fuse").filter(|_| !name.is_empty());
+    let description = match fuse {
+        Some(_) => elements.to_owned(),
+        None => format!("{elements} ! fakesink sync=false async=false"),
+    };
+    let branch = gst::parse::bin_from_description(&description, true)?;
     pipeline.add(&branch)?;
-    if let Some(name) = fuse {
-        let avfuse = pipeline.by_name("fuse").context("no avfuse")?;
-        branch.link_pads(Some("src"), &avfuse, Some(name))?;
+    if let Some(fuse) = fuse {
+        branch.link_pads(Some("src"), &fuse, Some(name))?;
     }
     branch.sync_state_with_parent()?;
     pad.link(&branch.static_pad("sink").context("no sink pad")?)?;

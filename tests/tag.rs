@@ -197,6 +197,113 @@ fn video_alone() {
     );
 }
 
+const TEST_MODELS: &str = "tests/data/models";
+
+/// What was found in the lines of one source: over time, and in all of the clip.
+fn of_source(lines: &[String], source: &str) -> (Vec<Value>, Option<Value>) {
+    let (clip, windows): (Vec<_>, Vec<_>) = json(lines)
+        .into_iter()
+        .filter(|line| line["source"] == source)
+        .partition(|line| line["clip"] == true);
+    (windows, clip.into_iter().next())
+}
+
+/// The score of each label.
+fn scores(line: &Value) -> [f64; 3] {
+    ["Guitar", "Piano", "Drums"].map(|label| {
+        let tags = line["tags"].as_array().unwrap();
+        let tag = tags.iter().find(|tag| tag["label"] == label);
+        number(&tag.unwrap_or_else(|| panic!("{line} has no {label}"))["score"])
+    })
+}
+
+#[track_caller]
+fn assert_mean<'a>(of: impl IntoIterator<Item = &'a Value>, is: &Value) {
+    let all: Vec<_> = of.into_iter().map(scores).collect();
+    for (index, score) in scores(is).into_iter().enumerate() {
+        let mean = all.iter().map(|scores| scores[index]).sum::<f64>() / all.len() as f64;
+        assert!((mean - score).abs() < 2e-4, "{mean} is not in {is}");
+    }
+}
+
+#[test]
+fn the_papers_segmentations_in_files_of_every_kind() {
+    let model = format!("{TEST_MODELS}/audio.onnx");
+    for (name, encoder) in [
+        ("ten.wav", "wavenc"),
+        ("ten.flac", "flacenc"),
+        ("ten.ogg", "vorbisenc ! oggmux"),
+        ("ten.mkv", "vorbisenc ! matroskamux"),
+    ] {
+        let source =
+            "audiotestsrc wave=ticks samplesperbuffer=800 num-buffers=100 ! audio/x-raw,rate=8000";
+        let file = media(name, &format!("{source} ! audioconvert ! {encoder}"));
+        for (segmentation, spans) in [
+            // A patch takes 7 hops, 0.112 s, of 10 s.
+            ("central", vec![(4.944, 5.056)]),
+            ("uniform", vec![(0.494, 9.506)]),
+            (
+                "ten",
+                (0..10)
+                    .map(|i| 0.4944 + 0.9888 * i as f64)
+                    .map(|start| (start, start + 0.12))
+                    .collect(),
+            ),
+        ] {
+            let (code, stdout, stderr) = tag(&[
+                "--json",
+                "--audio-model",
+                &model,
+                "--fusion-model",
+                "none",
+                "--segmentation",
+                segmentation,
+                &file,
+            ]);
+            assert_eq!((code, stderr), (0, vec![]), "{name}");
+            let (patches, clip) = of_source(&stdout, "audio");
+            assert_eq!(patches.len(), spans.len(), "{name} {segmentation}");
+            for (patch, (start, end)) in patches.iter().zip(spans) {
+                // To a frame's 16 ms, and what a container rounds.
+                let (start, end) = (number(&patch["start"]) - start, number(&patch["end"]) - end);
+                assert!(
+                    start.abs() < 0.02 && end.abs() < 0.02,
+                    "{name} {segmentation}: {patch}"
+                );
+            }
+            assert!(clip.is_some(), "{name} {segmentation}");
+        }
+    }
+}
+
+#[test]
+fn the_result_of_k_pictures_spread_evenly_over_the_file() {
+    let [video, fusion] = ["video", "fusion"].map(|name| format!("{TEST_MODELS}/{name}.onnx"));
+    let (code, stdout, stderr) = tag(&[
+        "--json",
+        "--without",
+        "audio",
+        "--frames",
+        "4",
+        "--video-model",
+        &video,
+        "--fusion-model",
+        &fusion,
+        CLIP,
+    ]);
+    assert_eq!((code, stderr), (0, vec![]));
+    let (pictures, clip) = of_source(&stdout, "video");
+    assert_eq!(pictures.len(), 30);
+    assert_eq!(clip.as_ref().unwrap()["model"], "video");
+    // The middles of the quarters of 30.
+    let four = [3, 11, 18, 26].map(|index| &pictures[index]);
+    assert_mean(four, &clip.unwrap());
+    // The fusion model is the mean of its pictures.
+    let (_, fused) = of_source(&stdout, "fused");
+    assert_mean(four, &fused.unwrap());
+    assert_eq!(of_source(&stdout, "audio").1, None);
+}
+
 /// Each bad input gets one sentence that names it, and the good one after them is still tagged.
 #[test]
 fn bad_inputs_do_not_stop_the_good_one() {
@@ -258,6 +365,8 @@ fn wrong_options_are_refused() {
         &["--window", "0", CLIP] as &[_],
         &["--interval", "soon", CLIP],
         &["--provider", "abacus", CLIP],
+        &["--segmentation", "eleven", CLIP],
+        &["--frames", "0", CLIP],
         &[],
     ] {
         let (code, stdout, stderr) = tag(args);

@@ -15,6 +15,7 @@ pub type Scores = Vec<(String, f32)>;
 /// A model's result, in the stream time of its file.
 pub struct Found {
     source: Source,
+    model: String,
     /// Seconds.
     start: f64,
     end: f64,
@@ -33,6 +34,7 @@ impl Found {
         let end = start + tags.duration.unwrap_or_default().seconds_f64();
         Some(Self {
             source: tags.source,
+            model: tags.model,
             start,
             end,
             scores: tags.scores,
@@ -140,6 +142,7 @@ impl<'a> Printer<'a> {
         let mut line = json!({
             "uri": self.uri,
             "source": found.source.name(),
+            "model": found.model,
             "start": rounded(found.start),
             "end": rounded(found.end),
             "tags": found.scores.iter().map(tag).collect::<Vec<_>>(),

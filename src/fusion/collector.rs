@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use super::sample::spread;
+
 /// What an embedding was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -204,11 +206,6 @@ impl Collector {
             items.retain(|item| item.span.overlaps(rest));
         }
     }
-}
-
-/// `count` indices spread evenly over `0..length`: the middle of each of `count` equal parts.
-pub fn spread(length: usize, count: usize) -> impl Iterator<Item = usize> {
-    (0..count).map(move |part| (2 * part + 1) * length / (2 * count))
 }
 
 #[cfg(test)]

@@ -5,12 +5,14 @@
 //! whatever is missing in it.
 
 mod collector;
+mod sample;
 mod whole;
 
 use std::sync::Arc;
 
 pub use self::{
     collector::{Collector, Config, Source, Span, Window},
+    sample::Sample,
     whole::Whole,
 };
 
@@ -58,6 +60,11 @@ impl Fusion {
         &self.model
     }
 
+    /// How many picture embeddings the model takes; `None`: any number. With fewer, some are given more than once.
+    pub fn frames(&self) -> Option<usize> {
+        self.frames
+    }
+
     /// Whether the model was trained on embeddings of this space.
     ///
     /// # Errors
@@ -93,7 +100,7 @@ impl Fusion {
         let video = if rows.is_empty() {
             vec![0.0; count * self.video.size]
         } else {
-            let spread = collector::spread(rows.len(), count);
+            let spread = sample::spread(rows.len(), count);
             spread
                 .flat_map(|index| rows[index].iter().copied())
                 .collect()

@@ -157,9 +157,9 @@ pub enum FrontEndError {
         /// What it must be.
         must: String,
     },
-    /// Central and uniform segmentation of a stream of unknown length.
+    /// Another than sliding segmentation of a stream of unknown length.
     #[error(
-        "Central and uniform segmentation need the length of the stream, which is unknown: use sliding segmentation"
+        "Central, uniform and ten-fold segmentation need the length of the stream, which is unknown: use sliding segmentation"
     )]
     UnknownLength,
 }

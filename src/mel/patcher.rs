@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::resample::Resampler;
-use super::segment::{Excerpt, Sliding, Timing};
+use super::segment::{Excerpt, Sliding, Spread, Timing};
 use super::simd::{LANES, dispatch};
 use super::spectrogram::Spectrogram;
 use super::{FrontEnd, FrontEndError};
@@ -19,6 +19,8 @@ pub enum Segmentation {
     Central,
     /// One patch of the joined middles of ten equal parts of the stream (the paper's UC).
     Uniform,
+    /// Ten patches spread evenly over the stream (the paper's Han).
+    Ten,
 }
 
 /// What becomes of a window that the start or the end of the stream cuts short.
@@ -44,7 +46,7 @@ pub struct PatchOptions {
     /// Seconds of audio in a patch, at most and by default the whole patch. Silence fills the rest of
     /// the patch with [`Partial::Zero`], otherwise the audio repeats.
     pub content: Option<f64>,
-    /// Input samples in the whole stream, for central and uniform segmentation.
+    /// Input samples in the whole stream, for all segmentations but the sliding one.
     pub total: Option<u64>,
 }
 
@@ -90,6 +92,7 @@ pub struct Patcher {
 
 enum Plan {
     Sliding(Sliding),
+    Spread(Spread),
     Excerpt { excerpt: Excerpt, done: bool },
 }
 
@@ -136,22 +139,25 @@ impl Patcher {
             }
         };
         let timing = Timing::new(front_end);
-        let uniform = options.segmentation == Segmentation::Uniform;
-        let plan = if options.segmentation == Segmentation::Sliding {
-            let interval = options.interval * rate;
-            Plan::Sliding(Sliding::new(
-                timing,
-                interval,
-                content as u64,
-                options.partial,
-            ))
-        } else {
+        let frames = content as u64;
+        let total = || -> Result<u64, FrontEndError> {
             let total = options.total.ok_or(FrontEndError::UnknownLength)?;
-            let total = rescale(total, input_rate, front_end.rate);
-            Plan::Excerpt {
-                excerpt: Excerpt::new(timing, content as u64, uniform, total),
+            Ok(rescale(total, input_rate, front_end.rate))
+        };
+        let excerpt = |uniform| -> Result<Plan, FrontEndError> {
+            Ok(Plan::Excerpt {
+                excerpt: Excerpt::new(timing, frames, uniform, total()?),
                 done: false,
+            })
+        };
+        let plan = match options.segmentation {
+            Segmentation::Sliding => {
+                let interval = options.interval * rate;
+                Plan::Sliding(Sliding::new(timing, interval, frames, options.partial))
             }
+            Segmentation::Central => excerpt(false)?,
+            Segmentation::Uniform => excerpt(true)?,
+            Segmentation::Ten => Plan::Spread(Spread::new(timing, frames, total()?)),
         };
         Ok(Self {
             partial: options.partial,
@@ -196,6 +202,7 @@ impl Patcher {
         if self.timing.is_frame(self.resampled) {
             match &self.plan {
                 Plan::Sliding(_) => self.finish_sliding(emit),
+                Plan::Spread(_) => self.finish_spread(emit),
                 Plan::Excerpt { done, .. } if !done => self.finish_excerpt(emit),
                 Plan::Excerpt { .. } => (),
             }
@@ -211,6 +218,7 @@ impl Patcher {
         self.resampled = 0;
         match &mut self.plan {
             Plan::Sliding(sliding) => sliding.reset(),
+            Plan::Spread(spread) => spread.reset(),
             Plan::Excerpt { excerpt, done } => {
                 excerpt.reset();
                 *done = false;
@@ -226,6 +234,12 @@ impl Patcher {
             Plan::Sliding(_) => {
                 self.spectrogram.push(&self.samples);
                 self.slide(u64::MAX, emit);
+            }
+            Plan::Spread(spread) => {
+                if spread.due().is_some() {
+                    self.spectrogram.push(&self.samples);
+                    self.spread(emit);
+                }
             }
             Plan::Excerpt { done: true, .. } => (),
             Plan::Excerpt { excerpt, .. } => {
@@ -249,6 +263,29 @@ impl Patcher {
             && self.spectrogram.advance(sliding.due())
         {
             sliding.step();
+            emit(self.last_patch());
+        }
+    }
+
+    /// Emits the patches spread over the stream that are due.
+    fn spread(&mut self, emit: &mut dyn FnMut(Patch)) {
+        while let Plan::Spread(spread) = &mut self.plan
+            && let Some(due) = spread.due()
+            && self.spectrogram.advance(due)
+        {
+            spread.step();
+            emit(self.last_patch());
+        }
+    }
+
+    fn finish_spread(&mut self, emit: &mut dyn FnMut(Patch)) {
+        self.spectrogram.pad();
+        self.spread(emit);
+        if let Plan::Spread(spread) = &self.plan
+            && spread.is_unmade()
+            && self.partial != Partial::Drop
+        {
+            self.spectrogram.advance(u64::MAX);
             emit(self.last_patch());
         }
     }

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use super::{FrontEnd, Partial};
 
-/// Parts that uniform segmentation joins (the paper's UC).
-const UNIFORM_PARTS: u64 = 10;
+/// Parts that uniform segmentation joins (the paper's UC), and patches of ten (Han's).
+const PARTS: u64 = 10;
 
 /// How the frames of a front end lie in time.
 #[derive(Debug, Clone, Copy)]
@@ -143,6 +143,52 @@ impl Sliding {
     }
 }
 
+/// When patches that are spread over the whole signal are due.
+#[derive(Debug, Clone)]
+pub struct Spread {
+    /// With so many frames each patch is due, in order.
+    due: Vec<u64>,
+    made: usize,
+}
+
+impl Spread {
+    /// [`PARTS`] patches of `content` frames, spread evenly over a signal of `total` samples; one where it is no longer.
+    pub fn new(timing: Timing, content: u64, total: u64) -> Self {
+        let spare = total.saturating_sub(timing.excerpt(content));
+        let parts = if spare == 0 { 1 } else { PARTS };
+        let first = |part| middle(spare, part, parts) / timing.hop;
+        Self {
+            due: (0..parts).map(|part| first(part) + content).collect(),
+            made: 0,
+        }
+    }
+
+    /// Starts anew.
+    pub fn reset(&mut self) {
+        self.made = 0;
+    }
+
+    /// The number of frames with which the next patch is due; `None` after the last.
+    pub fn due(&self) -> Option<u64> {
+        self.due.get(self.made).copied()
+    }
+
+    /// The patch that was due was made.
+    pub fn step(&mut self) {
+        self.made += 1;
+    }
+
+    /// Whether no patch was made.
+    pub fn is_unmade(&self) -> bool {
+        self.made == 0
+    }
+}
+
+/// The middle of one of so many equal parts of `length`.
+fn middle(length: u64, part: u64, parts: u64) -> u64 {
+    length * (2 * part + 1) / (2 * parts)
+}
+
 /// The pieces of a signal that are joined to one excerpt, and how far they got.
 #[derive(Debug, Clone)]
 pub struct Excerpt {
@@ -155,16 +201,16 @@ pub struct Excerpt {
 impl Excerpt {
     /// The excerpt of a signal of `total` samples that gives `frames` frames.
     ///
-    /// The signal is cut into equal parts, one or [`UNIFORM_PARTS`]; each gives its middle.
+    /// The signal is cut into equal parts, one or [`PARTS`]; each gives its middle.
     pub fn new(timing: Timing, frames: u64, uniform: bool, total: u64) -> Self {
         let length = timing.excerpt(frames);
-        let parts = if uniform { UNIFORM_PARTS } else { 1 };
+        let parts = if uniform { PARTS } else { 1 };
         let spare = total.saturating_sub(length);
         let pieces = match spare {
             0 => std::iter::once(0..total).collect(),
             _ => (0..parts)
                 .map(|part| {
-                    let before = spare * (2 * part + 1) / (2 * parts);
+                    let before = middle(spare, part, parts);
                     before + part * length / parts..before + (part + 1) * length / parts
                 })
                 .collect(),

@@ -192,6 +192,45 @@ fn the_uniform_patch_is_that_of_ten_joined_middles() {
 }
 
 #[test]
+fn ten_patches_are_spread_evenly_over_the_stream() {
+    let hop = 512;
+    for (total, firsts) in [
+        // 78,496 samples more than a patch: the middles of their tenths, 3,924 samples and so on, in hops.
+        (100_000, [7, 22, 38, 53, 68, 84, 99, 114, 130, 145]),
+        // One hop more than a patch.
+        (43 * hop, [0; 10]),
+    ] {
+        let samples = noise(total);
+        let at = |hops: usize| sliding(Partial::Drop, hops as f64 * hop as f64 / 22050.0);
+        let all = patches(&han(), at(1), &samples);
+        let ten = excerpt(Segmentation::Ten, Partial::Drop, total);
+        let made = patches(&han(), ten.clone(), &samples);
+        assert_eq!(made, firsts.map(|first| all[first].clone()));
+        let mut patcher = Patcher::new(&han(), 22050, ten).unwrap();
+        assert_eq!(run(&mut patcher, &samples, 333), made);
+        assert_eq!(
+            run(&mut patcher, &samples, 5000),
+            made,
+            "again, after the end"
+        );
+    }
+}
+
+#[test]
+fn ten_patches_of_a_short_stream_are_one() {
+    let samples = noise(12_345);
+    let made =
+        |partial, total| patches(&han(), excerpt(Segmentation::Ten, partial, total), &samples);
+    assert!(made(Partial::Drop, 12_345).is_empty());
+    for partial in [Partial::Zero, Partial::Repeat] {
+        let expected = patches(&han(), sliding(partial, 9.0), &samples);
+        assert_eq!(made(partial, 12_345), expected);
+        // And of one that ends long before its announced length.
+        assert_eq!(made(partial, 1_234_500), expected);
+    }
+}
+
+#[test]
 fn excerpts_of_short_streams() {
     let samples = noise(12_345);
     let padded = [samples.clone(), vec![0.0; 42 * 512 - samples.len()]].concat();

@@ -25,7 +25,7 @@ use crate::elements::inference::{
     DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision, open_model,
 };
 use crate::elements::model_error;
-use crate::fusion::{self, Fusion, Whole, Window};
+use crate::fusion::{self, Fusion, Window};
 use crate::meta::{self, Analysis, Features, Kind, Source, Tags};
 use crate::model;
 
@@ -173,7 +173,7 @@ impl AggregatorImpl for AvFuse {
     }
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        *self.state.lock().unwrap() = Some(State::new(&self.settings.lock().unwrap()));
+        self.restart();
         Ok(())
     }
 
@@ -183,7 +183,7 @@ impl AggregatorImpl for AvFuse {
     }
 
     fn flush(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
-        *self.state.lock().unwrap() = Some(State::new(&self.settings.lock().unwrap()));
+        self.restart();
         Ok(gst::FlowSuccess::Ok)
     }
 
@@ -317,6 +317,18 @@ impl AvFuse {
         gst::info!(CAT, imp = self, "{name} on {}", model.active_provider());
         *self.fusion.lock().unwrap() = Some(Arc::new(Fusion::new(model)?));
         Ok(())
+    }
+
+    /// Begins a stream, or another part of one.
+    fn restart(&self) {
+        let settings = self.settings.lock().unwrap().clone();
+        let frames = self
+            .fusion
+            .lock()
+            .unwrap()
+            .as_ref()
+            .and_then(|fusion| fusion.frames());
+        *self.state.lock().unwrap() = Some(State::new(&settings, frames));
     }
 
     /// Reads the other modality up to running time `now`.
@@ -521,10 +533,9 @@ impl AvFuse {
     /// Announces the result over the whole stream.
     fn fuse_clip(&self) -> Result<(), gst::FlowError> {
         let inference = self.inference.lock().unwrap().clone();
-        let nothing = Whole::new(self.settings.lock().unwrap().frames as usize);
-        let whole = self.with_state(|state| std::mem::replace(&mut state.whole, nothing))?;
+        let whole = self.with_state(|state| state.whole.window())?;
         if let Some(fusion) = self.fusion.lock().unwrap().clone()
-            && let Some(window) = whole.window()
+            && let Some(window) = whole
             && inference.post_messages
         {
             let segment = self.segment();

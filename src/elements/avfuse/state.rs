@@ -24,10 +24,12 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(settings: &Settings) -> Self {
+    /// For a fusion model of so many `frames`; `None`: as many as `settings` say.
+    pub fn new(settings: &Settings, frames: Option<usize>) -> Self {
+        let frames = frames.unwrap_or(settings.frames as usize);
         Self {
             collector: Collector::new(Config {
-                frames: settings.frames as usize,
+                frames,
                 window: settings.window,
                 stride: settings.stride,
             }),
@@ -35,7 +37,7 @@ impl State {
             audio: None,
             end: gst::ClockTime::ZERO,
             last: None,
-            whole: Whole::new(settings.frames as usize),
+            whole: Whole::new(frames),
             early: Vec::new(),
         }
     }

@@ -27,7 +27,7 @@ use crate::elements::inference::{
     DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision, open_model,
 };
 use crate::elements::{FRONT_END_QUERY, always_pads, model_error};
-use crate::meta::{self, Analysis, Clip, Features, Kind, Tags};
+use crate::meta::{self, Analysis, Features, Kind, Tags};
 use crate::model::{self, Modality, Model};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -45,6 +45,7 @@ pub struct FrameClassify {
     #[property(name = "model", get, set, nullable, type = Option<String>, member = model, blurb = "Name of a model in the zoo, or path of an ONNX file (unset = choi-yt8m13 for audio, efficientnet-lite-yt8m13 for video)")]
     #[property(name = "batch-size", get, set, type = u32, member = batch_size, blurb = "Most waiting requests that the model takes as one batch (0 = 1 on the CPU, where batches gain nothing, 8 on a GPU)")]
     #[property(name = "interval", get, set, type = u64, member = interval, default_value = DEFAULT_INTERVAL, blurb = "Time between two pictures in nanoseconds (0 = every picture)")]
+    #[property(name = "frames", get, set, type = u32, member = frames, blurb = "Pictures, spread evenly over the stream, whose mean is the result for all of it (the paper's k; 0 = all)")]
     #[property(name = "activation", get, set, type = Activation, member = activation, default, blurb = "How the model's outputs become scores")]
     #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, blurb = "Whether media waits for results")]
     settings: Mutex<Settings>,
@@ -188,7 +189,7 @@ impl BaseTransformImpl for FrameClassify {
         match event.view() {
             gst::EventView::StreamStart(_) => {
                 if let Some(state) = self.state.lock().unwrap().as_mut() {
-                    state.clip = Clip::default();
+                    state.take_clip();
                     state.orientation = VideoOrientationMethod::Identity;
                 }
             }
@@ -297,7 +298,10 @@ impl FrameClassify {
         let model = self.model_for(default).map_err(|err| model_error(&err))?;
         let branch = Branch::new(model.card(), caps)
             .map_err(|message| gst::error_msg!(gst::LibraryError::Settings, ("{}", message)))?;
-        let scheduling = self.settings.lock().unwrap().scheduling;
+        let (scheduling, frames) = {
+            let settings = self.settings.lock().unwrap();
+            (settings.scheduling, settings.frames as usize)
+        };
         let wait = match scheduling {
             Scheduling::Sync => true,
             Scheduling::Async => false,
@@ -305,12 +309,11 @@ impl FrameClassify {
         };
         let mut state = self.state.lock().unwrap();
         *state = Some(match state.take() {
-            Some(state) => State {
-                branch,
-                wait,
-                ..state
-            },
-            None => State::new(branch, Requests::new(model), wait),
+            Some(mut state) => {
+                (state.branch, state.wait) = (branch, wait);
+                state
+            }
+            None => State::new(branch, Requests::new(model), wait, frames),
         });
         Ok(())
     }
@@ -333,7 +336,8 @@ impl FrameClassify {
         let asked = self.settings.lock().unwrap().activation;
         let mut guard = self.state.lock().unwrap();
         let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
-        let source = state.source();
+        let (source, requests) = (state.source(), state.requests.clone());
+        let card = requests.model().card();
         let (mut tags, mut embeddings) = (Vec::new(), Vec::new());
         for (span, result) in answers {
             let output = match result {
@@ -344,7 +348,6 @@ impl FrameClassify {
                     return Err(gst::FlowError::Error);
                 }
             };
-            let card = state.requests.model().card();
             let mut scores = output.tags;
             activation(asked, card.activation).apply(&mut scores);
             let analysis = Analysis {
@@ -353,7 +356,7 @@ impl FrameClassify {
                 start: span.start,
                 duration: span.duration,
             };
-            state.clip.add(&analysis);
+            state.add(&analysis);
             tags.push(inference.tags(&analysis, source, card));
             if let Some((space, data)) = card.embedding.as_ref().zip(output.embedding) {
                 embeddings.push(Features {
@@ -412,8 +415,8 @@ impl FrameClassify {
             let Some(state) = state.as_mut() else { return };
             let unfed = state.unfed();
             let source = state.source();
-            let card = state.requests.model().card();
-            let clip = std::mem::take(&mut state.clip).mean();
+            let card = requests.model().card();
+            let clip = state.take_clip();
             let clip = clip.map(|clip| inference.tags(&clip, source, card));
             (clip, unfed)
         };

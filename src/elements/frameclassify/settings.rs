@@ -15,6 +15,7 @@ pub struct Settings {
     pub model: Option<String>,
     pub batch_size: u32,
     pub interval: u64,
+    pub frames: u32,
     pub activation: Activation,
     pub scheduling: Scheduling,
 }
@@ -25,6 +26,7 @@ impl Default for Settings {
             model: None,
             batch_size: 0,
             interval: DEFAULT_INTERVAL,
+            frames: 0,
             activation: Activation::default(),
             scheduling: Scheduling::default(),
         }

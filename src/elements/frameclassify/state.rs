@@ -5,8 +5,9 @@
 use gst::prelude::*;
 
 use crate::elements::contradictions;
+use crate::fusion::Sample;
 use crate::mel::FrontEnd;
-use crate::meta::{Clip, Features, Kind, Source, Tags};
+use crate::meta::{Analysis, Clip, Features, Kind, Source, Tags};
 use crate::model::{Card, Input, Modality};
 
 use super::picture::Picture;
@@ -41,7 +42,10 @@ pub struct State {
     /// Frames without a timestamp so far.
     pub untimed: u64,
     pub last: Option<Tags>,
-    pub clip: Clip,
+    clip: Clip,
+    /// The pictures that make the clip's result, where it is so many of them; 0: all.
+    frames: usize,
+    pictures: Sample<Analysis>,
 }
 
 impl Branch {
@@ -89,7 +93,8 @@ impl Branch {
 }
 
 impl State {
-    pub fn new(branch: Branch, requests: Requests, wait: bool) -> Self {
+    /// `frames` pictures make the clip's result, 0: all.
+    pub fn new(branch: Branch, requests: Requests, wait: bool, frames: usize) -> Self {
         Self {
             branch,
             requests,
@@ -99,7 +104,32 @@ impl State {
             untimed: 0,
             last: None,
             clip: Clip::default(),
+            frames,
+            pictures: Sample::new(frames),
         }
+    }
+
+    /// Counts an analysis in the clip's result.
+    pub fn add(&mut self, analysis: &Analysis) {
+        self.clip.add(analysis);
+        if self.frames > 0 && self.source() == Source::Video {
+            self.pictures.push(analysis.clone());
+        }
+    }
+
+    /// The result for the whole of the stream so far, which begins anew.
+    pub fn take_clip(&mut self) -> Option<Analysis> {
+        let all = std::mem::take(&mut self.clip).mean()?;
+        let pictures = std::mem::replace(&mut self.pictures, Sample::new(self.frames));
+        let mut some = Clip::default();
+        pictures.items().for_each(|analysis| some.add(analysis));
+        Some(match some.mean() {
+            Some(some) => Analysis {
+                scores: some.scores,
+                ..all
+            },
+            None => all,
+        })
     }
 
     pub fn source(&self) -> Source {
@@ -217,7 +247,7 @@ impl State {
         self.next = None;
         self.untimed = 0;
         self.last = None;
-        self.clip = Clip::default();
+        self.take_clip();
     }
 }
 

@@ -245,7 +245,7 @@ impl MelSpec {
                     .obj()
                     .sink_pad()
                     .peer_query_duration::<gst::ClockTime>()
-                    .ok_or("segmentation=central and uniform need the stream's duration, which is not known here: use segmentation=sliding")?;
+                    .ok_or("segmentation=central, uniform and ten need the stream's duration, which is not known here: use segmentation=sliding")?;
                 let rate = u64::from(info.rate());
                 duration
                     .mul_div_round(rate, gst::ClockTime::SECOND.nseconds())

@@ -58,6 +58,9 @@ pub enum Segmentation {
         name = "Uniform: one patch, joined from the middles of ten equal parts (the paper's UC)"
     )]
     Uniform,
+    /// The paper's Han.
+    #[enum_value(name = "Ten: ten patches, spread evenly over the stream (Han et al.)")]
+    Ten,
 }
 
 /// What happens to a window that the start or the end of the stream cuts short.
@@ -82,6 +85,7 @@ impl From<Segmentation> for mel::Segmentation {
             Segmentation::Sliding => Self::Sliding,
             Segmentation::Central => Self::Central,
             Segmentation::Uniform => Self::Uniform,
+            Segmentation::Ten => Self::Ten,
         }
     }
 }
