@@ -59,8 +59,7 @@ impl Answers {
             for (clip, uri) in self.uris.iter().enumerate() {
                 let tags = tag(uri, provider, precision, check);
                 for tags in tags.with_context(|| uri.clone())? {
-                    let scores = tags.labels.iter().cloned().zip(tags.scores.iter().copied());
-                    results.insert((clip, name(tags.source)), scores.collect());
+                    results.insert((clip, name(tags.source)), tags.scores.into_iter().collect());
                 }
             }
             Ok(results)
