@@ -232,6 +232,37 @@ fn a_sidecar_overrides_the_models_own_card() {
 }
 
 #[test]
+fn pictures_and_patches_reach_a_third_partys_graph_as_it_takes_them() {
+    // Every value is another one.
+    let picture = || Input::Frame((0..6 * 8 * 3).collect());
+    let patch = || Input::Mel((0..4 * 8).map(|value| value as f32).collect());
+    for (own, others, input) in [
+        (
+            "video",
+            "third-party-picture",
+            &picture as &dyn Fn() -> Input,
+        ),
+        ("audio", "third-party-mel", &patch),
+    ] {
+        let own = open(own).run(input()).unwrap();
+        let model = open_with(others, &alone(9));
+        let results = run_waiting(&model, input(), vec![input(), input()]);
+        assert_eq!(model.stats().batches[1], 1, "{others}: no batch of two");
+        for result in results {
+            let result = result.unwrap();
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
+            assert!(
+                result.tags.iter().zip(&own.tags).all(close),
+                "{result:?} {own:?}"
+            );
+            if let (Some(a), Some(b)) = (&result.embedding, &own.embedding) {
+                assert!(a.iter().zip(&b[..]).all(close), "{result:?} {own:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_labels_file_replaces_the_labels() {
     let dir = directory("labels");
     let file = dir.join("labels.txt");
@@ -315,6 +346,21 @@ fn every_bad_model_is_one_sentence_that_names_it() {
             "bad-fit",
             |e| matches!(e, Error::Card { .. }),
             "`squeeze`; use one of stretch, crop",
+        ),
+        (
+            "no-ranges",
+            |e| matches!(e, Error::Card { .. }),
+            "its input `x` float32 [any, 3, 6, 8] takes floats, but nothing says which",
+        ),
+        (
+            "bad-ranges",
+            |e| matches!(e, Error::Card { .. }),
+            "the ranges of its input `x` are `0.0,1.0;0.0,1.0`; give min,max",
+        ),
+        (
+            "bad-tensor",
+            |e| matches!(e, Error::CardContradictsGraph { .. }),
+            "its sidecar describes a tensor `input_1`, but its inputs are `x`",
         ),
         (
             "other-bands",

@@ -94,7 +94,7 @@ impl Lane {
             }
         };
         let buffers = &mut self.buffers[index].1;
-        fill(card, buffers, inputs)?;
+        fill(card, layout, buffers, inputs)?;
         buffers.run(&mut self.session)?;
         let embedding = match layout.embedding {
             Some(_) => buffers.output(1)?,
@@ -312,9 +312,9 @@ fn noise(index: usize) -> f32 {
 /// The inputs of a batch, of a fusion model with so many pictures an item.
 pub fn inputs(card: &Card, layout: &Layout, items: usize, pictures: usize) -> Vec<Tensor> {
     let shapes = match &card.modality {
-        Modality::Audio { bands, frames, .. } => vec![vec![items, 1, *bands, *frames]],
-        Modality::Video { width, height, .. } => {
-            vec![vec![items, *height as usize, *width as usize, 3]]
+        Modality::Audio { .. } | Modality::Video { .. } => {
+            let item = layout.arrangement.shape.iter().copied();
+            vec![[items].into_iter().chain(item).collect()]
         }
         Modality::Fusion { video, audio, .. } => vec![
             vec![items, pictures, video.size],
@@ -323,7 +323,7 @@ pub fn inputs(card: &Card, layout: &Layout, items: usize, pictures: usize) -> Ve
         ],
     };
     let element = match &card.modality {
-        Modality::Video { .. } => TensorElementType::Uint8,
+        Modality::Video { .. } if !layout.arrangement.is_float() => TensorElementType::Uint8,
         _ => TensorElementType::Float32,
     };
     let inputs = layout.inputs.iter().zip(shapes);
@@ -350,45 +350,52 @@ fn outputs(card: &Card, layout: &Layout, items: usize) -> Vec<Tensor> {
 }
 
 /// Writes the items one after the other; what is left of a larger batch stays as it is.
-fn fill(card: &Card, buffers: &mut Buffers, inputs: &[&Input]) -> ort::Result<()> {
+fn fill(card: &Card, layout: &Layout, buffers: &mut Buffers, inputs: &[&Input]) -> ort::Result<()> {
+    let arrangement = &layout.arrangement;
     match &card.modality {
         Modality::Audio { .. } => join(buffers, 0, inputs, |input| match input {
-            Input::Mel(mel) => mel,
-            _ => &[],
+            Input::Mel(mel) => arrangement.values(mel),
+            _ => Cow::default(),
         }),
+        Modality::Video { .. } if arrangement.is_float() => {
+            join(buffers, 0, inputs, |input| match input {
+                Input::Frame(frame) => arrangement.floats(frame).into(),
+                _ => Cow::default(),
+            })
+        }
         Modality::Video { .. } => join(buffers, 0, inputs, |input| match input {
-            Input::Frame(frame) => frame,
-            _ => &[],
+            Input::Frame(frame) => arrangement.values(frame),
+            _ => Cow::default(),
         }),
         Modality::Fusion { .. } => {
             join(buffers, 0, inputs, |input| match input {
-                Input::Fusion { video, .. } => video,
-                _ => &[],
+                Input::Fusion { video, .. } => video.into(),
+                _ => Cow::default(),
             })?;
             join(buffers, 1, inputs, |input| match input {
-                Input::Fusion { audio, .. } => audio,
-                _ => &[],
+                Input::Fusion { audio, .. } => audio.into(),
+                _ => Cow::default(),
             })?;
             join(buffers, 2, inputs, |input| match input {
-                Input::Fusion { present, .. } => present,
-                _ => &[],
+                Input::Fusion { present, .. } => present[..].into(),
+                _ => Cow::default(),
             })
         }
     }
 }
 
 /// Writes one part of each item to the input of that number.
-fn join<T: PrimitiveTensorElementType + Copy>(
+fn join<'a, T: PrimitiveTensorElementType + Copy + 'a>(
     buffers: &mut Buffers,
     index: usize,
-    inputs: &[&Input],
-    part: impl Fn(&Input) -> &[T],
+    inputs: &[&'a Input],
+    part: impl Fn(&'a Input) -> Cow<'a, [T]>,
 ) -> ort::Result<()> {
     let mut rest = buffers.input::<T>(index)?;
     for input in inputs {
         let part = part(input);
         let (item, others) = rest.split_at_mut(part.len());
-        item.copy_from_slice(part);
+        item.copy_from_slice(&part);
         rest = others;
     }
     Ok(())

@@ -118,6 +118,8 @@ pub enum Fit {
 pub struct Fields {
     path: PathBuf,
     values: BTreeMap<String, String>,
+    /// The sidecar's sections about tensors, by the tensors' names.
+    tensors: keyfile::Sections,
 }
 
 impl Fields {
@@ -135,6 +137,7 @@ impl Fields {
             .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value)))
             .collect();
         let sidecar = sidecar(path);
+        let mut tensors = keyfile::Sections::new();
         if sidecar.exists() {
             let text = read(&sidecar)?;
             let in_sidecar = |problem| Error::Card {
@@ -142,19 +145,19 @@ impl Fields {
                 problem: format!("{} in {}", problem, sidecar.display()),
             };
             let mut sections = keyfile::parse(&text).map_err(in_sidecar)?;
-            let version = sections
-                .get("modelinfo")
-                .and_then(|section| section.get("version"));
-            if let Some(version) = version.filter(|version| *version != "1.0") {
+            let about = sections.remove("modelinfo").unwrap_or_default();
+            if let Some(version) = about.get("version").filter(|version| *version != "1.0") {
                 return Err(in_sidecar(format!(
                     "version `{version}` is not known, only 1.0"
                 )));
             }
             values.extend(sections.remove("instruments").unwrap_or_default());
+            tensors = sections;
         }
         let fields = Self {
             path: path.into(),
             values,
+            tensors,
         };
         match fields.values.get("version").map(String::as_str) {
             Some("1") => Ok(fields),
@@ -217,6 +220,25 @@ impl Fields {
         pairs
             .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone())))
             .collect()
+    }
+
+    /// The name in the graph of the tensor that the sidecar says is `id`.
+    pub fn tensor(&self, id: &str) -> Option<&str> {
+        let is = |section: &BTreeMap<String, String>| section.get("id").is_some_and(|is| is == id);
+        let tensor = self.tensors.iter().find(|(_, section)| is(section));
+        tensor.map(|(name, _)| name.as_str())
+    }
+
+    /// The names of all tensors that the sidecar describes.
+    pub fn tensors(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// What bytes become in the input `name`: the sidecar's `ranges` in the tensor's section, or the card's.
+    pub fn ranges(&self, name: &str) -> Option<&str> {
+        let section = self.tensors.get(name);
+        let ranges = section.and_then(|section| section.get("ranges"));
+        ranges.map(String::as_str).or(self.optional("frame.ranges"))
     }
 
     /// An [`Error::Card`] about this model.

@@ -5,6 +5,7 @@
 //! session and one thread that runs what is waiting as one batch. What a model takes and gives is in its [`Card`],
 //! which is read from the ONNX file's metadata and checked against the graph.
 
+mod arrange;
 mod batch;
 mod binding;
 mod card;

@@ -5,18 +5,21 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::{
     Error, Precision,
+    arrange::{Arrangement, MEL_LAYOUTS},
     card::{Activation, Card, Fields, Fit, Modality, Space, labels},
     find,
     graph::{Element, Graph, Port},
 };
 
 /// The names in a graph of what a card describes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
     /// `mel`, `frame`, or `video`, `audio` and `present`, in this order.
     pub inputs: Vec<String>,
     pub tags: String,
     pub embedding: Option<String>,
+    /// How the input of an audio or a video model takes one item.
+    pub arrangement: Arrangement,
     /// Whether axis 0 takes several items at once.
     pub batches: bool,
     /// The names of the inputs' axes 0, by which their length can be fixed; none where one of them has no name.
@@ -33,7 +36,8 @@ pub fn verify(
     labels_file: Option<&Path>,
 ) -> Result<(Card, Layout), Error> {
     let check = Check { fields, graph };
-    let (modality, inputs) = match fields.text("modality")? {
+    check.tensors()?;
+    let (modality, inputs, arrangement) = match fields.text("modality")? {
         "audio" => check.audio()?,
         "video" => check.video()?,
         "fusion" => check.fusion()?,
@@ -84,6 +88,7 @@ pub fn verify(
         metrics: fields.optional("metrics").unwrap_or_default().to_owned(),
     };
     let layout = Layout {
+        arrangement,
         batches: inputs.iter().all(|port| port.shape[0].is_none()),
         batch_symbols: inputs
             .iter()
@@ -98,43 +103,97 @@ pub fn verify(
     Ok((card, layout))
 }
 
+/// What a model takes, by which inputs, and how these take one item.
+type Input<'a> = (Modality, Vec<&'a Port>, Arrangement);
+
 struct Check<'a> {
     fields: &'a Fields,
     graph: &'a Graph,
 }
 
 impl<'a> Check<'a> {
-    fn audio(&self) -> Result<(Modality, Vec<&'a Port>), Error> {
+    /// What the sidecar says of tensors must be of tensors that there are.
+    fn tensors(&self) -> Result<(), Error> {
+        let Graph { inputs, outputs } = self.graph;
+        let there = |name: &str| inputs.iter().chain(outputs).any(|port| port.name == name);
+        match self.fields.tensors().find(|name| !there(name)) {
+            None => Ok(()),
+            Some(name) => Err(self.contradiction(
+                format!("its sidecar describes a tensor `{name}`"),
+                format!(
+                    "its inputs are {}, its outputs {}",
+                    names(inputs),
+                    names(outputs)
+                ),
+            )),
+        }
+    }
+
+    fn audio(&self) -> Result<Input<'a>, Error> {
         let (bands, frames) = (
             self.fields.number("frontend.bands")?,
             self.fields.number("frontend.patch-frames")?,
         );
         let mel = self.input("mel", 1)?;
-        let shape = [None, Some(1), Some(bands), Some(frames)];
-        self.expect("the input", mel, Element::Float32, &shape)?;
+        let shape = |layout: &str| -> Vec<Option<usize>> {
+            let arrangement = Arrangement::mel(layout, bands, frames);
+            [None]
+                .into_iter()
+                .chain(arrangement.shape.into_iter().map(Some))
+                .collect()
+        };
+        let fits = |layout: &&str| mel.takes(&Element::Float32, &shape(layout));
+        let layout = match self.fields.optional("mel.layout") {
+            Some(_) => {
+                let allowed = MEL_LAYOUTS.map(|layout| (layout, layout));
+                self.fields.choice("mel.layout", &allowed)?
+            }
+            None => MEL_LAYOUTS.into_iter().find(fits).unwrap_or(MEL_LAYOUTS[0]),
+        };
+        self.expect("the input", mel, Element::Float32, &shape(layout))?;
         let modality = Modality::Audio {
             front_end: self.fields.group("frontend."),
             bands,
             frames,
         };
-        Ok((modality, vec![mel]))
+        Ok((modality, vec![mel], Arrangement::mel(layout, bands, frames)))
     }
 
-    fn video(&self) -> Result<(Modality, Vec<&'a Port>), Error> {
+    fn video(&self) -> Result<Input<'a>, Error> {
         let frame = self.input("frame", 1)?;
-        self.expect(
-            "the input",
-            frame,
-            Element::Uint8,
-            &[None, None, None, Some(3)],
-        )?;
-        let size = |axis: usize| frame.shape[axis].and_then(|length| u32::try_from(length).ok());
-        let (Some(height), Some(width)) = (size(1), size(2)) else {
+        let ranges = self.fields.ranges(&frame.name);
+        let planar = matches!(frame.shape[..], [_, Some(3), _, last] if last != Some(3));
+        let (shape, axes) = if planar {
+            ([None, Some(3), None, None], [2, 3])
+        } else {
+            ([None, None, None, Some(3)], [1, 2])
+        };
+        if frame.takes(&Element::Float32, &shape) && ranges.is_none() {
+            return Err(self.fields.problem(format!(
+                "its input {frame} takes floats, but nothing says which: add what bytes become to the section [{}] of \
+                 its sidecar, for example ranges=0.0,1.0",
+                frame.name
+            )));
+        }
+        let element = match ranges {
+            Some(_) => Element::Float32,
+            None => Element::Uint8,
+        };
+        self.expect("the input", frame, element, &shape)?;
+        let [Some(height), Some(width)] = axes.map(|axis| frame.shape[axis]) else {
             return Err(self.contradiction(
                 "a video model takes pictures of one size".into(),
                 format!("its input is {frame}"),
             ));
         };
+        let arrangement = Arrangement::picture(height, width, planar, ranges);
+        let arrangement = arrangement.ok_or_else(|| {
+            self.fields.problem(format!(
+                "the ranges of its input `{}` are `{}`; give min,max, or one such pair a channel, separated by `;`",
+                frame.name,
+                ranges.unwrap_or_default()
+            ))
+        })?;
         let crop_fraction = match self.fields.optional("frame.crop-fraction") {
             Some(_) => self.fields.number("frame.crop-fraction")?,
             None => 1.0,
@@ -149,15 +208,15 @@ impl<'a> Check<'a> {
             &[("stretch", Fit::Stretch), ("crop", Fit::Crop)],
         )?;
         let modality = Modality::Video {
-            width,
-            height,
+            width: width as u32,
+            height: height as u32,
             fit,
             crop_fraction,
         };
-        Ok((modality, vec![frame]))
+        Ok((modality, vec![frame], arrangement))
     }
 
-    fn fusion(&self) -> Result<(Modality, Vec<&'a Port>), Error> {
+    fn fusion(&self) -> Result<Input<'a>, Error> {
         let frames = match self.fields.optional("fusion.frames") {
             None | Some("any") => None,
             Some(_) => Some(self.fields.number("fusion.frames")?),
@@ -187,16 +246,13 @@ impl<'a> Check<'a> {
             audio: space("fusion.audio", audio)?,
             frames,
         };
-        Ok((modality, vec![video, audio, present]))
+        let inputs = vec![video, audio, present];
+        Ok((modality, inputs, Arrangement::default()))
     }
 
     fn embedding(&self, id: &str) -> Result<(Space, &'a Port), Error> {
-        let Some(port) = self
-            .graph
-            .outputs
-            .iter()
-            .find(|port| port.name == "embedding")
-        else {
+        let name = self.fields.tensor("embedding").unwrap_or("embedding");
+        let Some(port) = self.graph.outputs.iter().find(|port| port.name == name) else {
             return Err(self.contradiction(
                 format!("`instruments.embedding` is {id}"),
                 format!(
@@ -213,9 +269,10 @@ impl<'a> Check<'a> {
         Ok((space, port))
     }
 
-    /// The input of that name, or the only one, whatever its name, where one is wanted.
+    /// The input of that name or id, or the only one, whatever its name, where one is wanted.
     fn input(&self, name: &str, wanted: usize) -> Result<&'a Port, Error> {
         let inputs = &self.graph.inputs;
+        let name = self.fields.tensor(name).unwrap_or(name);
         let named = inputs.iter().find(|port| port.name == name);
         let only = inputs.first().filter(|_| wanted == 1);
         match named.or(only).filter(|_| inputs.len() == wanted) {
@@ -227,15 +284,19 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// The output of that name, or the only one, whatever its name.
+    /// The output of that name or id, or the only one, whatever its name.
     fn output(&self, name: &str) -> Result<&'a Port, Error> {
         let outputs = &self.graph.outputs;
+        let name = self.fields.tensor(name).unwrap_or(name);
         let named = outputs.iter().find(|port| port.name == name);
         let only = outputs.first().filter(|_| outputs.len() == 1);
         named.or(only).ok_or_else(|| {
             self.contradiction(
                 format!("every model has an output `{name}`"),
-                format!("its outputs are {}", names(outputs)),
+                format!(
+                    "its outputs are {}, none of which its sidecar says is `{name}`",
+                    names(outputs)
+                ),
             )
         })
     }

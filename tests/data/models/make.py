@@ -11,6 +11,11 @@
 | fusion | tags = present[0] * mean over k of video [N,k,3] + present[1] * the first three of audio [N,4] |
 | fusion-two | k fixed to 2: tags = video[0] + 10 * video[1] |
 | third-party | audio's graph with other names and no card; third-party.onnx.modelinfo describes it |
+| third-party-picture | video's result from x float32 [N,3,6,8] in planes, 0 to 1, as one of two outputs; described by its sidecar |
+| third-party-mel | audio's result from a mel of frames before bands, [N,8,4,1]; described by its sidecar |
+| no-ranges | third-party-picture, whose sidecar does not say what its floats are |
+| bad-ranges | a sidecar with ranges of two channels |
+| bad-tensor | a sidecar that describes a tensor that the graph has not |
 | no-card | audio's graph without any metadata |
 | version-2 | audio with instruments.version = 2 |
 | no-modality, bad-modality, bad-bands, bad-fit | a key missing, or with a value that means nothing |
@@ -126,6 +131,41 @@ def video(name, card=VIDEO):
     write(name, nodes, [tensor("frame", BYTE, "N", 6, 8, 3)], outputs, card, white)
 
 
+def sidecar(name, sections):
+    """A sidecar in GStreamer's format, of sections with their keys and values."""
+    text = "# SPDX-License-Identifier: MPL-2.0\n"
+    for title, values in ({"modelinfo": {"version": "1.0"}} | sections).items():
+        text += f"[{title}]\n" + "".join(f"{key}={value}\n" for key, value in values.items())
+    (HERE / f"{name}.onnx.modelinfo").write_text(text)
+
+
+def sidecar_card(name, card):
+    keys = {key.removeprefix("instruments."): value.replace("\n", "\\n") for key, value in card.items()}
+    return {"instruments": keys | {"name": name}}
+
+
+def third_party_picture(name, tensors):
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["features"], axes=[2, 3], keepdims=0),
+        helper.make_node("Add", ["features", "features"], ["doubled"]),
+        helper.make_node("Sub", ["doubled", "features"], ["scores"]),
+    ]
+    outputs = [tensor("features", FLOAT, "N", 3), tensor("scores", FLOAT, "N", 3)]
+    write(name, nodes, [tensor("x", FLOAT, "N", 3, 6, 8)], outputs, card=None)
+    sidecar(name, tensors | sidecar_card(name, VIDEO))
+
+
+def third_party_mel(name):
+    nodes = [
+        helper.make_node("ReduceMean", ["m"], ["features"], axes=[1, 3], keepdims=0),
+        helper.make_node("Slice", ["features", "zero", "three", "one"], ["first"]),
+        helper.make_node("Add", ["first", "first"], ["scores"]),
+    ]
+    constants = [constant("zero", [0]), constant("three", [3]), constant("one", [1])]
+    write(name, nodes, [tensor("m", FLOAT, "N", 8, 4, 1)], [tensor("scores", FLOAT, "N", 3)], None, constants)
+    sidecar(name, sidecar_card(name, without(AUDIO, "embedding")))
+
+
 def fusion(name):
     nodes = [
         helper.make_node("ReduceMean", ["video"], ["picture"], axes=[1], keepdims=0),
@@ -209,6 +249,12 @@ def main():
     fusion("fusion")
     fusion_two("fusion-two", changed(FUSION, "fusion.frames", "2"))
     audio("third-party", card=None, mel="input_1", tags="dense_3", embedding=None)
+    outputs = {"features": {"id": "embedding", "dir": "output"}, "scores": {"id": "tags", "dir": "output"}}
+    third_party_picture("third-party-picture", {"x": {"dir": "input", "ranges": "0.0,1.0"}} | outputs)
+    third_party_mel("third-party-mel")
+    third_party_picture("no-ranges", outputs)
+    third_party_picture("bad-ranges", {"x": {"ranges": "0.0,1.0;0.0,1.0"}} | outputs)
+    third_party_picture("bad-tensor", {"input_1": {"ranges": "0.0,1.0"}} | outputs)
     audio("no-card", card=None)
     audio("version-2", changed(AUDIO, "version", "2"))
     audio("no-modality", without(AUDIO, "modality"))
