@@ -17,7 +17,7 @@ use super::{
     verify::Layout,
 };
 
-/// How often a session is run before ONNX Runtime replays the GPU's work: its CUDA provider records the third run.
+/// How often a session is run before ONNX Runtime surely replays the GPU's work: it records one of the first runs.
 const RUNS_TO_RECORD: usize = 4;
 /// For how many shapes a session keeps its buffers.
 const KEPT: usize = 32;

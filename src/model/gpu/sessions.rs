@@ -240,10 +240,13 @@ impl Request<'_> {
                     .with_device_id(device)
                     .with_fp16(self.precision() == Precision::Fp16)
                     .with_int8(self.precision() == Precision::Int8)
-                    .with_profile_min_shapes(least)
-                    .with_profile_opt_shapes(usual)
-                    .with_profile_max_shapes(most)
                     .with_cuda_graph(self.graphs);
+                if self.has_profiles() {
+                    tensorrt = tensorrt
+                        .with_profile_min_shapes(least)
+                        .with_profile_opt_shapes(usual)
+                        .with_profile_max_shapes(most);
+                }
                 if let Some(folder) = folder {
                     tensorrt = tensorrt
                         .with_engine_cache(true)
@@ -255,11 +258,14 @@ impl Request<'_> {
                 Ok(builder.with_execution_providers([tensorrt, cuda])?)
             }
             Provider::TensorRtRtx => {
-                let mut options = vec![
-                    ("nv_profile_min_shapes", least),
-                    ("nv_profile_opt_shapes", usual),
-                    ("nv_profile_max_shapes", most),
-                ];
+                let mut options = Vec::new();
+                if self.has_profiles() {
+                    options.extend([
+                        ("nv_profile_min_shapes", least),
+                        ("nv_profile_opt_shapes", usual),
+                        ("nv_profile_max_shapes", most),
+                    ]);
+                }
                 options.extend(folder.map(|folder| ("nv_runtime_cache_path", folder)));
                 let options: Vec<(String, String)> = options
                     .into_iter()
@@ -280,6 +286,12 @@ impl Request<'_> {
             }
             _ => Ok(builder.with_execution_providers([cuda])?),
         }
+    }
+
+    /// Whether the inputs' names can be written in TensorRT's profiles; without them it goes by the graph's shapes.
+    fn has_profiles(&self) -> bool {
+        let mut names = self.layout.inputs.iter();
+        names.all(|name| !name.contains([':', ',']))
     }
 
     /// The inputs with their shapes as TensorRT's profiles are written, e.g. `frame:8x260x260x3`.
