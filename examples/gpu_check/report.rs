@@ -29,12 +29,12 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "## {}\n\n{}\n", self.title, self.about)?;
+impl Table {
+    /// The table; a reason that is new goes to `reasons`, whose numbers the rows give.
+    fn write<'a>(&'a self, f: &mut fmt::Formatter<'_>, reasons: &mut Vec<&'a str>) -> fmt::Result {
+        writeln!(f, "\n## {}\n\n{}\n", self.title, self.about)?;
         writeln!(f, "| | {} |", self.columns.join(" | "))?;
         writeln!(f, "| --- {}|", "| --- ".repeat(self.columns.len()))?;
-        let mut reasons: Vec<&str> = Vec::new();
         for (name, cells) in &self.rows {
             let cells = match cells {
                 Ok(cells) => cells.join(" | "),
@@ -44,17 +44,11 @@ impl fmt::Display for Table {
                         reasons.push(reason);
                         reasons.len() - 1
                     });
-                    let cell = format!("not measured ({})", number + 1);
-                    vec![cell; self.columns.len()].join(" | ")
+                    let others = " | –".repeat(self.columns.len() - 1);
+                    format!("not measured ({}){others}", number + 1)
                 }
             };
             writeln!(f, "| {name} | {cells} |")?;
-        }
-        if !reasons.is_empty() {
-            writeln!(f, "\nNot measured:\n")?;
-        }
-        for (number, reason) in reasons.iter().enumerate() {
-            writeln!(f, "{}. {}", number + 1, reason.replace('\n', " "))?;
         }
         Ok(())
     }
@@ -114,8 +108,15 @@ impl fmt::Display for Report {
         for (name, value) in &self.machine {
             writeln!(f, "| {name} | {value} |")?;
         }
+        let mut reasons = Vec::new();
         for table in [&self.answers, &self.speed, &self.start, &self.streams] {
-            write!(f, "\n{table}")?;
+            table.write(f, &mut reasons)?;
+        }
+        if !reasons.is_empty() {
+            writeln!(f, "\n## Not measured\n")?;
+        }
+        for (number, reason) in reasons.iter().enumerate() {
+            writeln!(f, "{}. {}", number + 1, reason.replace('\n', " "))?;
         }
         Ok(())
     }
