@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::sample::spread;
+use super::{mean::Mean, sample::spread};
 
 /// What an embedding was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +39,20 @@ impl Span {
     fn overlaps(self, other: Self) -> bool {
         self.start < other.end && self.end.max(self.start.saturating_add(1)) > other.start
     }
+
+    /// The part of it in `other`.
+    fn within(self, other: Self) -> Self {
+        let start = self.start.max(other.start);
+        Self {
+            start,
+            end: self.end.min(other.end).max(start),
+        }
+    }
+
+    /// In nanoseconds.
+    pub fn length(self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
 }
 
 /// The embeddings to fuse for one result; at least one is there.
@@ -48,7 +62,8 @@ pub struct Window {
     pub span: Span,
     /// At most [`Config::frames`] picture embeddings, evenly spread over those that overlap the window, in order.
     pub video: Vec<Arc<[f32]>>,
-    /// Of the audio embeddings that overlap the window, the one that ends nearest the window's end.
+    /// The mean, weighted by their time in the window, of the audio embedding that ends nearest the window's end and of
+    /// those before it that are about other time (but for a tenth of theirs), at least half of it in the window.
     pub audio: Option<Arc<[f32]>>,
 }
 
@@ -185,9 +200,7 @@ impl Collector {
         let within = |item: &&Item| item.span.overlaps(span);
         let pictures: Vec<&Item> = self.video.iter().filter(within).collect();
         let count = pictures.len().min(self.config.frames);
-        let audio = self.audio.iter().filter(within);
-        // Of two that are equally near, the later.
-        let audio = audio.rev().min_by_key(|item| item.span.end.abs_diff(end));
+        let audio = self.sound(span);
         if pictures.is_empty() && audio.is_none() {
             return None;
         }
@@ -196,8 +209,29 @@ impl Collector {
             video: spread(pictures.len(), count)
                 .map(|index| pictures[index].embedding.clone())
                 .collect(),
-            audio: audio.map(|item| item.embedding.clone()),
+            audio,
         })
+    }
+
+    /// What is heard in a window.
+    fn sound(&self, window: Span) -> Option<Arc<[f32]>> {
+        let overlapping = || self.audio.iter().filter(|item| item.span.overlaps(window));
+        // Of two that are equally near, the later.
+        let mut next = overlapping()
+            .rev()
+            .min_by_key(|item| item.span.end.abs_diff(window.end));
+        let mut mean = Mean::default();
+        while let Some(item) = next {
+            mean.add(item.span.within(window), &item.embedding);
+            let precedes = |other: &&Item| {
+                let (length, inside) = (other.span.length(), other.span.within(window).length());
+                let ends_before = other.span.end <= item.span.start.saturating_add(length / 10);
+                ends_before && length > 0 && inside >= length.div_ceil(2)
+            };
+            let length = |item: &&Item| (item.span.end, item.span.length());
+            next = overlapping().filter(precedes).max_by_key(length);
+        }
+        mean.get()
     }
 
     fn forget(&mut self) {
@@ -255,7 +289,8 @@ mod tests {
             due(&mut c, 125),
             [
                 ([100, 110], vec![100, 105], Some(103)),
-                ([100, 120], vec![100, 105, 110, 115], Some(108)),
+                // 12 of 13 at 108, and 5 at 103.
+                ([100, 120], vec![100, 105, 110, 115], Some(106)),
             ]
         );
         assert_eq!(
@@ -265,17 +300,41 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_spread_evenly_and_the_nearest_audio_wins() {
+    fn pictures_are_spread_evenly_and_of_longer_patches_the_nearest_wins() {
         let mut c = collector(4, 100, 100);
         for start in (0..100).step_by(5) {
             push(&mut c, Source::Video, start, start + 5);
         }
         // Ends 30 before, 10 before, 10 after and 40 after the window's end; of equals the later.
-        for (start, end) in [(10, 70), (20, 90), (30, 110), (40, 140)] {
+        for (start, end) in [(90, 190), (0, 110), (20, 130)] {
             push(&mut c, Source::Audio, start, end);
         }
         let window = summary(c.due(100).unwrap());
-        assert_eq!(window, ([0, 100], vec![10, 35, 60, 85], Some(30)));
+        assert_eq!(window, ([0, 100], vec![10, 35, 60, 85], Some(0)));
+    }
+
+    #[test]
+    fn sound_is_the_mean_of_patches_side_by_side() {
+        let heard = |patches: &[(u64, u64)]| {
+            let mut c = collector(4, 100, 50);
+            push(&mut c, Source::Video, 0, 1);
+            patches
+                .iter()
+                .for_each(|&(start, end)| push(&mut c, Source::Audio, start, end));
+            c.due(50).unwrap();
+            // Of 0 to 100, and of 50 to 150.
+            [c.due(100), c.due(150)].map(|window| window.unwrap().audio.unwrap()[0])
+        };
+        // Weighted by their lengths.
+        assert_eq!(
+            heard(&[(10, 20), (40, 50), (90, 91), (110, 120)]),
+            [590.0 / 21.0, 1190.0 / 11.0]
+        );
+        // What later ones are about counts once.
+        assert_eq!(
+            heard(&[(1, 20), (1, 40), (1, 90), (20, 100), (60, 150)]),
+            [1619.0 / 99.0, 60.0]
+        );
     }
 
     #[test]

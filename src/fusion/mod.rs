@@ -5,6 +5,7 @@
 //! whatever is missing in it.
 
 mod collector;
+mod mean;
 mod sample;
 mod whole;
 

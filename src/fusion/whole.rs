@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use super::{Sample, Source, Span, Window};
+use super::{Sample, Source, Span, Window, mean::Mean};
 
 /// Collects the embeddings of a whole stream in bounded memory.
 #[derive(Debug, Clone)]
 pub struct Whole {
     pictures: Sample<Arc<[f32]>>,
-    /// The sum of the audio embeddings, each times its length.
-    audio: Vec<f64>,
-    length: f64,
+    audio: Mean,
     span: Option<Span>,
 }
 
@@ -20,8 +18,7 @@ impl Whole {
     pub fn new(frames: usize) -> Self {
         Self {
             pictures: Sample::new(frames),
-            audio: Vec::new(),
-            length: 0.0,
+            audio: Mean::default(),
             span: None,
         }
     }
@@ -34,25 +31,17 @@ impl Whole {
         }));
         match source {
             Source::Video => self.pictures.push(embedding),
-            Source::Audio => {
-                let length = span.end.saturating_sub(span.start).max(1) as f64;
-                self.audio.resize(embedding.len(), 0.0);
-                for (sum, &value) in self.audio.iter_mut().zip(&*embedding) {
-                    *sum += f64::from(value) * length;
-                }
-                self.length += length;
-            }
+            Source::Audio => self.audio.add(span, &embedding),
         }
     }
 
     /// The window over all of it: at most `frames` pictures, evenly spread, and the mean of the audio embeddings,
     /// weighted by their lengths; `None` before the first embedding.
     pub fn window(&self) -> Option<Window> {
-        let mean = |sum: &f64| (sum / self.length) as f32;
         Some(Window {
             span: self.span?,
             video: self.pictures.items().cloned().collect(),
-            audio: (self.length > 0.0).then(|| self.audio.iter().map(mean).collect()),
+            audio: self.audio.get(),
         })
     }
 }

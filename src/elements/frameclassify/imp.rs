@@ -42,7 +42,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 #[derive(Default, glib::Properties)]
 #[properties(wrapper_type = super::FrameClassify)]
 pub struct FrameClassify {
-    #[property(name = "model", get, set, nullable, type = Option<String>, member = model, blurb = "Name of a model in the zoo, or path of an ONNX file (unset = choi-yt8m13 for audio, efficientnet-lite-yt8m13 for video)")]
+    #[property(name = "model", get, set, nullable, type = Option<String>, member = model, blurb = "Name of a model in the zoo, or path of an ONNX file (unset = the default for what comes in, audio or video)")]
     #[property(name = "batch-size", get, set, type = u32, member = batch_size, blurb = "Most waiting requests that the model takes as one batch (0 = 1 on the CPU, where batches gain nothing, 8 on a GPU)")]
     #[property(name = "interval", get, set, type = u64, member = interval, default_value = DEFAULT_INTERVAL, blurb = "Time between two pictures in nanoseconds (0 = every picture)")]
     #[property(name = "frames", get, set, type = u32, member = frames, blurb = "Pictures, spread evenly over the stream, whose mean is the result for all of it (the paper's k; 0 = all)")]
