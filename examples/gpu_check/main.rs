@@ -21,9 +21,6 @@ mod clips;
 mod load;
 mod report;
 
-/// The sizes of batches that are measured.
-const BATCHES: [usize; 4] = [1, 8, 32, 128];
-
 /// Checks and measures the models on a GPU
 #[derive(Parser)]
 struct Args {
@@ -64,6 +61,9 @@ struct Check {
     /// The model for pictures
     #[arg(long, default_value = "efficientnet-lite-yt8m13")]
     video_model: String,
+    /// The sizes of batches whose speed is measured
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
+    batches: Vec<usize>,
     /// Seconds for each measurement of speed
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
@@ -268,7 +268,7 @@ impl Check {
         name: &str,
         works: &Result<String, String>,
     ) {
-        for batch in BATCHES {
+        for &batch in &self.batches {
             let row = format!("{name}, `{model}`, batch {batch}");
             let measured = works.clone().and_then(|_| {
                 let options = self.options(provider, precision, batch);
