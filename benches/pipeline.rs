@@ -44,7 +44,10 @@ fn main() {
         .enumerate()
         .map(|(index, data)| {
             let samples = (index * BUFFER / 4) as u64;
-            buffer(data.to_vec(), gst::ClockTime::SECOND * samples / u64::from(RATE))
+            buffer(
+                data.to_vec(),
+                gst::ClockTime::SECOND * samples / u64::from(RATE),
+            )
         })
         .collect();
     let pictures: Vec<gst::Buffer> = (0..PICTURES)
@@ -56,7 +59,10 @@ fn main() {
     common::main(vec![
         Job::new("mel", pure(sound)),
         Job::new("pipeline", pipeline(AUDIO, "identity", buffers.clone())),
-        Job::new("pipeline-melspec", pipeline(AUDIO, "melspec preset=choi partial=drop", buffers)),
+        Job::new(
+            "pipeline-melspec",
+            pipeline(AUDIO, "melspec preset=choi partial=drop", buffers),
+        ),
         Job::new(
             "frameclassify",
             pipeline(
@@ -115,12 +121,18 @@ fn pipeline(caps: &str, element: &str, buffers: Vec<gst::Buffer>) -> impl FnMut(
     );
     move || {
         let pipeline = gst::parse::launch(&description).expect("the elements are there");
-        let pipeline = pipeline.downcast::<gst::Pipeline>().expect("several elements");
+        let pipeline = pipeline
+            .downcast::<gst::Pipeline>()
+            .expect("several elements");
         let source = pipeline.by_name("source").and_downcast::<gst_app::AppSrc>();
         let source = source.expect("it is an appsrc");
-        pipeline.set_state(gst::State::Playing).expect("the pipeline starts");
+        pipeline
+            .set_state(gst::State::Playing)
+            .expect("the pipeline starts");
         for buffer in &buffers {
-            source.push_buffer(buffer.clone()).expect("the pipeline takes buffers");
+            source
+                .push_buffer(buffer.clone())
+                .expect("the pipeline takes buffers");
         }
         source.end_of_stream().expect("the pipeline takes the end");
         let bus = pipeline.bus().expect("a pipeline has a bus");
@@ -128,6 +140,8 @@ fn pipeline(caps: &str, element: &str, buffers: Vec<gst::Buffer>) -> impl FnMut(
         let message = bus.timed_pop_filtered(gst::ClockTime::NONE, &wanted);
         let message = message.expect("the bus waits");
         assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
-        pipeline.set_state(gst::State::Null).expect("the pipeline stops");
+        pipeline
+            .set_state(gst::State::Null)
+            .expect("the pipeline stops");
     }
 }

@@ -57,7 +57,10 @@ pub fn main(mut jobs: Vec<Job>) {
             times[ROUNDS / 2].as_secs_f64()
         })
         .collect();
-    println!("{:24}{:>12}{:>24}", "job", "CPU ms", "speed against the first");
+    println!(
+        "{:24}{:>12}{:>24}",
+        "job", "CPU ms", "speed against the first"
+    );
     for (job, median) in jobs.iter().zip(&medians) {
         let ratio = medians[0] / median;
         println!("{:24}{:12.3}{ratio:24.3}", job.name, median * 1e3);

@@ -69,7 +69,7 @@ const INPUT_RATES: std::ops::RangeInclusive<u32> = 1000..=1_536_000;
 /// Turns a stream of mono samples into patches.
 ///
 /// The patches do not depend on how the stream is cut into calls of [`Patcher::push`], to the last bit.
-/// Memory is allocated by [`Patcher::new`], for some pieces of the stream at first, and for each patch.
+/// Memory is allocated by [`Patcher::new`] and for each patch, otherwise not.
 pub struct Patcher {
     front_end: FrontEnd,
     partial: Partial,
@@ -153,6 +153,8 @@ impl Patcher {
                 done: false,
             }
         };
+        // What a piece becomes at most; decimation gives less than a piece more at a time.
+        let samples = rescale(PIECE as u64, input_rate, front_end.rate) as usize + PIECE;
         Ok(Self {
             partial: options.partial,
             content,
@@ -160,12 +162,12 @@ impl Patcher {
             timing,
             plan,
             resampler: Resampler::new(input_rate, front_end.rate, PIECE),
-            spectrogram: Spectrogram::new(front_end, content, PIECE),
+            spectrogram: Spectrogram::new(front_end, content, samples),
             front_end: front_end.clone(),
             pushed: 0,
             resampled: 0,
             piece: Vec::with_capacity(PIECE),
-            samples: Vec::new(),
+            samples: Vec::with_capacity(samples),
         })
     }
 

@@ -26,6 +26,7 @@ impl Resampler {
         let pass = PASS_BAND * nyquist;
         let factor = input_rate / output_rate;
         let (mut polyphase, mut decimator) = (None, None);
+        let mut between = Vec::new();
         if input_rate < output_rate {
             let (up, down) = reduce(output_rate.into(), input_rate.into());
             let filter = Polyphase::new(up, down, PASS_BAND / 2.0, 0.5, piece);
@@ -45,11 +46,12 @@ impl Resampler {
             let piece = piece * up as usize / down as usize + 1;
             let (pass, stop) = (pass / (2.0 * output), nyquist / (2.0 * output));
             decimator = Some(Decimator::new(2, pass, stop, piece));
+            between.reserve(piece);
         }
         Self {
             polyphase,
             decimator,
-            between: Vec::new(),
+            between,
         }
     }
 
