@@ -31,7 +31,7 @@ impl Resampler {
             let (up, down) = reduce(output_rate.into(), input_rate.into());
             let filter = Polyphase::new(up, down, PASS_BAND / 2.0, 0.5, piece);
             polyphase = Some(filter);
-        } else if input_rate % output_rate == 0 && factor.is_power_of_two() {
+        } else if input_rate.is_multiple_of(output_rate) && factor.is_power_of_two() {
             if factor > 1 {
                 let (pass, stop) = (pass / input, nyquist / input);
                 decimator = Some(Decimator::new(factor as usize, pass, stop, piece));
@@ -87,8 +87,12 @@ impl Resampler {
 
     /// Forgets the signal so far.
     pub fn reset(&mut self) {
-        self.polyphase.as_mut().map(Polyphase::reset);
-        self.decimator.as_mut().map(Decimator::reset);
+        if let Some(polyphase) = &mut self.polyphase {
+            polyphase.reset();
+        }
+        if let Some(decimator) = &mut self.decimator {
+            decimator.reset();
+        }
     }
 }
 
