@@ -61,22 +61,20 @@ def length(f):
     return (f["patch-frames"] - 1) * f["hop"] + (0 if f["center"] else f["fft-size"])
 
 
-def excerpts(samples, f, segmentation):
-    """[samples] of the paper's segmentations: `central` (CC), `uniform` (UC: the middles of ten equal parts, joined), or
-    `ten` (Han: ten patches, each in the middle of a tenth). All of a recording that is shorter than one patch.
-    """
-    size, total = length(f), len(samples)
-    if total <= size:
-        return [samples]
-    if segmentation == "ten":
-        starts = [min(max(total * (2 * part + 1) // 20 - size // 2, 0), total - size) for part in range(10)]
-        return [samples[start:start + size] for start in starts]
-    parts, spare = (10 if segmentation == "uniform" else 1), total - size
-    pieces = []
+def middle(spare, part, parts):
+    return spare * (2 * part + 1) // (2 * parts)
+
+
+def excerpt(samples, f, segmentation):
+    """The samples of one patch: `central` (CC), or `uniform` (UC: the middles of ten equal parts, joined); all when there are fewer."""
+    size, spare = length(f), len(samples) - length(f)
+    if spare <= 0:
+        return samples
+    parts, pieces = (10 if segmentation == "uniform" else 1), []
     for part in range(parts):
-        before = spare * (2 * part + 1) // (2 * parts)
+        before = middle(spare, part, parts)
         pieces.append(samples[before + part * size // parts:before + (part + 1) * size // parts])
-    return [np.concatenate(pieces)]
+    return np.concatenate(pieces)
 
 
 def patches(samples, f, segmentation="sliding", partial="repeat", window=10.0, stride=5.0):
@@ -84,14 +82,14 @@ def patches(samples, f, segmentation="sliding", partial="repeat", window=10.0, s
     if len(samples) < f["window-size"]:
         return np.zeros((0, 1, f["bands"], f["patch-frames"]), np.float32), []
     seconds = len(samples) / f["rate"]
-    if segmentation != "sliding":
-        cut = excerpts(samples, f, segmentation)
-        if segmentation == "ten" and len(cut) == 10:
-            spans = [(part * seconds / 10, (part + 1) * seconds / 10) for part in range(10)]
-        else:
-            spans = [(0.0, seconds)]
-        return np.stack([patch(mel(part, f), f, partial) for part in cut]), spans
+    if segmentation in ("central", "uniform"):
+        return patch(mel(excerpt(samples, f, segmentation), f), f, partial)[None], [(0.0, seconds)]
     power, hop = mel(samples, f), f["hop"]
+    if segmentation == "ten":  # ten patches, spread evenly (Han)
+        spare = len(samples) - length(f)
+        firsts = [middle(spare, part, 10) // hop for part in range(10)] if spare > 0 else [0]
+        made = [patch(power[:, first:first + f["patch-frames"]], f, partial) for first in firsts]
+        return np.stack(made), [(first * hop / f["rate"], length(f) / f["rate"] + first * hop / f["rate"]) for first in firsts]
     reach = -(-f["fft-size"] // 2) if f["center"] else f["fft-size"]
     content = min(max(1, round(window * f["rate"] / hop)), f["patch-frames"])
     interval = stride * f["rate"]

@@ -38,6 +38,8 @@ def labels(items, results):
     found = {source: (metrics.hits(scores, truth, 1), truth) for source, (scores, truth, _) in found.items() if len(truth)}
     lines = ["| label | " + " | ".join(found) + " |", "| --- |" + " --- |" * len(found)]
     for i, label in enumerate(LABELS):
+        if not any((truth == i).any() for _, truth in found.values()):
+            continue
         cells = [f"{right[truth == i].sum()} of {(truth == i).sum()}" for right, truth in found.values()]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return lines
