@@ -136,11 +136,14 @@ class Inception(nn.Module):
 def torchvision_layers():
     """ImageNet's weights as torchvision has them (it downloads them)."""
     from torchvision.models import Inception_V3_Weights, inception_v3
-    from torchvision.models.inception import BasicConv2d
 
-    network = inception_v3(weights=Inception_V3_Weights.IMAGENET1K_V1)
+    return folded(inception_v3(weights=Inception_V3_Weights.IMAGENET1K_V1))
+
+
+def folded(network):
+    """(kernel, scale, offset) of every convolution of torchvision's Inception v3, without the auxiliary classifier's."""
     for name, layer in network.named_modules():
-        if isinstance(layer, BasicConv2d) and not name.startswith("AuxLogits"):
+        if hasattr(layer, "bn") and not name.startswith("AuxLogits"):
             norm = layer.bn
             scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             yield layer.conv.weight, scale, norm.bias - norm.running_mean * scale

@@ -109,6 +109,51 @@ def forward(tagger, x, split):
     return tagger.head(embedding), embedding
 
 
+def advance(shards, network, first, last, device):
+    """The shards with their activations at block `first` brought to block `last`."""
+    if first == last:
+        return shards
+    names = list(network.blocks)
+    blocks = nn.Sequential(*(network.blocks[name] for name in names[names.index(first):names.index(last)]))
+    blocks = copy.deepcopy(blocks).to(device, torch.bfloat16, memory_format=torch.channels_last)
+    with torch.no_grad():
+        return [(torch.cat([blocks(part.to(device, torch.bfloat16)).half().contiguous().cpu()
+                            for part in tqdm(x.split(64), f"to {last}", mininterval=20)]), *rest) for x, *rest in shards]
+
+
+def probe(tagger, loss, training, args, steps=300, rate=0.01, decay=0.01):
+    """Fit the classifier and the map to the teacher's embedding first, on embeddings as they are.
+
+    Starting from random ones would change the blocks before they know what for.
+    """
+    embeddings, wanted, theirs = [], [], []
+    with torch.no_grad():
+        for x, targets, taught in training.batches(args.batch):
+            embeddings.append(visual.embed(tagger, x.to(args.device), args.split))
+            labels = nn.functional.one_hot(targets, len(CLASSES)).float()
+            wanted.append(labels if not taught else torch.lerp(labels, taught[0].float(), args.teacher_share))
+            theirs += taught[1:]
+    e, wanted = torch.cat(embeddings), torch.cat(wanted).to(args.device)
+    mean, deviation = e.mean(0), e.std(0) + 1e-3
+    e = (e - mean) / deviation
+    fitted = nn.Linear(e.shape[1], len(CLASSES)).to(args.device)
+    optimiser = torch.optim.AdamW(fitted.parameters(), rate, weight_decay=decay / rate)
+    for _ in range(steps):
+        value = nn.functional.cross_entropy(fitted(e), wanted)
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+    layers = [(tagger.head, fitted.weight.detach(), fitted.bias.detach())]
+    if theirs:
+        theirs = torch.cat(theirs).float().to(args.device)
+        gram = e.T @ e + 0.1 * len(e) * torch.eye(e.shape[1], device=args.device)
+        layers.append((loss.map, torch.linalg.solve(gram, e.T @ (theirs - theirs.mean(0))).T, theirs.mean(0)))
+    with torch.no_grad():
+        for layer, weight, bias in layers:
+            layer.weight.copy_(weight / deviation)
+            layer.bias.copy_(bias - layer.weight @ mean)
+
+
 def validate(tagger, loss, frames, args):
     """(mean loss, Hit@1 in per cent of the frames with an instrument)."""
     losses, hits = [], []
@@ -135,6 +180,9 @@ def train(tagger, loss, training, validation, args, log):
         optimiser = torch.optim.SGD(parameters, args.rate, momentum=0.9)
     else:
         optimiser = torch.optim.AdamW(parameters, args.rate, weight_decay=args.decay)
+    if args.probe and not log.with_suffix(".pt").exists():
+        probe(tagger, loss, training, args)
+        print("the classifier alone: validation loss {:.4f}, Hit@1 {:.1f}".format(*validate(tagger, loss, validation, args)), flush=True)
     steps = -(-len(training) // args.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1, (step + 1) / max(1, args.warmup)) * 0.5 ** (step / steps // args.halve))
@@ -185,6 +233,9 @@ def main(argv):
     parser.add_argument("--weights", help="nsfwjs's folder dist/models/inception_v3, for --init nsfwjs")
     parser.add_argument("--split", choices=("6b", "6c", "6d", "6e", "7a", "7b", "7c"), default=inception.SPLIT,
                         help="the first block that is trained")
+    parser.add_argument("--cached", default=inception.SPLIT, help="the block whose inputs are kept in the cache")
+    parser.add_argument("--start", help="a checkpoint of another run, whose last weights to start from")
+    parser.add_argument("--probe", action="store_true", help="fit the classifier before anything else is trained")
     parser.add_argument("--teacher", help="an EfficientNet-Lite model of `visual` that teaches, as an ONNX file")
     parser.add_argument("--teacher-share", type=float, default=0.5, help="of the teacher's scores, the rest the labels'")
     parser.add_argument("--embedding-weight", type=float, default=0.5, help="of the distance to the teacher's embedding")
@@ -217,8 +268,8 @@ def main(argv):
     if args.init != "random":
         network.load(inception.torchvision_layers() if args.init == "torchvision" else inception.nsfwjs_layers(args.weights))
     training, test, left_out = visual.split(args)
-    early = activations.Early(copy.deepcopy(network).eval(), args.split, args.device, args.compile)
-    folder = pathlib.Path(args.cache, f"visual-inception-{args.init}-{args.split}-" + "-".join(args.held_out))
+    early = activations.Early(copy.deepcopy(network).eval(), args.cached, args.device, args.compile)
+    folder = pathlib.Path(args.cache, f"visual-inception-{args.init}-{args.cached}-" + "-".join(args.held_out))
     shards = [visual.shard(folder, early, training, args.seed + i, i, VIEW) for i in range(args.shards)]
     if args.teacher:
         teacher = Teacher(args.teacher, args)
@@ -229,7 +280,11 @@ def main(argv):
     targets = torch.tensor([p.target for p in training])
     judging = torch.zeros(len(training), dtype=torch.bool)
     judging[np.flatnonzero(~left_out)[::VALIDATION]] = True
-    tagger = visual.Tagger(network, Head()).to(args.device, memory_format=torch.channels_last)
+    tagger = visual.Tagger(network, Head())
+    if args.start:
+        tagger.load_state_dict(torch.load(args.start, weights_only=True)["tagger"])
+    tagger = tagger.to(args.device, memory_format=torch.channels_last)
+    shards = advance(shards, tagger.network, args.cached, args.split, args.device)
     loss = Loss(args.teacher_share, args.smoothing, args.embedding_weight,
                 shards[0][2].shape[1] if args.teacher else None).to(args.device)
     losses = train(tagger, loss, Frames(shards, targets, ~left_out & ~judging), Frames(shards, targets, judging), args,
@@ -239,10 +294,10 @@ def main(argv):
     tests = visual.test_views(folder, early, test, VIEW)
     clips = visual.clip_views(folder, early, args.clips, VIEW) if args.clips else {}
     tagger.eval()
-    figures, means = visual.evaluate(tagger, args.split, tests["plain"], tests[visual.VIEWS[0]], test, clips)
+    figures, means = visual.evaluate(tagger, args.cached, tests["plain"], tests[visual.VIEWS[0]], test, clips)
     visual.show(NAME, figures)
     visual.show_clips(means)
-    visual.store_frames(tagger, args, folder / "frames.npz", tests, test, clips)
+    visual.store_frames(tagger, args.cached, args.fit, args.held_out, folder / "frames.npz", tests, test, clips)
     if args.export:
         taught = ", taught by " + card.read(args.teacher)["name"] if args.teacher else ""
         visual.export(tagger, args.export, NAME, VIEW, visual.summary(figures, args.held_out),

@@ -308,7 +308,7 @@ def main(argv):
         if share == args.average:
             chosen, chosen_figures, chosen_means = mixed, figures, means
     show_clips(chosen_means)
-    store_frames(chosen, args, cache / "frames.npz", views, test, clips)
+    store_frames(chosen, args.split, args.fit, args.held_out, cache / "frames.npz", views, test, clips)
     if args.export:
         metrics = summary({k: v for k, v in chosen_figures.items() if k != f"clips {OTHER_FIT[args.fit]}"}, args.held_out)
         export(chosen, args.export, NAME, view, metrics,
@@ -316,23 +316,24 @@ def main(argv):
                "photographs of instruments (a public 30-class set, ImageNet samples) made to look like video frames")
 
 
-def store_frames(tagger, args, path, views, test, clips):
+def store_frames(tagger, split, fit, held_out, path, views, test, clips):
     """The embeddings of all pictures that training did not see, for `fusion`."""
+    device = next(tagger.parameters()).device
     stored = {"embeddings": [], "classes": [], "pictures": [], "kinds": [], "names": []}
 
     def add(x, classes, numbers, kinds, names):
         with torch.no_grad():
-            e = torch.cat([embed(tagger, part.to(args.device), args.split) for part in x.split(64)]).cpu()
+            e = torch.cat([embed(tagger, part.to(device), split) for part in x.split(64)]).cpu()
         for key, values in zip(stored, (e.numpy().astype(np.float16), classes, numbers, kinds, names)):
             stored[key].append(np.asarray(values))
 
     for x, index in views.values():
         chosen = [test[i] for i in index]
-        add(x, [p.target for p in chosen], index, ["held out" if p.source in args.held_out else "left out" for p in chosen],
+        add(x, [p.target for p in chosen], index, ["held out" if p.source in held_out else "left out" for p in chosen],
             [p.folder for p in chosen])
     for name, x in clips.items():
         how, name = name.split()
-        if how == args.fit:
+        if how == fit:
             add(x, [-1] * len(x), [-1] * len(x), ["clip"] * len(x), [name] * len(x))
     np.savez(path, **{key: np.concatenate(parts) for key, parts in stored.items()})
     print(f"{path}: {sum(map(len, stored['classes']))} frames")
