@@ -301,5 +301,5 @@ def main(argv):
     if args.export:
         taught = ", taught by " + card.read(args.teacher)["name"] if args.teacher else ""
         visual.export(tagger, args.export, NAME, VIEW, visual.summary(figures, args.held_out),
-                      f"{INITS[args.init]}; blocks from {args.split} on trained on photographs of instruments (a public 30-class "
+                      f"{INITS[args.init]}; blocks from {args.cached if args.start else args.split} on trained on photographs of instruments (a public 30-class "
                       f"set, ImageNet samples) made to look like video frames{taught}")
