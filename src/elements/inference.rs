@@ -11,7 +11,7 @@ use gst::prelude::*;
 use crate::meta::{Analysis, Source, Tags};
 use crate::model::{self, Card, Model, Progress};
 
-pub const DEFAULT_THRESHOLD: f32 = 0.25;
+pub const DEFAULT_THRESHOLD: f32 = 0.3;
 pub const DEFAULT_MAX_TAGS: u32 = 3;
 
 /// Where the model runs.

@@ -11,7 +11,7 @@ pub const PREFIX: &str = "instruments.";
 /// A model's description of itself, checked against its graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Card {
-    /// The model's name, e.g. `choi-yt8m13`.
+    /// The model's name, e.g. `yamnet-yt8m13`.
     pub name: String,
     /// What it takes.
     pub modality: Modality,
