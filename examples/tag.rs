@@ -28,7 +28,7 @@ struct Args {
     #[arg(long)]
     json: bool,
     /// What the models run on
-    #[arg(long, default_value = "auto", value_parser = ["auto", "cpu", "cuda", "tensorrt"])]
+    #[arg(long, default_value = "auto", value_parser = ["auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx"])]
     provider: String,
     /// What the models compute in
     #[arg(long, default_value = "auto", value_parser = ["auto", "fp32", "fp16", "int8"])]

@@ -193,6 +193,15 @@ fn an_execution_provider_that_is_not_there() {
         &format!("{FUSION} model=fusion execution-provider=tensorrt"),
         &parts,
     );
+    let parts = [
+        "execution provider `tensorrt-rtx` is not available",
+        "libonnxruntime_providers_nv_tensorrt_rtx.so",
+        "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+    ];
+    assert_says(
+        &format!("{VIDEO} model=video execution-provider=tensorrt-rtx"),
+        &parts,
+    );
 }
 
 /// Exit code of `timeout` when it had to end what it ran.
@@ -238,6 +247,7 @@ impl Place {
             .env("GST_REGISTRY_1_0", self.folder.join("registry.bin"))
             .env("GST_INSTRUMENTS_MODEL_PATH", &self.models)
             .env("ORT_DYLIB_PATH", &self.runtime)
+            .env("LD_LIBRARY_PATH", &self.folder)
             .output()
             .unwrap();
         let text = [&output.stdout[..], &output.stderr].concat();
@@ -261,14 +271,20 @@ impl Place {
     /// A pipeline with the default picture model fails at once and says `parts`.
     #[track_caller]
     fn assert_fails(&self, parts: &[&str]) {
-        let line = "videotestsrc num-buffers=3 ! frameclassify ! fakesink";
+        self.assert_fails_with("", parts);
+    }
+
+    /// [`assert_fails`](Self::assert_fails) with properties of frameclassify.
+    #[track_caller]
+    fn assert_fails_with(&self, properties: &str, parts: &[&str]) {
+        let line = &format!("videotestsrc num-buffers=3 ! frameclassify {properties} ! fakesink");
         // In one of some thirty runs gst-launch-1.0 of GStreamer 1.22 does not end after an error while it
         // prerolls, also with `videotestsrc ! identity error-after=1 ! fakesink`: then it is run again.
         let (output, text) = (0..4)
             .map(|_| self.run("gst-launch-1.0", line))
             .find(|(output, _)| output.status.code() != Some(TIMED_OUT))
             .expect("gst-launch-1.0 ends in one of four runs");
-        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(!output.status.success(), "{text}");
         assert!(text.contains("ERROR: from element"), "{text}");
         for part in parts {
             assert!(text.contains(part), "{text}\ndoes not say {part}");
@@ -328,4 +344,98 @@ fn the_default_models_are_missing_or_broken() {
         place.assert_inspects();
         place.assert_fails(&[part]);
     }
+}
+
+/// A place whose ONNX Runtime, which is for the processor, has files beside it that are named like GPU providers.
+fn with_providers(name: &str) -> Place {
+    let mut place = Place::new(name);
+    let runtime = place.folder.join("libonnxruntime.so");
+    symlink(place.runtime.canonicalize().unwrap(), &runtime).unwrap();
+    place.runtime = runtime;
+    for library in ["cuda", "tensorrt", "nv_tensorrt_rtx"] {
+        let library = format!("libonnxruntime_providers_{library}.so");
+        std::fs::write(place.folder.join(library), "").unwrap();
+    }
+    place
+}
+
+#[test]
+fn a_gpu_without_a_driver_is_said_to_be_so() {
+    let place = with_providers("driver");
+    // SAFETY: the driver's library may be loaded at any time.
+    if unsafe { libloading::Library::new("libcuda.so.1") }.is_ok() {
+        return;
+    }
+    for provider in ["cuda", "tensorrt", "tensorrt-rtx"] {
+        let asked = format!("model=video execution-provider={provider}");
+        let not_available = format!("`{provider}` is not available");
+        place.assert_fails_with(&asked, &[&not_available, "driver is missing (libcuda.so.1"]);
+    }
+    // `auto` says why in the log and takes the processor.
+    let line = "videotestsrc num-buffers=3 ! frameclassify model=video ! fakesink";
+    let (output, text) = place.run("gst-launch-1.0", &format!("-m {line}"));
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("instrument-tags"), "{text}");
+}
+
+#[test]
+fn what_a_provider_s_library_lacks_reaches_the_user() {
+    let place = with_providers("library");
+    let compile = |library: &str, arguments: &[&str]| {
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(place.folder.join(library))
+            .args(arguments)
+            .status();
+        assert!(compiled.unwrap().success());
+    };
+    let driver = root().join("tests/data/driver.c");
+    let driver = driver.to_str().unwrap();
+    compile("libcuda.so.1", &["-DRESULT=0", driver]);
+    let asked = |provider| format!("model=video execution-provider={provider}");
+    place.assert_fails_with(
+        &asked("cuda"),
+        &[
+            "`cuda` is not available",
+            "not enabled in this build",
+            "onnxruntime-gpu",
+        ],
+    );
+    place.assert_fails_with(
+        &format!("{} device=1", asked("cuda")),
+        &["`device` is 1, but there are 1 GPU(s)"],
+    );
+    // The plugin is loaded by any ONNX Runtime: here it needs a library that is nowhere.
+    compile(
+        "libtensorrt_rtx.so.1",
+        &["-x", "c", "/dev/null", "-Wl,-soname,libtensorrt_rtx.so.1"],
+    );
+    let plugin = "libonnxruntime_providers_nv_tensorrt_rtx.so";
+    let needed = place.folder.join("libtensorrt_rtx.so.1");
+    compile(
+        plugin,
+        &[
+            "-x",
+            "c",
+            "/dev/null",
+            "-x",
+            "none",
+            "-Wl,--no-as-needed",
+            needed.to_str().unwrap(),
+        ],
+    );
+    std::fs::remove_file(needed).unwrap();
+    place.assert_fails_with(
+        &asked("tensorrt-rtx"),
+        &[
+            "`tensorrt-rtx` is not available: libtensorrt_rtx.so.1 is missing",
+            "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+        ],
+    );
+    // A library that is no plugin.
+    compile(plugin, &["-x", "c", "/dev/null"]);
+    place.assert_fails_with(
+        &asked("tensorrt-rtx"),
+        &["`tensorrt-rtx` is not available", "CreateEpFactories"],
+    );
 }

@@ -430,6 +430,11 @@ fn asynchronous_overruns_drop_the_older_request_and_count_it() {
     assert!(starts.is_sorted());
     assert_eq!(starts.last(), Some(&Some(ms(29 * 33))));
     assert!(stat(&bench, "p99-latency") >= stat(&bench, "mean-latency"));
+    assert_eq!(
+        stat(&bench, "cpu-nodes"),
+        0,
+        "there is no GPU that they could fall back from"
+    );
 }
 
 #[test]

@@ -59,8 +59,9 @@ fn assert_conforms(front_end: &FrontEnd, golden: &str, tolerance: f32) {
         .map(|(a, b)| (a - b).abs())
         .fold(0.0, f32::max);
     println!(
-        "{golden}: {} patches, largest difference {difference:e}",
-        patches.len()
+        "{golden}: {} patches with {}, largest difference {difference:e}",
+        patches.len(),
+        gstinstruments::mel::instruction_set()
     );
     assert!(difference <= tolerance, "{golden} differs by {difference}");
 }
@@ -88,4 +89,25 @@ fn yamnet_conforms_to_librosa() {
 #[test]
 fn musicnn_conforms_to_librosa() {
     assert_conforms(&FrontEnd::preset(Preset::Musicnn), "musicnn.f32", 0.001);
+}
+
+/// The same for what a machine with less than this one has, each in a process of its own.
+#[test]
+fn every_instruction_set_conforms() {
+    for (limit, expected) in [("portable", "Portable"), ("avx2", "Avx2")] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["conforms_to_librosa", "--nocapture"])
+            .env("GST_INSTRUMENTS_SIMD", limit)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{limit}: {text}");
+        assert!(text.contains("4 passed"), "{limit}: {text}");
+        let used = format!("with {expected}");
+        assert!(text.contains(&used) || !avx2(), "{limit}: {text}");
+    }
+}
+
+fn avx2() -> bool {
+    cfg!(target_arch = "x86_64") && gstinstruments::mel::instruction_set() != "Portable"
 }

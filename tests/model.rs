@@ -580,9 +580,22 @@ fn a_replaced_file_is_another_model() {
 
 #[test]
 fn an_asked_for_gpu_is_used_or_named_as_missing() {
-    for (provider, library) in [
-        (Provider::Cuda, "libonnxruntime_providers_cuda.so"),
-        (Provider::TensorRt, "libonnxruntime_providers_tensorrt.so"),
+    for (provider, library, package) in [
+        (
+            Provider::Cuda,
+            "libonnxruntime_providers_cuda.so",
+            "onnxruntime-gpu",
+        ),
+        (
+            Provider::TensorRt,
+            "libonnxruntime_providers_tensorrt.so",
+            "onnxruntime-gpu",
+        ),
+        (
+            Provider::TensorRtRtx,
+            "libonnxruntime_providers_nv_tensorrt_rtx.so",
+            "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+        ),
     ] {
         let options = Options {
             provider,
@@ -597,7 +610,7 @@ fn an_asked_for_gpu_is_used_or_named_as_missing() {
                     "{message}"
                 );
                 assert!(
-                    message.contains(library) && message.contains("onnxruntime-gpu"),
+                    message.contains(library) && message.contains(package),
                     "{message}"
                 );
             }

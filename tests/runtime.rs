@@ -56,7 +56,7 @@ fn a_runtime_that_is_missing_or_too_old_is_an_error_until_there_is_a_right_one()
     let too_old = Error::RuntimeTooOld {
         path: old,
         version: "1.16.3".into(),
-        needed: "1.22".into(),
+        needed: "1.24".into(),
     };
     assert_eq!(open().unwrap_err(), too_old);
 

@@ -7,12 +7,20 @@ import sys
 COMMANDS = {
     "render": "make the audio training corpus",
     "teach": "label the corpus with YAMNet",
+    "manifest": "list files with their labels, split and source",
     "audio": "train, evaluate and export the audio network",
     "visual": "train, evaluate and export the visual network",
+    "paper_visual": "train, evaluate and export the paper's visual network",
+    "calibration": "fit a temperature, and measure calibration and thresholds",
+    "multilabel": "train and export the sound model for several instruments at once",
+    "variants": "make int8 and float16 variants of a model, and measure them",
     "fusion": "train, evaluate and export the fusion network",
+    "paper_fusion": "train, evaluate and export the paper's fusion network",
+    "musicnn": "convert PyPI's musicnn for the plugin",
+    "videos": "make the audio-visual test videos",
     "clips": "compare the tagger's results with a manifest",
 }
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-    sys.exit("usage: python -m train COMMAND ...\n" + "\n".join(f"  {k:8}{v}" for k, v in COMMANDS.items()))
+    sys.exit("usage: python -m train COMMAND ...\n" + "\n".join(f"  {k:14}{v}" for k, v in COMMANDS.items()))
 importlib.import_module(f"train.{sys.argv[1]}").main(sys.argv[2:])

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from . import efficientnet, frames
+from . import frames
 from .labels import CLASSES, LABELS, NONE
 
 SHARD = 1024
@@ -23,13 +23,13 @@ PLAIN_SHARE = 0.15
 
 
 class Early:
-    """uint8 frames [N, H, W, 3] to the activations after the first `split` blocks, float16 [N, C, h, w]."""
+    """uint8 frames [N, H, W, 3] to (the activations after the first blocks, float16 [N, C, h, w],)."""
 
     def __init__(self, network, split, device, compiled):
         network = network.to(device, torch.bfloat16, memory_format=torch.channels_last)
 
         def run(frame):
-            x = efficientnet.normalise(frame).to(torch.bfloat16, memory_format=torch.channels_last)
+            x = network.normalise(frame).to(torch.bfloat16, memory_format=torch.channels_last)
             return network.early(x, split)
 
         if compiled:
@@ -39,14 +39,17 @@ class Early:
 
     @torch.no_grad()
     def __call__(self, frame):
-        return self.run(frame.to(self.device)).half().contiguous().cpu()
+        return (self.run(frame.to(self.device)).half().contiguous().cpu(),)
 
 
 class RandomFrames(Dataset):
-    """The samples of one shard: (uint8 frame [H, W, 3], index of the picture)."""
+    """The samples of one shard: (uint8 frame [H, W, 3] for each view, index of the picture).
 
-    def __init__(self, pictures, seed, size, how):
-        self.pictures, self.seed, self.fit = pictures, seed, (size, how)
+    A view is (size, fit, crop fraction), as in a card's `frame.*`.
+    """
+
+    def __init__(self, pictures, seed, *views):
+        self.pictures, self.seed, self.views = pictures, seed, views
         rng = np.random.default_rng(seed)
         by_class = [[i for i, p in enumerate(pictures) if p.target == c] for c in range(len(LABELS))]
         nones = [i for i, p in enumerate(pictures) if p.folder == NONE]
@@ -67,39 +70,39 @@ class RandomFrames(Dataset):
     def __getitem__(self, k):
         rng = np.random.default_rng((self.seed, k))
         picture = self.pictures[self.order[k]].open()
-        if rng.random() < PLAIN_SHARE:
-            frame = frames.fit(picture, *self.fit)
-        else:
+        if rng.random() >= PLAIN_SHARE:
             background = self.pictures[self.backgrounds[rng.integers(len(self.backgrounds))]].open()
-            frame = frames.video_frame(rng, picture, background, *self.fit)
-        return torch.from_numpy(np.array(frame)), self.order[k]
+            picture = frames.video_frame(rng, picture, background)
+        return *_seen(picture, self.views), self.order[k]
 
 
 class EachFrame(Dataset):
-    """Every picture once, as it is or (`backgrounds` given) as a random video frame: (uint8 [H, W, 3], index)."""
+    """Every picture once, as it is or (`backgrounds` given) as a random video frame: (a uint8 frame for each view, index)."""
 
-    def __init__(self, pictures, size, how, backgrounds=None, seed=0):
-        self.pictures, self.fit, self.backgrounds, self.seed = pictures, (size, how), backgrounds, seed
+    def __init__(self, pictures, views, backgrounds=None, seed=0):
+        self.pictures, self.views, self.backgrounds, self.seed = pictures, views, backgrounds, seed
 
     def __len__(self):
         return len(self.pictures)
 
     def __getitem__(self, i):
         picture = self.pictures[i].open()
-        if self.backgrounds is None:
-            frame = frames.fit(picture, *self.fit)
-        else:
+        if self.backgrounds is not None:
             rng = np.random.default_rng((self.seed, i))
             background = self.backgrounds[rng.integers(len(self.backgrounds))].open()
-            frame = frames.video_frame(rng, picture, background, *self.fit)
-        return torch.from_numpy(np.array(frame)), i
+            picture = frames.video_frame(rng, picture, background)
+        return *_seen(picture, self.views), i
+
+
+def _seen(picture, views):
+    return (torch.from_numpy(np.array(frames.fit(picture, *view))) for view in views)
 
 
 def run(early, dataset, name, workers, batch=64):
-    """(activations float16 [n, C, h, w], indices [n]) of a dataset of (frame, index)."""
+    """(what `early` makes of the frames, indices [n]) of a dataset of (frames, index)."""
     loader = DataLoader(dataset, batch, num_workers=workers)
-    results = [(early(frame), index) for frame, index in tqdm(loader, name, mininterval=10)]
-    return torch.cat([r[0] for r in results]), torch.cat([r[1] for r in results])
+    results = [(*early(*views), index) for *views, index in tqdm(loader, name, mininterval=10)]
+    return tuple(torch.cat(parts) for parts in zip(*results))
 
 
 def cached(path, make):

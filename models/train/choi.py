@@ -9,21 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .frontend import CHOI
+from .frontend import CHOI, normalise
 from .labels import CLASSES, LABELS
 
-RANGE = float(CHOI["top-db"])  # dB below the patch's maximum that the network sees
 PADDING = 37                   # zeros on both sides of the time axis, 1366 -> 1440 frames
 WIDTHS = (64, 128, 128, 128)
 POOLS = (2, 3, 4, 4)           # of both axes: 96 bands -> 1, 96 frames -> 1 step
 STEPS = 15                     # 1440 / 96
 EMBEDDING = 1024
-
-
-def normalise(mel):
-    """dB [N,1,bands,frames] to 1 at the patch's maximum and 0 at 80 dB below it: independent of level."""
-    peak = mel.amax(dim=(1, 2, 3), keepdim=True)
-    return torch.clamp((mel - peak) / RANGE + 1, min=0)
+PARAMETERS = 2_351_310         # exported, batch norms folded
 
 
 class Block(nn.Module):
@@ -54,7 +48,9 @@ class Block(nn.Module):
 
 
 class Choi(nn.Module):
-    """For training: normalised patches [N,1,96,96 n] -> (logits [N,14], embedding [N,1024])."""
+    """For training: `mel` dB [N,1,96,96 n] -> (logits [N,14], embedding [N,1024])."""
+
+    frontend = CHOI
 
     def __init__(self):
         super().__init__()
@@ -66,17 +62,26 @@ class Choi(nn.Module):
         self.drop = nn.Dropout(0.5)
         self.output = nn.Linear(EMBEDDING, len(CLASSES))
 
-    def steps(self, x):
+    def steps(self, mel):
         """Features [N,128,n] of the n steps of 96 frames."""
-        x = self.norm(x[:, 0])[:, None].contiguous(memory_format=torch.channels_last)
+        x = self.norm(normalise(mel)[:, 0])[:, None].contiguous(memory_format=torch.channels_last)
         return self.blocks(x)[:, :, 0].float()
 
     def head(self, features):
         embedding = F.elu(self.hidden(features))
         return self.output(self.drop(embedding)), embedding
 
-    def forward(self, x):
-        return self.head(self.steps(x).mean(2))
+    def forward(self, mel):
+        return self.head(self.steps(mel).mean(2))
+
+    @torch.no_grad()
+    def rescale(self, temperature):
+        """Divide the logits by a temperature, for good."""
+        for p in self.output.parameters():
+            p /= temperature
+
+    def exported(self):
+        return ChoiExport(self)
 
 
 class ChoiExport(nn.Module):
@@ -100,6 +105,8 @@ class ChoiExport(nn.Module):
         self.hidden.weight.data = (choi.hidden.weight.detach() / STEPS).repeat_interleave(STEPS, dim=1)
         self.hidden.bias.data = choi.hidden.bias.detach().clone()
         self.output = choi.output
+        count = sum(p.numel() for p in self.parameters())
+        assert count == PARAMETERS, f"Choi's network has {count} parameters instead of {PARAMETERS}"
 
     def forward(self, mel):
         x = F.pad(normalise(mel), (PADDING, PADDING)) * self.scale + self.offset

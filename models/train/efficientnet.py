@@ -72,6 +72,11 @@ class EfficientNetLite(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.head = SameConv2d(inputs, EMBEDDING, 1)
 
+    @staticmethod
+    def normalise(frame):
+        """uint8 [N, H, W, 3] to what the ImageNet weights expect: float32 [N, 3, H, W] in about [-1, 1]."""
+        return (frame.permute(0, 3, 1, 2).float() - 127.0) / 128.0
+
     def early(self, x, split):
         """The stem and the first `split` blocks."""
         x = F.relu6(self.stem(x))
@@ -126,11 +131,6 @@ def late_for_training(network, x, split):
 def _round_channels(n):
     rounded = max(8, int(n + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * n else rounded + 8
-
-
-def normalise(frame):
-    """uint8 [N, H, W, 3] to what the ImageNet weights expect: float32 [N, 3, H, W] in about [-1, 1]."""
-    return (frame.permute(0, 3, 1, 2).float() - 127.0) / 128.0
 
 
 def imagenet(variant):

@@ -10,6 +10,9 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 # width / height of videos and how often they occur in training
 ASPECTS = ((16 / 9, 0.5), (4 / 3, 0.25), (1.0, 0.1), (9 / 16, 0.1), (3 / 4, 0.05))
 
+# pixels of a random frame: enough for models of up to 260 x 260
+AREA = 1.3 * 260 * 260
+
 
 def fit(picture, size, how="stretch", crop_fraction=1.0):
     """The picture as the plugin hands it to the model: size x size, `how` as in the card's `frame.fit`."""
@@ -20,14 +23,14 @@ def fit(picture, size, how="stretch", crop_fraction=1.0):
     return picture.resize((size, size), Image.BICUBIC, box)
 
 
-def video_frame(rng, picture, background, size, how):
-    """A random frame, size x size, that shows `picture`; `background` is a picture without an instrument.
+def video_frame(rng, picture, background):
+    """A random frame of AREA pixels that shows `picture`; `background` is a picture without an instrument.
 
     Sometimes the picture is a part of a larger scene; otherwise it fills the frame, cropped. A picture whose
     ground can be cut out is more often put into a scene.
     """
     aspect = rng.choice([a for a, _ in ASPECTS], p=[p for _, p in ASPECTS])
-    height = int(round(math.sqrt(1.3 * size * size / aspect)))
+    height = int(round(math.sqrt(AREA / aspect)))
     canvas = (int(round(height * aspect)), height)
     if rng.random() < 0.5:
         picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
@@ -45,7 +48,7 @@ def video_frame(rng, picture, background, size, how):
         _bars(rng, frame)
     if rng.random() < 0.2:
         _caption(rng, frame)
-    return fit(_compress(rng, frame), size, how)
+    return _compress(rng, frame)
 
 
 def _crop(rng, picture, canvas, least):

@@ -1,30 +1,35 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Late fusion of k picture embeddings and one audio embedding, either of which may be missing.
+"""Late fusion of any number of picture embeddings and one audio embedding, either of which may be missing.
 
-Both models' own heads are recomputed from the embeddings, so that the fusion starts as the product of two
-experts; how far each is trusted is learned from pairs of sounds and pictures that neither model was trained on,
-as far as there are such.
+Both models' own heads, cut out of their ONNX files, turn the embeddings into probabilities again, so that the fusion
+starts as the product of two experts. How far each is trusted, and how sure the result may be, is learned from pairs of
+sounds and pictures that trained neither model.
 """
 
 import argparse
+import hashlib
 import pathlib
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from tqdm import tqdm
 
-from . import audio, card, half, plots, visual
-from .choi import RANGE
-from .frontend import CHOI, tile
+from . import audio, card, half, material, plots, visual
+from .frontend import tile
 from .labels import CLASSES, LABELS
 from .patches import Corpus, Patches
 
 NAME = "fusion-yt8m13"
 NONE_INDEX = len(LABELS)
 MOST_FRAMES = 20
+THRESHOLD = 0.25  # the elements' default
+# What fits a fusion: the sources that the sound models' training leaves out, but no speech that tests "none".
+SOURCES = tuple(s for s in audio.VALIDATION if s != "asterisk-ru")
+BOTH, PICTURES, SOUND = (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)
 
 
 class Experts(nn.Module):
@@ -40,12 +45,13 @@ class Experts(nn.Module):
         self.video_scale = nn.Parameter(torch.ones(len(CLASSES)))
         self.audio_scale = nn.Parameter(torch.ones(len(CLASSES)))
         self.bias = nn.Parameter(torch.zeros(len(CLASSES)))
+        self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, looks, sounds, present):
         seen, heard = present[:, :1], present[:, 1:]
         share = self.doubt.sigmoid() / len(LABELS)
         both = (self.video_scale * _spread(looks, share[0]) + self.audio_scale * _spread(sounds, share[1]) + self.bias)
-        logits = seen * heard * both + seen * (1 - heard) * looks + heard * (1 - seen) * sounds
+        logits = seen * heard * both / self.temperature + seen * (1 - heard) * looks + heard * (1 - seen) * sounds
         return logits.log_softmax(-1)
 
 
@@ -56,104 +62,176 @@ def _spread(log_p, share):
 
 
 class Frames(nn.Module):
-    """Log-probabilities of the frames [N, k, 14] to the clip's [N, 14]: a mean that frames with an instrument lead."""
+    """Log-probabilities of the frames [N, k, 14] to the clip's [N, 14]: a mean that frames with an instrument lead.
+
+    `there` [N, k] is False for frames that only fill up a batch.
+    """
 
     def __init__(self):
         super().__init__()
         self.attention = nn.Parameter(torch.tensor(1.0))
 
-    def forward(self, frames):
+    def forward(self, frames, there=None):
         p = frames.exp()
-        weights = (self.attention * (1 - p[..., NONE_INDEX:])).softmax(1)
+        weights = self.attention * (1 - p[..., NONE_INDEX:])
+        if there is not None:
+            weights = weights.masked_fill(~there[..., None], -torch.inf)
+        weights = weights.softmax(1)
         return torch.log((weights * p).sum(1) + 1e-9)
 
 
+def with_none(tags):
+    """Probabilities of the 13 labels to log-probabilities with "none", which has what is left."""
+    return torch.log(torch.cat([tags, (1 - tags.sum(-1, keepdim=True)).clamp(min=0)], -1) + 1e-9)
+
+
 class Fusion(nn.Module):
-    """`video` [N, k, Dv], `audio` [N, Da], `present` [N, 2] (video, audio: 1 or 0) to `tags` [N, 13]."""
+    """`looks` [N, k, 13], `sounds` [N, 13], `present` [N, 2] (video, audio: 1 or 0) to `tags` [N, 13]."""
 
-    def __init__(self, video_head, audio_head, frames, experts):
+    def __init__(self, frames, experts):
         super().__init__()
-        self.video_head, self.audio_head, self.frames, self.experts = video_head, audio_head, frames, experts
+        self.frames, self.experts = frames, experts
 
-    def forward(self, video, audio, present):
-        looks = self.frames(self.video_head(video))
-        sounds = self.audio_head(audio).log_softmax(-1)
-        return self.experts(looks, sounds, present).exp()[:, :len(LABELS)]
-
-
-def parameters(model):
-    """{name: float32 tensor} of an exported model's weights."""
-    tensors = {t.name: numpy_helper.to_array(t) for t in onnx.load(model).graph.initializer}
-    return {k.removesuffix(".half"): torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items() if v.ndim}
+    def forward(self, looks, sounds, present):
+        looks = self.frames(with_none(looks))
+        return self.experts(looks, with_none(sounds), present).exp()[:, :len(LABELS)]
 
 
-def heads(video_model, audio_model):
-    """The last layers of both exported models: modules from embeddings to log-probabilities and to logits."""
-    video, sound = parameters(video_model), parameters(audio_model)
-    rows = len(video["head.rows.weight"])
-    video_head = visual.Head(video["head.rows.weight"][:rows - 1], video["head.rows.bias"][:rows - 1])
-    video_head.load_state_dict({k.removeprefix("head."): v for k, v in video.items() if k.startswith("head.")})
-    audio_head = nn.Linear(sound["output.weight"].shape[1], len(CLASSES))
-    audio_head.load_state_dict({k.removeprefix("output."): v for k, v in sound.items() if k.startswith("output.")})
-    return video_head.requires_grad_(False), audio_head.requires_grad_(False)
+def head(path):
+    """What a model's ONNX graph does from its output `embedding` to its output `tags`, as a model of its own."""
+    model = onnx.load(path)
+    graph = model.graph
+    makers = {output: i for i, node in enumerate(graph.node) for output in node.output}
+    wanted, chosen = ["tags"], set()
+    while wanted:
+        i = makers.get(wanted.pop())
+        if i is not None and i not in chosen:
+            chosen.add(i)
+            wanted += [name for name in graph.node[i].input if name != "embedding"]
+    nodes = [graph.node[i] for i in sorted(chosen)]
+    used = {name for node in nodes for name in node.input}
+    for port in graph.input:
+        if port.name in used:
+            raise ValueError(f"{path}: `tags` takes `{port.name}` past the embedding; only a model that computes its tags "
+                             "from its embedding can be fused")
+    ports = {port.name: port for port in graph.output}
+    cut = helper.make_graph(nodes, "head", [ports["embedding"]], [ports["tags"]],
+                            [t for t in graph.initializer if t.name in used])
+    return helper.make_model(cut, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
-def patches(cache, held_out, each, strength, seed):
-    """`mel` inputs float16 [n, 96, 1366] and their classes, `each` for every class: the training corpus, changed
-    more than in training, in windows of 3 to 29 s that repeat.
+def session(model):
+    """ONNX Runtime for a path or a model, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model if isinstance(model, str) else model.SerializeToString(), options,
+                                        providers=["CPUExecutionProvider"])
+
+
+def log_probabilities(model, embeddings):
+    """Log-probabilities [n, 14] of embeddings [n, D], by the head of an exported model."""
+    tags = session(head(model)).run(["tags"], {"embedding": np.asarray(embeddings, np.float32)})[0]
+    return with_none(torch.from_numpy(tags))
+
+
+def patches(cache, frontend, sources, each, strength, seed):
+    """`mels` float16 [n, bands, frames] of `each` patches a class and their `classes`, changed as in training (`strength` 1), in
+    windows of an eighth to all of a patch that repeat.
     """
-    corpus = Corpus(cache, held_out)
+    corpus = Corpus(cache, frontend, only=sources)
     rng = np.random.default_rng(seed)
+    size = frontend["patch-frames"]
     mels, classes = [], []
-    for label in tqdm(range(len(CLASSES)), "patches", mininterval=10):
+    for label in tqdm(range(len(CLASSES)), "patches", mininterval=20):
         for _ in range(each):
-            frames = int(rng.uniform(140, CHOI["patch-frames"]))
-            source = Patches(corpus, frames, seed, taught=0, strength=strength)
+            drawn = Patches(corpus, int(rng.uniform(size / 8, size)), seed, strength=strength)
             target = np.zeros(len(CLASSES), np.float32)
             target[label] = 1
-            power = source.nothing(rng) if label == NONE_INDEX else source.content(rng, source.choose(rng, label))
-            power = tile(power, frames)
-            mels.append(tile(RANGE * (source.normalise(rng, source.augment(rng, power, target))[0] - 1)).astype(np.float16))
+            power = drawn.nothing(rng) if label == NONE_INDEX else drawn.content(rng, drawn.choose(rng, label))
+            mels.append(tile(drawn.finish(rng, drawn.augment(rng, power, target))[0], size).astype(np.float16))
             classes.append(label)
-    return np.stack(mels), np.array(classes)
+    return {"mels": np.stack(mels), "classes": np.array(classes)}
 
 
-def embeddings(cache, model, name, make):
-    """(embeddings [n, 1024], classes [n]) of `make()`'s patches by the audio model; patches and result are cached."""
-    store, digest = cache / f"{name}.npz", card.read(model)["embedding"].replace("/", "-")
+def kept(store, make):
+    """The dict of arrays that `make()` returns, kept in the file `store`."""
     if not store.exists():
         store.parent.mkdir(parents=True, exist_ok=True)
-        mels, classes = make()
-        np.savez(store, mels=mels, classes=classes)
+        np.savez(store, **make())
     with np.load(store) as file:
-        mels, classes = file["mels"], file["classes"]
-    result = cache / f"{name}-{digest}-{pathlib.Path(model).stat().st_mtime_ns}.npy"
-    if not result.exists():
-        np.save(result, audio.embed(mels.astype(np.float32), model)[1])
-    return torch.from_numpy(np.load(result)), torch.from_numpy(classes)
+        return dict(file)
+
+
+def embed(cache, model, name, mels):
+    """Embeddings [n, D] of `mel` inputs [n, bands, frames], kept in the cache until the model changes."""
+    def make():
+        own = session(str(model))
+        return {"embeddings": np.concatenate([own.run(["embedding"], {"mel": mel[None, None].astype(np.float32)})[0]
+                                              for mel in tqdm(mels, name, mininterval=20)])}
+
+    digest = hashlib.md5(pathlib.Path(model).read_bytes()).hexdigest()[:8]
+    return kept(cache / "fusion" / f"{name}-{digest}.npz", make)["embeddings"]
+
+
+def fit_sounds(args, frontend):
+    """(embeddings [n, D], classes [n]) of patches of the training corpus."""
+    name = f"{frontend['rate']}-{frontend['bands']}-{args.each}-{args.strength}-{args.seed}"
+    made = kept(args.cache / "fusion" / f"{name}.npz",
+                lambda: patches(args.cache, frontend, SOURCES, args.each, args.strength, args.seed))
+    return embed(args.cache, args.audio_model, name, made["mels"]), made["classes"]
+
+
+def test_sounds(args, frontend):
+    """{set: (embeddings [n, D], classes [n])} of the recordings that only test: the mean of each one's patches."""
+    how = audio.MODELS[card.read(args.audio_model)["name"].split("-")[0]].segmentation
+    result = {}
+    for name, (mels, owner, files) in audio.Judge(audio.test_sets(args), frontend, how, args.cache / "judged").sets.items():
+        embeddings = embed(args.cache, args.audio_model, f"{name}-{frontend['rate']}-{how}", mels)
+        means = np.stack([embeddings[owner == i].mean(0) for i in range(len(files))])
+        result[name] = means, np.array([-1 if c is None else c for _, c in files])
+    return result
+
+
+class Stored:
+    """The frames that trained no picture model, as `visual` stored them: half of them fit, the others and the held-out sources test."""
+
+    def __init__(self, path):
+        with np.load(path) as file:
+            self.embeddings = torch.from_numpy(file["embeddings"].astype(np.float32))
+            self.classes, self.pictures, self.kinds, self.names = (file[k] for k in ("classes", "pictures", "kinds", "names"))
+        left_out, even = self.kinds == "left out", self.pictures % 2 == 0
+        # A quarter of what fits sets the temperature.
+        spare = self.pictures // 2 % 4 == 3
+        self.fit, self.calibrate = left_out & even & ~spare, left_out & even & spare
+        self.test = (self.kinds == "held out") & (self.classes < NONE_INDEX) | left_out & ~even
+
+    def part(self, chosen):
+        """(indices, classes, pictures) of some of the frames."""
+        return np.flatnonzero(chosen), self.classes[chosen], self.pictures[chosen]
 
 
 class Pairs:
-    """Random pairs of one sound and 1 to 20 frames of the same class, as log-probabilities.
+    """Random pairs of one sound and 1 to 20 (or always `k`) frames of the same class, as indices.
 
     The frames of a pair are views of one or two pictures. In some pairs a part of the frames, or all of them, show
     nothing (title cards, audiences), in some others the sound is nobody's (speech over a picture of a player).
     `mismatch` is how often the sound, and how often the pictures, are of another label.
     """
 
-    def __init__(self, sounds, sound_classes, frames, frame_classes, frame_pictures, seed, mismatch=(0, 0)):
-        self.sounds, self.frames, self.mismatch = sounds, frames, mismatch
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, sound_classes, frames, seed, mismatch=(0, 0), k=None, classes=range(len(CLASSES))):
+        indices, frame_classes, frame_pictures = frames
+        self.rng, self.mismatch, self.k = np.random.default_rng(seed), mismatch, k
         self.sounds_of = [np.flatnonzero(sound_classes == c) for c in range(len(CLASSES))]
         self.pictures_of = []
         for c in range(len(CLASSES)):
             views = {}
             for i in np.flatnonzero(frame_classes == c):
-                views.setdefault(int(frame_pictures[i]), []).append(i)
+                views.setdefault(int(frame_pictures[i]), []).append(indices[i])
             self.pictures_of.append(list(views.values()))
-        self.classes = [c for c in range(len(CLASSES)) if len(self.sounds_of[c]) and self.pictures_of[c]]
+        self.classes = [c for c in classes if len(self.sounds_of[c]) and self.pictures_of[c]]
 
     def one(self):
+        """(index of a sound, indices of frames, class)."""
         rng = self.rng
         c, other = (self.classes[rng.integers(len(self.classes))] for _ in range(2))
         mismatch = rng.random()
@@ -164,33 +242,43 @@ class Pairs:
         kind = rng.random()
         empty = rng.uniform(0, 1.2) if kind < 0.4 else 0
         chosen = []
-        for _ in range(rng.integers(1, MOST_FRAMES + 1)):
+        for _ in range(self.k or rng.integers(1, MOST_FRAMES + 1)):
             views = nothing[rng.integers(len(nothing))] if rng.random() < empty else pictures[rng.integers(len(pictures))]
             chosen.append(views[rng.integers(len(views))])
-        sounds = self.sounds_of[NONE_INDEX if kind > 0.92 else heard]
-        return self.sounds[rng.choice(sounds)], self.frames[chosen], c
+        return rng.choice(self.sounds_of[NONE_INDEX if kind > 0.92 else heard]), chosen, c
 
     def batch(self, n):
-        """(sounds [n, 14], [frames [k, 14]], classes [n])."""
+        """(indices of sounds [n], [indices of frames], classes [n])."""
         sounds, frames, classes = zip(*(self.one() for _ in range(n)))
-        return torch.stack(sounds), frames, torch.tensor(classes)
+        return torch.tensor(np.array(sounds)), frames, torch.tensor(classes)
 
 
-def clip_log_p(pool, frames):
-    return torch.cat([pool(f[None]) for f in frames])
+class Material:
+    """Log-probabilities of sounds and of frames, and pairs of them."""
+
+    def __init__(self, sounds, frames, pairs):
+        self.sounds, self.frames, self.pairs = sounds, frames, pairs
+
+    def batch(self, pool, n):
+        """(pictures [n, 14], sounds [n, 14], frames' means [n, 14], classes [n])."""
+        sounds, frames, classes = self.pairs.batch(n)
+        index = nn.utils.rnn.pad_sequence([torch.tensor(np.array(f)) for f in frames], batch_first=True, padding_value=-1)
+        there = index >= 0
+        frames = self.frames[index.clamp(min=0)]
+        means = (frames.exp() * there[..., None]).sum(1) / there.sum(1, keepdim=True)
+        return pool(frames, there), self.sounds[sounds], means, classes
 
 
-def train(pool, experts, pairs, steps, batch, rate, decay, seed):
+def train(pool, experts, material, steps, batch, rate, decay, seed):
     """Fit the few numbers of the fusion; decay pulls them towards the plain product of experts."""
     torch.manual_seed(seed)
     parameters = [*pool.parameters(), *experts.parameters()]
     start = [p.detach().clone() for p in parameters]
     optimiser = torch.optim.Adam(parameters, rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for step in tqdm(range(steps), "fusion", mininterval=10):
-        sounds, frames, classes = pairs.batch(batch)
-        looks = clip_log_p(pool, frames)
-        log_p = experts(looks, sounds, torch.ones(batch, 2))
+    for _ in tqdm(range(steps), "fusion", mininterval=20):
+        looks, sounds, _, classes = material.batch(pool, batch)
+        log_p = experts(looks, sounds, torch.tensor(BOTH).expand(batch, 2))
         # The pooled frames alone must hold up as well.
         loss = nn.functional.nll_loss(log_p, classes) + 0.3 * nn.functional.nll_loss(looks, classes)
         loss = loss + decay * sum(((p - s) ** 2).sum() for p, s in zip(parameters, start))
@@ -200,129 +288,192 @@ def train(pool, experts, pairs, steps, batch, rate, decay, seed):
         schedule.step()
 
 
-def compare(pool, experts, sounds, frames, classes):
-    """{method: scores} of sound alone, pictures alone (mean of the frames), their mean, and the fusion."""
-    with torch.no_grad():
-        n = len(classes)
-        looks = clip_log_p(pool, frames)
-        mean = torch.stack([f.exp().mean(0) for f in frames])
-        fused = {name: experts(looks, sounds, torch.tensor(present).expand(n, 2)).exp() for name, present in
-                 (("fusion", [1.0, 1.0]), ("fusion, pictures alone", [1.0, 0.0]), ("fusion, sound alone", [0.0, 1.0]))}
-    methods = {"sound": sounds.exp(), "pictures": mean, "mean of both": (sounds.exp() + mean) / 2, **fused}
-    return {name: visual.scores(p, classes) for name, p in methods.items()}, methods
+def temperature(log_p, classes):
+    """What to divide logits by so that they are as sure as they are right: the least mean loss of 0.25 to 4."""
+    choices = torch.exp(torch.linspace(-1.4, 1.4, 113))
+    losses = [nn.functional.nll_loss((log_p / t).log_softmax(-1), classes).item() for t in choices]
+    return float(choices[int(np.argmin(losses))])
 
 
-def load(args, video_head, audio_head):
-    """({set: (log-probabilities of sounds, classes)}, log-probabilities of frames, what `visual` stored with them)."""
-    cache = args.cache / "fusion"
-    makers = {"corpus": lambda: patches(args.cache, args.held_out, args.each, args.strength, args.seed)}
-    for name, files in audio.held_out(args.data, args.extra, args.held_out).items():
-        makers[name] = lambda files=files: recordings(files)
-    sounds = {}
-    with torch.no_grad():
-        for name, make in makers.items():
-            embedding, classes = embeddings(cache, args.audio_model, name, make)
-            sounds[name] = audio_head(embedding).log_softmax(-1), classes
-        with np.load(args.frames) as file:
-            stored = dict(file)
-        frames = video_head(torch.from_numpy(stored.pop("embeddings").astype(np.float32)))
-    return sounds, frames, stored
+@torch.no_grad()
+def calibrate(pool, experts, material, n=4000):
+    """Set the temperature of pairs; with one modality missing, the other model's own probabilities stay."""
+    looks, sounds, _, classes = material.batch(pool, n)
+    experts.temperature.fill_(temperature(experts(looks, sounds, torch.tensor(BOTH).expand(n, 2)), classes))
+
+
+def calibration(p, classes, bins=10):
+    """Expected calibration error of the best label's probability, and how often one of 0.75 to 0.85 is right, in per cent."""
+    sure, best = torch.as_tensor(p)[:, :NONE_INDEX].max(1)
+    right = (best == classes).float()
+    error = sum(abs(float((sure - right)[chosen].sum())) for b in range(bins)
+                if (chosen := (sure * bins).long().clamp(max=bins - 1) == b).any())
+    near = (sure >= 0.75) & (sure < 0.85)
+    return {"ECE": 100 * error / len(right), "0.8 is": 100 * float(right[near].mean()) if near.any() else float("nan")}
+
+
+@torch.no_grad()
+def compare(pool, experts, batch):
+    """({method: figures}, {method: probabilities}) of sound alone, pictures alone (mean of the frames), their mean, and the fusion."""
+    looks, sounds, mean, classes = batch
+    n = len(classes)
+    methods = {"sound": sounds.exp(), "pictures": mean, "mean of both": (sounds.exp() + mean) / 2}
+    for name, present in (("fusion", BOTH), ("fusion, pictures alone", PICTURES), ("fusion, sound alone", SOUND)):
+        methods[name] = experts(looks, sounds, torch.tensor(present).expand(n, 2)).exp()
+    return {name: visual.scores(p, classes) | calibration(p, classes) for name, p in methods.items()}, methods
+
+
+def add_arguments(parser):
+    """What both fusions take."""
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with audio/ and clips/, for tests alone")
+    parser.add_argument("--cache", type=pathlib.Path, required=True, help="with the audio corpus of `render`")
+    parser.add_argument("--frames", type=pathlib.Path, required=True, help="frames.npz of the picture model's training")
+    parser.add_argument("--video-model", type=pathlib.Path, required=True)
+    parser.add_argument("--audio-model", type=pathlib.Path, required=True)
+    parser.add_argument("--judged", nargs="*", default=["fsd"], help="sources of audio/ that test")
+    parser.add_argument("--extra", type=pathlib.Path, nargs="*", default=[], help="further folders of LABEL*.ogg that test")
+    parser.add_argument("--each", type=int, default=30, help="patches a class that fit the fusion")
+    parser.add_argument("--strength", type=float, default=1.0, help="of the changes to them; training has 1")
+    parser.add_argument("--mismatch", type=float, nargs=2, default=(0.1, 0.1), metavar=("SOUND", "PICTURES"),
+                        help="share of the pairs with the wrong sound, and with the wrong pictures: both models meet in "
+                             "real videos what they did not in training")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--export", type=pathlib.Path, help="the ONNX file to write")
+    parser.add_argument("--name", default=NAME, help="that the file's card says")
+
+
+def tests(args, frontend):
+    """{set: (embeddings of sounds, classes of sounds)} that make test pairs, and the clips': the same."""
+    sets = test_sounds(args, frontend)
+    clips, nothing = sets.pop("clips"), sets.pop("none")
+    return {name: [np.concatenate(parts) for parts in zip(own, nothing)] for name, own in sets.items()}, clips
 
 
 def main(argv):
     parser = argparse.ArgumentParser(prog="train fusion", description=__doc__)
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with audio/ and clips/")
-    parser.add_argument("--cache", type=pathlib.Path, required=True, help="with the audio corpus of `render`")
-    parser.add_argument("--frames", type=pathlib.Path, required=True, help="frames.npz of `visual`")
-    parser.add_argument("--video-model", type=pathlib.Path, required=True)
-    parser.add_argument("--audio-model", type=pathlib.Path, required=True)
-    parser.add_argument("--held-out", nargs="*", default=["fsd"], help="sources of audio/ that trained no model")
-    parser.add_argument("--extra", type=pathlib.Path, nargs="*", default=[], help="folders of LABEL*.ogg, for tests alone")
-    parser.add_argument("--each", type=int, default=30, help="patches a class from the training corpus")
-    parser.add_argument("--strength", type=float, default=1.5, help="of the changes to them; training had 1")
-    parser.add_argument("--mismatch", type=float, nargs=2, default=(0.15, 0.08), metavar=("SOUND", "PICTURES"),
-                        help="share of the pairs with the wrong sound, and with the wrong pictures: both models meet in "
-                             "real videos what they did not in training, the audio model more often")
+    add_arguments(parser)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=0.02)
     parser.add_argument("--decay", type=float, default=0.01)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--export", type=pathlib.Path, help="the ONNX file to write")
     parser.add_argument("--confusions", type=pathlib.Path,
-                        help="the PNG file of confusion matrices to write, of pairs with the first --extra")
+                        help="the PNG file of confusion matrices to write, of pairs with the last --extra or --judged")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
 
-    video_head, audio_head = heads(args.video_model, args.audio_model)
-    sounds, frames, stored = load(args, video_head, audio_head)
-    classes, pictures, kinds, names = (stored[k] for k in ("classes", "pictures", "kinds", "names"))
-
-    # Half of the held-out sounds and of the left-out pictures fit the fusion, the other halves test it.
-    held = [torch.cat([sounds[s][i] for s in args.held_out]) for i in (0, 1)]
-    even = np.arange(len(held[0])) % 2 == 0
-    fit_sounds, fit_classes = (torch.cat([sounds["corpus"][i], held[i][even]]) for i in (0, 1))
-    fit = (kinds == "left out") & (pictures % 2 == 0)
-    test = (kinds == "held out") & (classes < NONE_INDEX) | (kinds == "left out") & (pictures % 2 == 1)
+    frontend = material.settings(card.read(args.audio_model))
+    stored = Stored(args.frames)
+    frames = log_probabilities(args.video_model, stored.embeddings)
+    embeddings, classes = fit_sounds(args, frontend)
+    sounds = log_probabilities(args.audio_model, embeddings)
+    quarter = np.arange(len(classes)) % 4 == 3
+    # Wrong sounds and pictures keep the fusion from trusting one model too much; how sure it may be is seen without them.
+    parts = [Material(sounds, frames, Pairs(np.where(chosen, classes, -1), stored.part(which), args.seed + i, mismatch))
+             for i, (chosen, which, mismatch) in enumerate(((~quarter, stored.fit, args.mismatch), (quarter, stored.calibrate, (0, 0))))]
     pool, experts = Frames(), Experts()
-    train(pool, experts,
-          Pairs(fit_sounds, fit_classes.numpy(), frames[fit], classes[fit], pictures[fit], args.seed, args.mismatch),
-          args.steps, args.batch, args.rate, args.decay, args.seed)
-    for name, value in [*pool.named_parameters(), *experts.named_parameters()]:
+    train(pool, experts, parts[0], args.steps, args.batch, args.rate, args.decay, args.seed)
+    calibrate(pool, experts, parts[1])
+    for name, value in [*pool.named_parameters(), *experts.named_parameters(), *experts.named_buffers()]:
         print(f"{name:12}", np.round(value.detach().numpy(), 2))
-
-    results = {}
-    tests = {"+".join(args.held_out): [part[~even] for part in held]}
-    tests.update({folder.name: sounds[folder.name] for folder in args.extra})
-    for name, (log_p, target) in tests.items():
-        nothing, nothing_classes = (part[sounds["corpus"][1] == NONE_INDEX] for part in sounds["corpus"])
-        known = target >= 0
-        pairs = Pairs(torch.cat([log_p[known], nothing]), torch.cat([target[known], nothing_classes]).numpy(),
-                      frames[test], classes[test], pictures[test], args.seed + 1)
-        pairs.classes = [c for c in pairs.classes if c < NONE_INDEX]
-        batch = pairs.batch(1000)
-        results[f"{name}, 1000 pairs"], methods = compare(pool, experts, *batch)
-        if args.confusions and args.extra and name == args.extra[0].name:
-            plots.confusions({m: methods[m] for m in ("sound", "pictures", "fusion")}, batch[2], args.confusions)
-    paths = sorted(args.data.glob("clips/*.mp4"))
-    clips = [(p.stem, sounds["clips"][0][i], frames[(kinds == "clip") & (names == p.stem)]) for i, p in enumerate(paths)]
-    labelled = [c for c in clips if visual.clip_target(c[0]) is not None]
-    results["labelled clips"] = compare(
-        pool, experts, torch.stack([c[1] for c in labelled]), [c[2] for c in labelled],
-        torch.tensor([visual.clip_target(c[0]) for c in labelled]))[0]
+    results = {"calibration pairs": compare(pool, experts, parts[1].batch(pool, 1000))[0]}
+    sets, clips = tests(args, frontend)
+    for name, (embeddings, classes) in sets.items():
+        pairs = Pairs(classes, stored.part(stored.test), args.seed + 1, classes=range(NONE_INDEX))
+        own = Material(log_probabilities(args.audio_model, embeddings), frames, pairs)
+        batch = own.batch(pool, 1000)
+        results[f"{name}, 1000 pairs"], methods = compare(pool, experts, batch)
+    pairs = Pairs(classes, stored.part(stored.test), args.seed + 1, classes=[NONE_INDEX])
+    results["without an instrument, 1000 pairs"] = {
+        name: {"above the threshold": 100 * float((p[:, :NONE_INDEX].max(1).values > THRESHOLD).float().mean())}
+        for name, p in compare(pool, experts, Material(own.sounds, frames, pairs).batch(pool, 1000))[1].items()}
+    if args.confusions:
+        plots.confusions({m: methods[m] for m in ("sound", "pictures", "fusion")}, batch[3], args.confusions)
+    results |= clip_results(args, stored, frames, log_probabilities(args.audio_model, clips[0]), pool, experts)
     for name, figures in results.items():
         visual.show(name, figures)
-    methods = compare(pool, experts, torch.stack([c[1] for c in clips]), [c[2] for c in clips], torch.zeros(len(clips)))[1]
-    for i, (name, _, _) in enumerate(clips):
+    if args.export:
+        export(Fusion(pool, experts), args, results, {"video": stored.embeddings.shape[1], "audio": embeddings.shape[1]})
+
+
+@torch.no_grad()
+def clip_results(args, stored, frames, sounds, pool, experts):
+    """The figures of the real clips that have one of the 13 labels, each by its best label."""
+    own = [(p.stem, sounds[i], frames[(stored.kinds == "clip") & (stored.names == p.stem)])
+           for i, p in enumerate(sorted(args.data.glob("clips/*.mp4")))]
+    own = [c for c in own if visual.clip_target(c[0]) is not None and len(c[2])]
+    if not own:
+        return {}
+    batch = (torch.cat([pool(c[2][None]) for c in own]), torch.stack([c[1] for c in own]),
+             torch.stack([c[2].exp().mean(0) for c in own]), torch.tensor([visual.clip_target(c[0]) for c in own]))
+    figures, methods = compare(pool, experts, batch)
+    for i, (name, _, _) in enumerate(own):
         best = {m: int(p[i, :NONE_INDEX].argmax()) for m, p in methods.items() if "," not in m}
         print(f"  {name:16}" + "  ".join(f"{m} {LABELS[b]} {methods[m][i, b]:.2f}" for m, b in best.items()))
-    if args.export:
-        export(Fusion(video_head, audio_head, pool, experts), args, results)
+    return {"labelled clips": figures}
 
 
-def recordings(files):
-    """`mel` inputs and classes (-1: none of the labels) of whole files: their middle 29.12 s."""
-    return (np.stack([audio.patch(p) for p, _ in files]).astype(np.float16),
-            np.array([-1 if c is None else c for _, c in files]))
-
-
-def export(fusion, args, results):
-    """The fusion model, weights rounded to float16, as a self-describing ONNX file."""
-    half.round_weights(fusion)
+def describe(args, results, frames):
+    """The card of a fusion of two models."""
     video, sound = card.read(args.video_model), card.read(args.audio_model)
-    metrics = "; ".join(f"{name}: " + ", ".join(f"{m} {f['hit@1']:.1f}" for m, f in figures.items() if m in
-                        ("sound", "pictures", "mean of both", "fusion")) for name, figures in results.items())
-    described = card.describe(
-        NAME, "fusion", "", "MPL-2.0",
+    metrics = "; ".join(f"{name}: " + ", ".join(f"{m} {f['hit@1']:.1f}" for m, f in figures.items() if "," not in m)
+                        for name, figures in results.items() if "hit@1" in figures["fusion"])
+    return card.describe(
+        args.name, "fusion", "", "MPL-2.0",
         provenance=f"late fusion of {video['embedding']} and {sound['embedding']}; trained on pairs of photographs and "
-                   "sounds that are mostly not in either model's training",
+                   "sounds made to look and sound like videos",
         metrics=f"Hit@1, {metrics}",
-        fusion={"video": video["embedding"], "audio": sound["embedding"], "frames": "any"})
-    generator = torch.Generator().manual_seed(args.seed)
-    example = {"video": torch.rand(4, 20, 1280, generator=generator), "audio": torch.randn(4, 1024, generator=generator),
-               "present": torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])}
-    example["audio"][1] = 0
-    example["video"][2] = 0
-    card.export(fusion, example, ["tags"], args.export, described, {"video": {1: "k"}})
+        fusion={"video": video["embedding"], "audio": sound["embedding"], "frames": frames})
+
+
+def export(fusion, args, results, sizes):
+    """The fusion behind both models' heads as one self-describing ONNX file, for embeddings of `sizes`.
+
+    The heads' weights are stored as they are in the models.
+    """
+    looks = torch.rand(4, 20, len(LABELS), generator=torch.Generator().manual_seed(args.seed)) / len(LABELS)
+    present = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    card.export(fusion, {"looks": looks, "sounds": looks[:, 0], "present": present}, ["tags"], args.export,
+                describe(args, results, "any"), {"looks": {1: "k"}})
+    core = onnx.load(args.export)
+    graph = core.graph
+    nodes, outputs = [], {"video": "seen", "audio": "sounds"}
+    for name, path in (("video", args.video_model), ("audio", args.audio_model)):
+        part = onnx.compose.add_prefix(head(path), f"{name}.").graph
+        entry = helper.make_node("Reshape", ["video", "video.rows"], ["video.embedding"]) if name == "video" else \
+            helper.make_node("Identity", ["audio"], ["audio.embedding"])
+        nodes += [entry, *part.node, helper.make_node("Identity", [f"{name}.tags"], [outputs[name]])]
+        graph.initializer.extend(part.initializer)
+    constants = {"video.rows": [-1, sizes["video"]], "video.first": [0], "video.last": [2], "video.labels": [len(LABELS)]}
+    graph.initializer.extend(numpy_helper.from_array(np.array(v, np.int64), k) for k, v in constants.items())
+    nodes += [helper.make_node("Shape", ["video"], ["video.shape"]),
+              helper.make_node("Slice", ["video.shape", "video.first", "video.last"], ["video.items"]),
+              helper.make_node("Concat", ["video.items", "video.labels"], ["video.out"], axis=0),
+              helper.make_node("Reshape", ["seen", "video.out"], ["looks"])]
+    nodes += graph.node
+    ports = [helper.make_tensor_value_info("video", TensorProto.FLOAT, ["N", "k", sizes["video"]]),
+             helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["N", sizes["audio"]]),
+             next(port for port in graph.input if port.name == "present")]
+    for field, values in ((graph.node, nodes), (graph.input, ports)):
+        values = [type(v).FromString(v.SerializeToString()) for v in values]
+        del field[:]
+        field.extend(values)
+    onnx.checker.check_model(core, full_check=True)
+    check(core, fusion, args, sizes)
+    onnx.save(core, args.export)
     half.store(args.export)
     print(f"{args.export}: {args.export.stat().st_size / 1e6:.1f} MB")
+
+
+def check(model, fusion, args, sizes):
+    """Raises ValueError unless the whole graph gives what its three parts give one after another."""
+    rng = np.random.default_rng(args.seed)
+    video, sound = (np.abs(rng.standard_normal(shape)).astype(np.float32) for shape in ((3, 5, sizes["video"]), (3, sizes["audio"])))
+    present = np.array([BOTH, PICTURES, SOUND], np.float32)
+    whole = session(model).run(["tags"], {"video": video, "audio": sound, "present": present})[0]
+    looks = session(head(args.video_model)).run(None, {"embedding": video.reshape(15, -1)})[0].reshape(3, 5, -1)
+    sounds = session(head(args.audio_model)).run(None, {"embedding": sound})[0]
+    with torch.no_grad():
+        expected = fusion(*(torch.from_numpy(part) for part in (looks, sounds, present))).numpy()
+    error = np.abs(whole - expected).max()
+    if not error < 1e-4:
+        raise ValueError(f"{args.export}: the graph differs from its parts by {error:.1e}, more than 1e-4")

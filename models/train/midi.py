@@ -40,26 +40,32 @@ def pick(rng, weights):
 
 def score(rng, label, seconds):
     """About `seconds` of music for a label: several passages of different style, key and tempo."""
-    _, (low, high), styles = INSTRUMENTS[label]
-    notes, controls, now = [], [(0.0, 11, 127)], 0.2
+    return band(rng, (label,), seconds)[0]
+
+
+def band(rng, labels, seconds):
+    """A score for each of several labels that play together, in one key and tempo at a time."""
+    parts, now = [([], [(0.0, 11, 127)]) for _ in labels], 0.2
     while now < seconds:
-        style = pick(rng, styles)
-        passage = _Passage(rng, low, high)
-        length = rng.uniform(4, 12)
-        part = passage.make(style, length)
-        notes += [(now + s, d, p, v) for s, d, p, v in part]
-        if label in BLOWN_OR_BOWED:
-            controls += [(now + t, c, v) for t, c, v in passage.expression(part, label)]
+        key = length = None
+        for label, (notes, controls) in zip(labels, parts):
+            _, (low, high), styles = INSTRUMENTS[label]
+            style = pick(rng, styles)
+            passage = _Passage(rng, low, high, key)
+            key, length = passage.key, length or rng.uniform(4, 12)
+            part = passage.make(style, length)
+            notes += [(now + s, d, p, v) for s, d, p, v in part]
+            if label in BLOWN_OR_BOWED:
+                controls += [(now + t, c, v) for t, c, v in passage.expression(part, label)]
         now += length + (rng.uniform(0.3, 2) if rng.random() < 0.3 else 0)
-    return notes, controls
+    return parts
 
 
 class _Passage:
-    def __init__(self, rng, low, high):
+    def __init__(self, rng, low, high, key=None):
         self.rng = rng
-        self.beat = 60 / rng.uniform(60, 170)
-        root = rng.integers(12)
-        steps = SCALES[rng.integers(len(SCALES))]
+        self.key = key or (60 / rng.uniform(60, 170), rng.integers(12), SCALES[rng.integers(len(SCALES))])
+        self.beat, root, steps = self.key
         self.scale = [p for p in range(low, high + 1) if (p - root) % 12 in steps]
         # Most music stays within part of the instrument's range.
         span = int(rng.integers(8, 16))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The audio training corpus: mel spectrograms of rendered scores and of real recordings.
+"""The audio corpus: rendered scores and real recordings, one instrument (or none) each.
 
-Everything is kept as `CACHE/mels/LABEL/SOURCE__NAME.npy`: float16 [96, frames], the square root of the
-Choi front end's mel power over its maximum, so that training can mix, filter and shift on the fly.
-Files that exist are not made again.
+Everything is kept as `CACHE/sound/LABEL/SOURCE__NAME.npy`: int16 [samples], mono, 24,000 Hz, peak at 95 % of
+full scale, so that one corpus serves every front end. Sources that only test (`labels.TEST_SOURCES`) go to
+`CACHE/test/LABEL/SOURCE__NAME.npy`, where training never looks, and pieces of several instruments to
+`CACHE/bands/LABEL+LABEL/SOURCE__NAME.npy`. Files that exist are not made again.
 """
 
 import argparse
@@ -21,10 +22,10 @@ import soundfile
 from tqdm import tqdm
 
 from . import midi
-from .frontend import CHOI, mel_power
-from .labels import class_of
+from .labels import class_of, is_test
 
-RATE = 24000  # of everything before the front end, Hz
+RATE = 24000  # of the corpus, Hz
+PEAK = 0.95 * 32767
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 # What a General MIDI drum note is called in the file names of drum kits.
 STROKES = {
@@ -34,69 +35,137 @@ STROKES = {
 }
 
 
-def load(path, rate=RATE):
-    """Mono float32 samples at `rate` of any file that libsndfile or ffmpeg reads."""
+def load(path, rate=RATE, longest=None):
+    """Mono float32 samples at `rate` of any file that libsndfile or ffmpeg reads: all, or at most `longest` seconds of its middle."""
     try:
-        samples, own = soundfile.read(path, dtype="float32", always_2d=True)
-        return librosa.resample(samples.mean(1), orig_sr=own, target_sr=rate, res_type="soxr_mq")
+        with soundfile.SoundFile(path) as file:
+            length = min(file.frames, int(longest * file.samplerate)) if longest else file.frames
+            file.seek((file.frames - length) // 2)
+            samples = file.read(length, dtype="float32", always_2d=True)
+            return librosa.resample(samples.mean(1), orig_sr=file.samplerate, target_sr=rate, res_type="soxr_mq")
     except soundfile.LibsndfileError:
         pass
     run = subprocess.run(["ffmpeg", "-v", "error", "-i", str(path), "-vn", "-ac", "1", "-ar", str(rate), "-f", "f32le", "-"],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if run.returncode:
         raise ValueError(f"{path}: ffmpeg cannot read its sound: {run.stderr.decode().strip()[:200]}")
-    return np.frombuffer(run.stdout, np.float32)
+    samples = np.frombuffer(run.stdout, np.float32)
+    spare = max(0, len(samples) - int(longest * rate)) // 2 if longest else 0
+    return samples[spare:len(samples) - spare]
+
+
+def place(cache, label, source, name):
+    """Where the corpus keeps a recording: what tests, and bands (labels joined by +), apart from the rest."""
+    folder = "test" if is_test(source) else "bands" if "+" in label else "sound"
+    return cache / folder / label.lower() / f"{source}__{name}.npy"
+
+
+def sounding(samples):
+    """The share of 0.1 s frames that are at most 40 dB below the loudest one."""
+    size = RATE // 10
+    padded = np.pad(samples, (0, -len(samples) % size))
+    power = (padded.reshape(-1, size) ** 2).mean(1)
+    return np.mean(power >= 1e-4 * power.max())
 
 
 def keep(path, samples):
-    """Store the mel of samples at RATE, unless they are silent."""
-    mel = np.sqrt(mel_power(librosa.resample(samples, orig_sr=RATE, target_sr=CHOI["rate"], res_type="soxr_mq")))
-    if mel.max() > 0:
+    """Store samples at RATE as int16, unless they are silent but for a click."""
+    peak = np.abs(samples).max(initial=0)
+    if peak > 1e-5 and sounding(samples) > 0.02:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.tmp")
         with open(partial, "wb") as file:
-            np.save(file, (mel / mel.max()).astype(np.float16))
+            np.save(file, np.round(samples * (PEAK / peak)).astype(np.int16))
         partial.replace(path)
 
 
-def degrade(samples, rng):
-    """A copy as in people's videos: room, narrow microphone, clipping, and a low-rate codec."""
-    if rng.random() < 0.7:
-        decay = rng.uniform(0.15, 1.0)  # s to -60 dB
-        t = np.arange(int(decay * RATE)) / RATE
-        tail = rng.normal(size=len(t)) * 10 ** (-3 * t / decay)
-        tail *= 10 ** (rng.uniform(-16, 2) / 20) / np.sqrt((tail ** 2).sum())
-        tail[0] += 1
-        samples = scipy.signal.fftconvolve(samples, tail)[:len(samples)]
-    low, high = rng.uniform(30, 250), rng.uniform(4500, 10000)
-    samples = scipy.signal.sosfilt(scipy.signal.butter(1, (low, high), "band", fs=RATE, output="sos"), samples)
-    samples = samples / (np.abs(samples).max() + 1e-9)
-    if rng.random() < 0.3:
-        drive = rng.uniform(1, 3)
-        samples = np.tanh(drive * samples)
-    codec = rng.choice(["libmp3lame", "aac", "libopus"])
-    form = {"libmp3lame": "mp3", "aac": "adts", "libopus": "ogg"}[codec]
+def room(samples, rng):
+    """Samples in a room: a tail of noise that fades, sooner where the frequency is higher."""
+    decay = rng.uniform(0.15, 1.2)  # s to -60 dB
+    t = np.arange(int(decay * RATE)) / RATE
+    dull = scipy.signal.sosfilt(scipy.signal.butter(1, rng.uniform(1000, 4000), fs=RATE, output="sos"), rng.normal(size=len(t)))
+    tail = dull * 10 ** (-3 * t / decay) + rng.normal(size=len(t)) * 10 ** (-6 * t / decay) * rng.uniform(0, 0.5)
+    tail[:int(rng.uniform(0.001, 0.02) * RATE)] = 0  # before the first reflection
+    tail *= 10 ** (rng.uniform(-16, 3) / 20) / np.sqrt((tail ** 2).sum())
+    tail[0] = 1
+    return scipy.signal.fftconvolve(samples, tail)[:len(samples)]
+
+
+def level(samples, rng):
+    """Samples after a recorder's automatic level, which lifts what is soft."""
+    smooth = scipy.signal.butter(1, rng.uniform(0.5, 4), fs=RATE, output="sos")
+    loudness = np.sqrt(np.maximum(scipy.signal.sosfilt(smooth, samples ** 2), 0)) + 1e-3
+    return samples * loudness ** -rng.uniform(0.3, 0.8)
+
+
+# ffmpeg's encoder, container and bit rates in kbit/s.
+CODECS = (("libmp3lame", "mp3", (16, 24, 32, 48, 64)), ("aac", "adts", (16, 24, 32, 48, 64)),
+          ("libopus", "ogg", (8, 12, 16, 24, 32)), ("libvorbis", "ogg", (32, 48)))
+
+
+def codec(samples, rate, rng):
+    """Samples at RATE, through a low-rate codec that runs at `rate`."""
+    name, form, rates = CODECS[rng.choice(len(CODECS), p=(0.35, 0.35, 0.2, 0.1))]
     with tempfile.TemporaryDirectory() as folder:
-        soundfile.write(f"{folder}/a.wav", 0.7 * samples.astype(np.float32), RATE)
-        rate = ["-b:a", f"{int(rng.choice([16, 24, 32, 48]))}k"]
-        subprocess.run(["ffmpeg", "-v", "error", "-i", f"{folder}/a.wav", "-c:a", str(codec), *rate, "-f", form,
-                        f"{folder}/b"], check=True)
+        soundfile.write(f"{folder}/a.wav", samples.astype(np.float32), RATE)
+        rate = 24000 if name == "libopus" else rate
+        kbits = min(int(rng.choice(rates)), 24 if rate < 16000 else 64)
+        subprocess.run(["ffmpeg", "-v", "error", "-i", f"{folder}/a.wav", "-ar", str(rate), "-c:a", name, "-b:a", f"{kbits}k",
+                        "-f", form, f"{folder}/b"], check=True)
         return load(f"{folder}/b")
 
 
-def soundfont(path, label, program, notes, controls, rng):
-    """Samples of a score played by fluidsynth, or by TiMidity++ when `path` is its configuration."""
+def degrade(samples, rng):
+    """A copy as in people's videos: room, small microphone, hiss, automatic level, clipping, and a low-rate codec."""
+    if rng.random() < 0.7:
+        samples = room(samples, rng)
+    narrow = rng.random() < 0.12  # as over a telephone
+    low, high = (rng.uniform(150, 350), rng.uniform(3000, 3800)) if narrow else (rng.uniform(30, 250), rng.uniform(4500, 10000))
+    samples = scipy.signal.sosfilt(scipy.signal.butter(3 if narrow else 1, (low, high), "band", fs=RATE, output="sos"), samples)
+    samples = samples / (np.abs(samples).max() + 1e-9)
+    if rng.random() < 0.4:
+        hiss = scipy.signal.lfilter([1], [1, -rng.uniform(0, 0.98)], rng.normal(size=len(samples)))
+        samples = samples + hiss * samples.std() / hiss.std() * 10 ** (rng.uniform(-45, -18) / 20)
+    if rng.random() < 0.3:
+        samples = level(samples, rng)
+    samples = samples / (np.abs(samples).max() + 1e-9)
+    kind = rng.random()
+    if kind < 0.2:
+        samples = np.tanh(rng.uniform(1, 3) * samples)
+    elif kind < 0.35:
+        samples = np.clip(rng.uniform(1.2, 4) * samples, -1, 1)
+    return codec(0.8 * samples, 8000 if narrow else int(rng.choice([12000, 16000, 22050, 24000], p=[0.1, 0.2, 0.3, 0.4])), rng)
+
+
+def soundfont(path, program, notes, controls, rng, drums=False):
+    """Samples of a score played by fluidsynth, or by TiMidity++ when `path` is its configuration.
+
+    `drums` plays on the drum channel, where a General MIDI soundfont has its kits.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        midi.write(f"{folder}/a.mid", notes, controls, program, label == "Drums")
+        midi.write(f"{folder}/a.mid", notes, controls, program, drums)
         if path.suffix == ".cfg":
             command = ["timidity", "-c", str(path), "-s", str(RATE), "-Ow1sl", "-o", f"{folder}/a.wav", f"{folder}/a.mid"]
         else:
             reverb = str(int(rng.random() < 0.6))
-            command = ["fluidsynth", "-niq", "-r", str(RATE), "-g", "0.5", "-R", reverb, "-C", "0",
+            command = ["fluidsynth", "-niq", "-o", "synth.dynamic-sample-loading=1", "-r", str(RATE), "-g", "0.5", "-R", reverb, "-C", "0",
                        "-F", f"{folder}/a.wav", str(path), f"{folder}/a.mid"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         samples, _ = soundfile.read(f"{folder}/a.wav", dtype="float32", always_2d=True)
     return samples.mean(1)
+
+
+def band(path, labels, seconds, rng):
+    """Samples of several instruments of a soundfont that play together; none when it lacks one of them."""
+    total = np.zeros(0)
+    for label, (notes, controls) in zip(labels, midi.band(rng, labels, seconds)):
+        samples = soundfont(path, midi.pick(rng, midi.INSTRUMENTS[label][0]), notes, controls, rng, label == "Drums")
+        if samples.std() < 1e-4:
+            return samples[:0]
+        samples = samples * 10 ** (rng.uniform(-8, 0) / 20) / samples.std()
+        length = max(len(samples), len(total))
+        total = np.pad(total, (0, length - len(total))) + np.pad(samples, (0, length - len(samples)))
+    return total
 
 
 def pitch_of(name):
@@ -134,14 +203,17 @@ class Sampler:
                 continue
             if abs(key - pitch) > 4:
                 pitch += 12 * round((key - pitch) / 12)
-            sample = self.samples[key][rng.integers(len(self.samples[key]))]
             ratio = 2 ** ((pitch - key + rng.normal(0, 0.06)) / 12)
+            choice = self.samples[key]
+            # Recordings of a note that last as long as the score says, or else the longest.
+            lasting = [s for s in choice if self.drums or len(s) >= ratio * duration * RATE] or [max(choice, key=len)]
+            sample = lasting[rng.integers(len(lasting))]
             length = min(int(len(sample) / ratio), len(sample) if self.drums else int((duration + 0.15) * RATE))
             part = np.interp(np.arange(length) * ratio, np.arange(len(sample)), sample).astype(np.float32)
             fade = min(length, int(0.06 * RATE))
             part[length - fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
             at = int(start * RATE)
-            part = part[:len(out) - at] * 10 ** ((velocity - 127) / 40)
+            part = part[:len(out) - at] * (velocity / 127) ** 2
             out[at:at + len(part)] += part
         return out
 
@@ -162,15 +234,18 @@ def jobs(args):
     """(label, source, name, function of a generator that returns samples) of the whole corpus."""
     for label, (programs, _, _) in midi.INSTRUMENTS.items():
         for path in args.soundfonts:
-            if path.stem in args.drum_soundfonts and label != "Drums":
+            alone = path.stem in args.drum_soundfonts
+            if alone and label != "Drums":
                 continue
-            for program in programs:
-                for take in range(max(1, round(5 * args.takes / len(programs)))):
-                    yield label, path.stem, f"{program}-{take}", lambda rng, p=path, l=label, g=program: \
-                        soundfont(p, l, g, *midi.score(rng, l, args.seconds), rng)
+            for program in [0] if alone else programs:
+                for take in range(max(1, round(5 * args.takes * (2 if label in args.weak else 1) / (1 if alone else len(programs))))):
+                    yield label, path.stem, f"{program}-{take}", lambda rng, p=path, l=label, g=program, d=label == "Drums" and not alone: \
+                        soundfont(p, g, *midi.score(rng, l, args.seconds), rng, d)
     for spec in args.samples:
         label, source, folder, pattern = spec.split(":")
-        files = sorted(p for p in pathlib.Path(folder).rglob(pattern) if p.suffix in (".ogg", ".wav", ".flac"))
+        files = sorted(p for p in pathlib.Path(folder).rglob(pattern) if p.suffix in (".ogg", ".wav", ".flac", ".mp3"))
+        if not files:
+            raise ValueError(f"{folder}: no sound file matches {pattern!r}; correct the folder or the pattern")
         player = []
 
         def played(rng, label=label, files=files, player=player):
@@ -178,17 +253,26 @@ def jobs(args):
                 player.append(Sampler(files, label == "Drums"))
             return player[0].play(midi.score(rng, label, args.seconds)[0], rng)
 
-        for take in range(args.sample_takes):
+        for take in range(args.sample_takes * (2 if label in args.weak else 1)):
             yield label, source, f"played-{take}", played
     for spec in args.recordings:
         label, source, pattern = spec.split(":")
         for path in sorted(pathlib.Path("/").glob(pattern.lstrip("/"))):
             yield label, source, path.stem, lambda rng, p=path: load(p)
     for spec in args.collages:
-        label, source, folder = spec.split(":")
-        files = sorted(p for p in pathlib.Path(folder).rglob("*") if p.suffix in (".ogg", ".wav") and p.stat().st_size < 300_000)
+        label, source, folder, pattern = (spec + ":").split(":")[:4]
+        files = sorted(p for p in pathlib.Path(folder).rglob("*")
+                       if p.suffix in (".ogg", ".wav") and p.stat().st_size < 500_000 and re.search(pattern, str(p)))
+        if not files:
+            raise ValueError(f"{folder}: no .ogg or .wav file below 500 kB matches {pattern!r}; correct the folder or the pattern")
         for take in range(args.sample_takes):
             yield label, source, f"{take}", lambda rng, f=files: collage(f, rng, args.seconds)
+    for number in range(args.bands):
+        rng = np.random.default_rng([args.seed, number])
+        labels = tuple(rng.choice(list(midi.INSTRUMENTS), size=rng.integers(2, 5), replace=False))
+        complete = [p for p in args.soundfonts if p.stem not in args.drum_soundfonts]
+        path = complete[number % len(complete)]
+        yield "+".join(labels), path.stem, f"band-{number}", lambda rng, p=path, l=labels: band(p, l, args.seconds, rng)
     for folder in sorted((args.data / "audio").iterdir()) if args.data else []:
         if class_of(folder.name) is not None or args.others:
             for path in sorted(folder.glob("*.ogg")):
@@ -200,13 +284,15 @@ def main(argv):
     parser.add_argument("--data", type=pathlib.Path, help="folder with audio/LABEL/SOURCE_*.ogg")
     parser.add_argument("--cache", type=pathlib.Path, required=True)
     parser.add_argument("--soundfonts", type=pathlib.Path, nargs="*", default=[], help=".sf2, .sf3 or a TiMidity .cfg")
-    parser.add_argument("--drum-soundfonts", nargs="*", default=[], help="stems of soundfonts that hold drums alone")
+    parser.add_argument("--drum-soundfonts", nargs="*", default=[], help="stems of soundfonts that hold one drum kit alone, as their first program")
     parser.add_argument("--samples", nargs="*", default=[], help="LABEL:SOURCE:FOLDER:GLOB of recorded single notes to play scores with")
     parser.add_argument("--recordings", nargs="*", default=[], help="LABEL:SOURCE:ABSOLUTE-GLOB of recordings of one instrument")
-    parser.add_argument("--collages", nargs="*", default=[], help="LABEL:SOURCE:FOLDER of short sounds to join, for the label none")
+    parser.add_argument("--collages", nargs="*", default=[], help="LABEL:SOURCE:FOLDER[:REGEX of paths] of short sounds to join, for the label none")
+    parser.add_argument("--bands", type=int, default=0, help="pieces of two to four instruments that play together")
     parser.add_argument("--others", action="store_true", help="also the folders of other instruments, as accompaniment")
     parser.add_argument("--takes", type=int, default=2, help="scores a program of a soundfont, where a label has five; more where it has fewer")
     parser.add_argument("--sample-takes", type=int, default=8, help="scores a set of recorded notes")
+    parser.add_argument("--weak", nargs="*", default=[], help="labels that get twice as many scores")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--degraded", type=float, default=0.6, help="share of the pieces that also get a copy as in people's videos")
     parser.add_argument("--seed", type=int, default=1)
@@ -217,7 +303,7 @@ def main(argv):
     todo = list(jobs(args))
     np.random.default_rng(args.seed).shuffle(todo)
     for label, source, name, make in tqdm(todo[part::parts], mininterval=5):
-        path = args.cache / "mels" / label.lower() / f"{source}__{name}.npy"
+        path = place(args.cache, label, source, name)
         if path.exists():
             continue
         rng = np.random.default_rng([args.seed, zlib.crc32(str(path.relative_to(args.cache)).encode())])

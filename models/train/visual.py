@@ -11,7 +11,9 @@ import copy
 import pathlib
 
 import numpy as np
+import onnx
 import torch
+from onnx import numpy_helper
 from sklearn.metrics import f1_score
 from torch import nn
 from tqdm import tqdm
@@ -71,13 +73,32 @@ class Tagger(nn.Module):
         self.network, self.head = network, head
 
     def forward(self, frame):
-        embedding = self.network(efficientnet.normalise(frame))
+        embedding = self.network(self.network.normalise(frame))
         return self.head(embedding).exp()[:, :len(LABELS)], embedding
 
 
 def pretrained(variant):
     network, weight, bias = efficientnet.imagenet(variant)
     return Tagger(network, Head(weight, bias)).eval()
+
+
+def released(path):
+    """(tagger, variant) with the weights of an exported file."""
+    stored = {t.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(t).astype(np.float32))
+              for t in onnx.load(path).graph.initializer}
+    for variant in efficientnet.VARIANTS:
+        tagger = pretrained(variant)
+        shapes = {name: p.shape for name, p in tagger.named_parameters()}
+        if all(name in stored and stored[name].shape == shape for name, shape in shapes.items()):
+            tagger.load_state_dict({name: stored[name] for name in shapes}, strict=False)
+            return tagger, variant
+    raise ValueError(f"{path} is no EfficientNet-Lite tagger: its weights fit none of the variants "
+                     + ", ".join(map(str, efficientnet.VARIANTS)))
+
+
+def folder(cache, variant, split, fit, held_out):
+    """Where the activations are cached."""
+    return pathlib.Path(cache, f"visual-lite{variant}-{split}-{fit}-" + "-".join(held_out))
 
 
 def trained_parameters(tagger, split):
@@ -87,11 +108,11 @@ def trained_parameters(tagger, split):
     return [p for layer in layers for p in layer.parameters()]
 
 
-def log_probabilities(tagger, x, split, late=efficientnet.EfficientNetLite.late):
-    """Cached activations float16 [N, C, h, w] to float32 [N, 14]."""
+def embed(tagger, x, split, late=None):
+    """Cached activations float16 [N, C, h, w] to embeddings float32 [N, D]; `late` replaces the network's own."""
     with torch.autocast(x.device.type, torch.bfloat16):
-        embedding = late(tagger.network, x.to(torch.bfloat16, memory_format=torch.channels_last), split)
-    return tagger.head(embedding.float())
+        x = x.to(torch.bfloat16, memory_format=torch.channels_last)
+        return (late(tagger.network, x, split) if late else tagger.network.late(x, split)).float()
 
 
 def train(tagger, shards, targets, split, steps, batch, rate, anchor, smoothing, device, seed):
@@ -109,7 +130,7 @@ def train(tagger, shards, targets, split, steps, batch, rate, anchor, smoothing,
         x, index = shards[generator.integers(len(shards))]
         chosen = torch.from_numpy(generator.choice(len(x), batch, replace=False))
         target = targets[index[chosen]].to(device)
-        log_p = log_probabilities(tagger, x[chosen].to(device), split, efficientnet.late_for_training)
+        log_p = tagger.head(embed(tagger, x[chosen].to(device), split, efficientnet.late_for_training))
         loss = nn.functional.nll_loss(log_p, target) * (1 - smoothing) - smoothing * log_p.mean()
         optimiser.zero_grad()
         loss.backward()
@@ -147,7 +168,7 @@ def probabilities(tagger, x, split, batch=64):
     """float32 [n, 14] of cached activations, on the tagger's device."""
     device = next(tagger.parameters()).device
     with torch.no_grad():
-        parts = [log_probabilities(tagger, x[i:i + batch].to(device), split).exp() for i in range(0, len(x), batch)]
+        parts = [tagger.head(embed(tagger, part.to(device), split)).exp() for part in x.split(batch)]
     return torch.cat(parts).cpu().numpy()
 
 
@@ -190,6 +211,50 @@ def show(title, figures):
         print(f"  {name:24}" + "  ".join(f"{k} {v:5.1f}" for k, v in values.items()))
 
 
+def split(args):
+    """(training pictures, test pictures, which of the training pictures are tested with instead)."""
+    training, test = pictures.split(pictures.scan(args.data), args.held_out)
+    fold = pictures.fold(training)
+    return training, test + [p for p in training if p in fold], torch.tensor([p in fold for p in training])
+
+
+def shard(folder, early, training, seed, i, *views):
+    """What `early` makes of shard i, and the indices of its pictures: from the cache or made."""
+    name = f"shard-{i:03d}"
+    return activations.cached(folder / f"{name}.pt",
+                              lambda: activations.run(early, activations.RandomFrames(training, seed, *views), name, 1))
+
+
+def test_views(folder, early, test, *views):
+    """{name: what `early` makes of all test pictures}: plain, and VIEWS."""
+    nones = [p for p in test if p.folder == NONE]
+    datasets = {"plain": activations.EachFrame(test, views)}
+    for i, name in enumerate(VIEWS):
+        datasets[name] = activations.EachFrame(test, views, nones, VIEWS_SEED + i)
+    return {name: activations.cached(folder / f"{name}.pt", lambda: activations.run(early, dataset, name, 1))
+            for name, dataset in datasets.items()}
+
+
+def clip_views(folder, early, clips, *views):
+    """{"<fit> <clip>": activations} of the frames of videos in the folder `clips`, a view at a time."""
+    found = pictures.clip_frames(clips)
+    every = [p for ps in found.values() for p in ps]
+    parts = {}
+    for view in views:
+        name = f"clips-{view[1]}"
+        x = activations.cached(folder / f"{name}.pt",
+                               lambda: activations.run(early, activations.EachFrame(every, (view,)), name, 1))[0]
+        for clip, part in zip(found, x.split([len(ps) for ps in found.values()])):
+            parts[f"{view[1]} {clip}"] = part
+    return parts
+
+
+def show_clips(means):
+    for name, p in means.items():
+        best = np.argsort(-p[:len(LABELS)])[:3]
+        print(f"  {name:24}" + "  ".join(f"{LABELS[i]} {p[i]:.2f}" for i in best) + f"  none {p[-1]:.2f}")
+
+
 def main(argv):
     parser = argparse.ArgumentParser(prog="train visual", description=__doc__)
     parser.add_argument("--data", required=True, help="folder with images/<label>/<source>_<number>.jpg")
@@ -216,38 +281,21 @@ def main(argv):
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
 
-    training, test = pictures.split(pictures.scan(args.data), args.held_out)
-    fold = pictures.fold(training)
-    nones = [p for p in test if p.folder == NONE]
-    test = test + [p for p in training if p in fold]
+    training, test, left_out = split(args)
     original = pretrained(args.variant)
-    size = original.network.size
+    view = (original.network.size, args.fit, 1.0)
     early = activations.Early(copy.deepcopy(original.network), args.split, args.device, args.compile)
-    folder = pathlib.Path(args.cache, f"visual-lite{args.variant}-{args.split}-{args.fit}-" + "-".join(args.held_out))
-
-    def cached(name, dataset):
-        return activations.cached(folder / f"{name}.pt", lambda: activations.run(early, dataset, name, 1))
-
-    left_out = torch.tensor([p in fold for p in training])
+    cache = folder(args.cache, args.variant, args.split, args.fit, args.held_out)
     shards = []
     for i in range(args.shards):
-        x, index = cached(f"shard-{i:03d}", activations.RandomFrames(training, args.seed + i, size, args.fit))
+        x, index = shard(cache, early, training, args.seed + i, i, view)
         shards.append((x[~left_out[index]], index[~left_out[index]]))
-    views = {"plain": cached("plain", activations.EachFrame(test, size, args.fit))}
-    for i, name in enumerate(VIEWS):
-        views[name] = cached(name, activations.EachFrame(test, size, args.fit, nones, VIEWS_SEED + i))
-    clips = {}
-    if args.clips:
-        frames = pictures.clip_frames(args.clips)
-        every = [p for ps in frames.values() for p in ps]
-        for how in ("stretch", "crop"):
-            x, _ = cached(f"clips-{how}", activations.EachFrame(every, size, how))
-            for name, part in zip(frames, x.split([len(ps) for ps in frames.values()])):
-                clips[f"{how} {name}"] = part
+    views = test_views(cache, early, test, view)
+    clips = clip_views(cache, early, args.clips, *((view[0], how, 1.0) for how in ("stretch", "crop"))) if args.clips else {}
 
     original = original.to(args.device, memory_format=torch.channels_last)
-    test_views = views["plain"], views[VIEWS[0]]
-    show("ImageNet's weights", evaluate(original, args.split, *test_views, test, clips)[0])
+    judged = views["plain"], views[VIEWS[0]]
+    show("ImageNet's weights", evaluate(original, args.split, *judged, test, clips)[0])
     tuned = copy.deepcopy(original)
     losses = train(tuned, shards, torch.tensor([p.target for p in training]), args.split, args.steps, args.batch,
                    args.rate, args.anchor, args.smoothing, args.device, args.seed)
@@ -255,55 +303,58 @@ def main(argv):
         plots.curve(losses, args.curve)
     for share in sorted({0.5, 1.0, args.average}):
         mixed = interpolate(original, tuned, share)
-        figures, means = evaluate(mixed, args.split, *test_views, test, clips)
+        figures, means = evaluate(mixed, args.split, *judged, test, clips)
         show(f"{share:.2f} of the trained weights", figures)
         if share == args.average:
             chosen, chosen_figures, chosen_means = mixed, figures, means
-    for name, p in chosen_means.items():
-        best = np.argsort(-p[:len(LABELS)])[:3]
-        print(f"  {name:24}" + "  ".join(f"{LABELS[i]} {p[i]:.2f}" for i in best) + f"  none {p[-1]:.2f}")
-    store_frames(chosen, args, folder / "frames.npz", views, test, clips)
+    show_clips(chosen_means)
+    store_frames(chosen, args.split, args.fit, args.held_out, cache / "frames.npz", views, test, clips)
     if args.export:
-        export(chosen, args, chosen_figures)
+        metrics = summary({k: v for k, v in chosen_figures.items() if k != f"clips {OTHER_FIT[args.fit]}"}, args.held_out)
+        export(chosen, args.export, NAME, view, metrics,
+               f"EfficientNet-Lite{args.variant} with ImageNet weights (Apache-2.0), last blocks fine-tuned on "
+               "photographs of instruments (a public 30-class set, ImageNet samples) made to look like video frames")
 
 
-def store_frames(tagger, args, path, views, test, clips):
+def store_frames(tagger, split, fit, held_out, path, views, test, clips):
     """The embeddings of all pictures that training did not see, for `fusion`."""
+    device = next(tagger.parameters()).device
     stored = {"embeddings": [], "classes": [], "pictures": [], "kinds": [], "names": []}
 
     def add(x, classes, numbers, kinds, names):
-        with torch.no_grad(), torch.autocast(args.device, torch.bfloat16):
-            e = torch.cat([tagger.network.late(part.to(args.device, torch.bfloat16), args.split).float()
-                           for part in x.split(64)]).cpu()
+        with torch.no_grad():
+            e = torch.cat([embed(tagger, part.to(device), split) for part in x.split(64)]).cpu()
         for key, values in zip(stored, (e.numpy().astype(np.float16), classes, numbers, kinds, names)):
             stored[key].append(np.asarray(values))
 
     for x, index in views.values():
         chosen = [test[i] for i in index]
-        add(x, [p.target for p in chosen], index, ["held out" if p.source in args.held_out else "left out" for p in chosen],
+        add(x, [p.target for p in chosen], index, ["held out" if p.source in held_out else "left out" for p in chosen],
             [p.folder for p in chosen])
     for name, x in clips.items():
         how, name = name.split()
-        if how == args.fit:
+        if how == fit:
             add(x, [-1] * len(x), [-1] * len(x), ["clip"] * len(x), [name] * len(x))
     np.savez(path, **{key: np.concatenate(parts) for key, parts in stored.items()})
     print(f"{path}: {sum(map(len, stored['classes']))} frames")
 
 
-def export(tagger, args, figures):
+def summary(figures, held_out):
+    """The figures of pictures and videos that did not train, in one line."""
+    return "not in training: " + "; ".join(
+        f"{name} Hit@1 {f['hit@1']:.1f} Hit@3 {f['hit@3']:.1f} F1 {f['f1']:.1f}" for name, f in figures.items()
+        if name.split()[0] in (*held_out, "k30", "clips"))
+
+
+def export(tagger, path, name, view, metrics, provenance, licence="MPL-2.0"):
     """The tagger, weights rounded to float16, as a self-describing ONNX file."""
-    metrics = "; ".join(f"{name} Hit@1 {f['hit@1']:.1f} Hit@3 {f['hit@3']:.1f} F1 {f['f1']:.1f}" for name, f in figures.items()
-                        if name.split()[0] in (*args.held_out, "k30", "clips") and name != f"clips {OTHER_FIT[args.fit]}")
     tagger = tagger.float().cpu().eval()
     half.round_weights(tagger)
-    size = tagger.network.size
-    path = pathlib.Path(args.export)
+    size, fit, crop_fraction = view
+    path = pathlib.Path(path)
     example = {"frame": torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)}
-    described = card.describe(
-        NAME, "video", f"{NAME}/1", "MPL-2.0",
-        provenance=f"EfficientNet-Lite{args.variant} with ImageNet weights (Apache-2.0), last blocks fine-tuned on "
-                   "photographs of instruments (a public 30-class set, ImageNet samples) made to look like video frames",
-        metrics=f"not in training: {metrics}", frame={"fit": args.fit, "crop-fraction": 1.0})
+    described = card.describe(name, "video", f"{name}/1", licence, provenance=provenance, metrics=metrics,
+                              frame={"fit": fit, "crop-fraction": crop_fraction})
     card.export(tagger, example, ["tags", "embedding"], path, described)
     half.store(path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

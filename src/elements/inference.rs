@@ -3,11 +3,13 @@
 //! What the user sets of an element that runs a model.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use gst::glib;
+use gst::prelude::*;
 
 use crate::meta::{Analysis, Source, Tags};
-use crate::model::{self, Card};
+use crate::model::{self, Card, Model, Progress};
 
 pub const DEFAULT_THRESHOLD: f32 = 0.25;
 pub const DEFAULT_MAX_TAGS: u32 = 3;
@@ -29,6 +31,9 @@ pub enum ExecutionProvider {
     /// NVIDIA TensorRT.
     #[enum_value(name = "TensorRT", nick = "tensorrt")]
     TensorRt,
+    /// NVIDIA TensorRT for RTX.
+    #[enum_value(name = "TensorRT for RTX", nick = "tensorrt-rtx")]
+    TensorRtRtx,
 }
 
 impl From<ExecutionProvider> for model::Provider {
@@ -38,6 +43,7 @@ impl From<ExecutionProvider> for model::Provider {
             ExecutionProvider::Cpu => Self::Cpu,
             ExecutionProvider::Cuda => Self::Cuda,
             ExecutionProvider::TensorRt => Self::TensorRt,
+            ExecutionProvider::TensorRtRtx => Self::TensorRtRtx,
         }
     }
 }
@@ -81,6 +87,7 @@ pub struct Inference {
     pub execution_provider: ExecutionProvider,
     pub device: u32,
     pub precision: Precision,
+    pub engine_cache: Option<String>,
     pub threads: u32,
     pub threshold: f32,
     pub max_tags: u32,
@@ -95,6 +102,7 @@ impl Default for Inference {
             execution_provider: ExecutionProvider::default(),
             device: 0,
             precision: Precision::default(),
+            engine_cache: None,
             threads: 0,
             threshold: DEFAULT_THRESHOLD,
             max_tags: DEFAULT_MAX_TAGS,
@@ -120,6 +128,63 @@ impl Inference {
             threads: self.threads,
             batch_size: batch_size as usize,
             labels_file: self.labels_file.as_ref().map(PathBuf::from),
+            engine_cache: self.engine_cache.as_ref().map(PathBuf::from),
+        }
+    }
+}
+
+/// Opens a model for `element`, which says on the bus what takes long and what the user should know.
+///
+/// # Errors
+/// Those of [`Model::open`].
+pub fn open_model(
+    element: &impl IsA<gst::Element>,
+    name: &str,
+    options: &model::Options,
+) -> Result<Arc<Model>, model::Error> {
+    let model = Model::open_with(name, options, &mut |progress| {
+        // Without a bus nobody wants to know.
+        let _ = element.post_message(progress_message(element, progress));
+    })?;
+    for note in model.take_notes() {
+        gst::element_warning!(element, gst::LibraryError::Settings, ("{note}"));
+    }
+    Ok(model)
+}
+
+fn progress_message(element: &impl IsA<gst::Element>, progress: Progress) -> gst::Message {
+    let (kind, text) = match progress {
+        Progress::Started(text) => (gst::ProgressType::Start, text),
+        Progress::Finished(text) => (gst::ProgressType::Complete, text),
+        Progress::Failed(text) => (gst::ProgressType::Error, text),
+    };
+    gst::message::Progress::builder(kind, "engine", &text)
+        .src(element.upcast_ref::<gst::Element>())
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_a_message_of_the_element() {
+        gst::init().unwrap();
+        let element = gst::Bin::with_name("tagger");
+        for (progress, kind) in [
+            (Progress::Started("text".into()), gst::ProgressType::Start),
+            (
+                Progress::Finished("text".into()),
+                gst::ProgressType::Complete,
+            ),
+            (Progress::Failed("text".into()), gst::ProgressType::Error),
+        ] {
+            let message = progress_message(&element, progress);
+            assert_eq!(message.src().unwrap().name(), "tagger");
+            let gst::MessageView::Progress(message) = message.view() else {
+                panic!("{message:?}");
+            };
+            assert_eq!(message.get(), (kind, "engine", "text"));
         }
     }
 }

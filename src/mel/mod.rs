@@ -10,12 +10,14 @@
 //! [`FrontEnd`] holds the parameters, [`Patcher`] does the work.
 
 mod compress;
+mod decimate;
+mod downmix;
 mod fields;
 mod filter_bank;
 mod front_end;
-mod halve;
 mod patcher;
 mod polyphase;
+mod power;
 mod queue;
 mod resample;
 mod segment;
@@ -24,8 +26,14 @@ mod sinc;
 mod spectrogram;
 mod validate;
 
+pub use downmix::{SampleFormat, downmix};
 pub use front_end::{Compression, FrontEnd, FrontEndError, MelNorm, MelScale, Preset, Window};
 pub use patcher::{Partial, Patch, PatchOptions, Patcher, Segmentation};
+
+/// The instruction set that the inner loops use: `Portable`, `Avx2` or `Avx512`.
+pub fn instruction_set() -> String {
+    format!("{:?}", simd::level())
+}
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::resample::Resampler;
 use super::segment::{Excerpt, Sliding, Spread, Timing};
-use super::simd::{LANES, dispatch};
+use super::simd::{LANES, dispatch, multiply_add};
 use super::spectrogram::Spectrogram;
 use super::{FrontEnd, FrontEndError};
 
@@ -71,7 +71,7 @@ const INPUT_RATES: std::ops::RangeInclusive<u32> = 1000..=1_536_000;
 /// Turns a stream of mono samples into patches.
 ///
 /// The patches do not depend on how the stream is cut into calls of [`Patcher::push`], to the last bit.
-/// Memory is allocated by [`Patcher::new`], for some pieces of the stream at first, and for each patch.
+/// Memory is allocated by [`Patcher::new`] and for each patch, otherwise not.
 pub struct Patcher {
     front_end: FrontEnd,
     partial: Partial,
@@ -159,6 +159,8 @@ impl Patcher {
             Segmentation::Uniform => excerpt(true)?,
             Segmentation::Ten => Plan::Spread(Spread::new(timing, frames, total()?)),
         };
+        // What a piece becomes at most; decimation gives less than a piece more at a time.
+        let samples = rescale(PIECE as u64, input_rate, front_end.rate) as usize + PIECE;
         Ok(Self {
             partial: options.partial,
             content,
@@ -166,12 +168,12 @@ impl Patcher {
             timing,
             plan,
             resampler: Resampler::new(input_rate, front_end.rate, PIECE),
-            spectrogram: Spectrogram::new(front_end, content, PIECE),
+            spectrogram: Spectrogram::new(front_end, content, samples),
             front_end: front_end.clone(),
             pushed: 0,
             resampled: 0,
             piece: Vec::with_capacity(PIECE),
-            samples: Vec::new(),
+            samples: Vec::with_capacity(samples),
         })
     }
 
@@ -338,12 +340,12 @@ impl Patcher {
         let filling = (self.partial == Partial::Zero).then(|| self.spectrogram.silence());
         let columns = self.front_end.patch_frames;
         let mut data = Vec::with_capacity(self.front_end.bands * columns);
-        self.spectrogram.read(columns, filling, &mut data);
-        if let Some(top_db) = self.front_end.top_db
-            && self.front_end.compression.is_db()
-        {
-            clamp(&mut data, top_db as f32);
-        }
+        let range = self
+            .front_end
+            .top_db
+            .filter(|_| self.front_end.compression.is_db())
+            .map(|top_db| top_db as f32);
+        self.spectrogram.read(columns, filling, range, &mut data);
         let to_input =
             |sample| rescale(sample, self.front_end.rate, self.input_rate).min(self.pushed);
         Patch {
@@ -360,28 +362,15 @@ dispatch! {
 
 #[inline(always)]
 fn all_lanes_finite<const FMA: bool>(values: &[f32]) -> bool {
-    // Without the sign, the bits of floats are in the order of their values, infinity and NaNs last.
-    let mut largest = 0;
-    for value in values {
-        largest = value.abs().to_bits().max(largest);
-    }
-    largest < f32::INFINITY.to_bits()
-}
-
-/// Raises all values to at least `top` below their maximum.
-fn clamp(values: &mut [f32], top: f32) {
-    let mut highest = [f32::MIN; LANES];
     let (lanes, rest) = values.as_chunks::<LANES>();
+    // Nothing times zero is zero, other than of what is not finite.
+    let mut sum = [0.0; LANES];
     for values in lanes {
-        for (highest, &value) in highest.iter_mut().zip(values) {
-            *highest = if value > *highest { value } else { *highest };
+        for (sum, value) in sum.iter_mut().zip(values) {
+            *sum = multiply_add::<FMA>(*value, 0.0, *sum);
         }
     }
-    let highest = highest.iter().chain(rest).copied().fold(f32::MIN, f32::max);
-    let lowest = highest - top;
-    for value in values {
-        *value = if *value > lowest { *value } else { lowest };
-    }
+    sum == [0.0; LANES] && rest.iter().all(|value| value.is_finite())
 }
 
 /// The number of samples at rate `to` that `samples` at rate `from` become, rounded up.

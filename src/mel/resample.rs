@@ -2,9 +2,8 @@
 
 //! Resampling with windowed-sinc filters.
 
-use super::halve::Halver;
+use super::decimate::Decimator;
 use super::polyphase::Polyphase;
-use super::simd::LANES;
 
 /// Part of the lower of the two Nyquist frequencies that passes unattenuated.
 const PASS_BAND: f64 = 0.9;
@@ -12,123 +11,87 @@ const PASS_BAND: f64 = 0.9;
 /// A streaming resampler without delay: output sample `n` is the signal at the time of input sample
 /// `n * input_rate / output_rate`.
 pub struct Resampler {
-    stages: Vec<Stage>,
-    /// What passes between two stages.
-    between: [Vec<f32>; 2],
+    /// To twice the output's rate, or up to the output's.
+    polyphase: Option<Polyphase>,
+    decimator: Option<Decimator>,
+    /// What passes between the two.
+    between: Vec<f32>,
 }
 
 impl Resampler {
     /// A resampler for pieces of at most `piece` samples.
     pub fn new(input_rate: u32, output_rate: u32, piece: usize) -> Self {
-        let (input, target) = (f64::from(input_rate), f64::from(output_rate));
-        let mut stages = Vec::new();
+        let (input, output) = (f64::from(input_rate), f64::from(output_rate));
+        let nyquist = output / 2.0;
+        let pass = PASS_BAND * nyquist;
+        let factor = input_rate / output_rate;
+        let (mut polyphase, mut decimator) = (None, None);
+        let mut between = Vec::new();
         if input_rate < output_rate {
             let (up, down) = reduce(output_rate.into(), input_rate.into());
-            let polyphase = Polyphase::new(up, down, PASS_BAND / 2.0, 0.5, piece);
-            stages.push(Stage::Polyphase(polyphase));
-        } else if input_rate > output_rate {
-            // Only the last halving, from twice the target's rate, needs a sharp filter. What those before
-            // it leave to alias stays above the target's Nyquist frequency, where the last removes it.
-            let pass = PASS_BAND * target / 2.0;
-            let (mut rate, mut piece, mut halvings) = (input, piece, 0);
-            while rate >= 4.0 * target {
-                let stop = (rate - target) / 2.0;
-                stages.push(Stage::Halver(Halver::new(pass / rate, stop / rate, piece)));
-                rate /= 2.0;
-                piece = piece / 2 + LANES;
-                halvings += 1;
+            let filter = Polyphase::new(up, down, PASS_BAND / 2.0, 0.5, piece);
+            polyphase = Some(filter);
+        } else if input_rate.is_multiple_of(output_rate) && factor.is_power_of_two() {
+            if factor > 1 {
+                let (pass, stop) = (pass / input, nyquist / input);
+                decimator = Some(Decimator::new(factor as usize, pass, stop, piece));
             }
-            let (up, down) = reduce(u64::from(output_rate) << (halvings + 1), input_rate.into());
-            if up != down {
-                let stop = 2.0 * target - target / 2.0;
-                let polyphase = Polyphase::new(up, down, pass / rate, stop / rate, piece);
-                stages.push(Stage::Polyphase(polyphase));
-                piece = piece * up as usize / down as usize + LANES;
-                rate = 2.0 * target;
-            }
-            let stop = target / 2.0;
-            stages.push(Stage::Halver(Halver::new(pass / rate, stop / rate, piece)));
+        } else {
+            // The filter at an odd ratio is the slow one. It need not be sharp: what it leaves to alias
+            // stays above the output's Nyquist frequency, where the next filter removes it.
+            let (up, down) = reduce(2 * u64::from(output_rate), input_rate.into());
+            let stop = 2.0 * output - nyquist;
+            let filter = Polyphase::new(up, down, pass / input, stop / input, piece);
+            polyphase = Some(filter);
+            let piece = piece * up as usize / down as usize + 1;
+            let (pass, stop) = (pass / (2.0 * output), nyquist / (2.0 * output));
+            decimator = Some(Decimator::new(2, pass, stop, piece));
+            between.reserve(piece);
         }
         Self {
-            stages,
-            between: Default::default(),
+            polyphase,
+            decimator,
+            between,
         }
     }
 
     /// Resamples `input`, appending to `output` what it completes.
     pub fn process(&mut self, input: &[f32], output: &mut Vec<f32>) {
-        self.run(
-            output,
-            |stage, samples, output| stage.process(samples, output),
-            input,
-        );
+        match (&mut self.polyphase, &mut self.decimator) {
+            (None, None) => output.extend_from_slice(input),
+            (Some(polyphase), None) => polyphase.process(input, output),
+            (None, Some(decimator)) => decimator.process(input, output),
+            (Some(polyphase), Some(decimator)) => {
+                self.between.clear();
+                polyphase.process(input, &mut self.between);
+                decimator.process(&self.between, output);
+            }
+        }
     }
 
     /// Appends the rest to `output`, as if silence followed.
     pub fn finish(&mut self, output: &mut Vec<f32>) {
-        self.run(
-            output,
-            |stage, samples, output| {
-                stage.process(samples, output);
-                stage.finish(output);
-            },
-            &[],
-        );
+        self.between.clear();
+        match (&mut self.polyphase, &mut self.decimator) {
+            (Some(polyphase), None) => polyphase.finish(output),
+            (polyphase, Some(decimator)) => {
+                if let Some(polyphase) = polyphase {
+                    polyphase.finish(&mut self.between);
+                }
+                decimator.process(&self.between, output);
+                decimator.finish(output);
+            }
+            (None, None) => (),
+        }
     }
 
     /// Forgets the signal so far.
     pub fn reset(&mut self) {
-        self.stages.iter_mut().for_each(Stage::reset);
-    }
-
-    /// Runs `step` on each stage, its input being the output of the one before.
-    fn run(
-        &mut self,
-        output: &mut Vec<f32>,
-        step: impl Fn(&mut Stage, &[f32], &mut Vec<f32>),
-        input: &[f32],
-    ) {
-        let Some((last, stages)) = self.stages.split_last_mut() else {
-            output.extend_from_slice(input);
-            return;
-        };
-        let [from, to] = &mut self.between;
-        from.clear();
-        let mut input = input;
-        for stage in stages {
-            to.clear();
-            step(stage, input, to);
-            std::mem::swap(from, to);
-            input = from;
+        if let Some(polyphase) = &mut self.polyphase {
+            polyphase.reset();
         }
-        step(last, input, output);
-    }
-}
-
-enum Stage {
-    Halver(Halver),
-    Polyphase(Polyphase),
-}
-
-impl Stage {
-    fn process(&mut self, input: &[f32], output: &mut Vec<f32>) {
-        match self {
-            Self::Halver(halver) => halver.process(input, output),
-            Self::Polyphase(polyphase) => polyphase.process(input, output),
-        }
-    }
-
-    fn finish(&mut self, output: &mut Vec<f32>) {
-        match self {
-            Self::Halver(halver) => halver.finish(output),
-            Self::Polyphase(polyphase) => polyphase.finish(output),
-        }
-    }
-
-    fn reset(&mut self) {
-        match self {
-            Self::Halver(halver) => halver.reset(),
-            Self::Polyphase(polyphase) => polyphase.reset(),
+        if let Some(decimator) = &mut self.decimator {
+            decimator.reset();
         }
     }
 }

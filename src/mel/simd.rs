@@ -3,8 +3,11 @@
 //! Choosing the widest vectors at run time.
 //!
 //! Inner loops are plain Rust over arrays of [`LANES`] values, which the compiler turns into vector
-//! instructions. [`dispatch`] compiles such a loop once for the target's baseline and once for AVX2 with
-//! FMA, and picks by the machine it runs on.
+//! instructions. [`dispatch`] compiles such a loop for the target's baseline, for AVX2 with FMA and for
+//! AVX-512, and picks by the machine it runs on; `GST_INSTRUMENTS_SIMD` (`portable`, `avx2`) keeps it from
+//! picking better.
+
+use std::sync::LazyLock;
 
 /// Values that are computed side by side.
 pub const LANES: usize = 16;
@@ -16,6 +19,46 @@ pub type Lanes = [f32; LANES];
 #[inline(always)]
 pub fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Instruction sets that inner loops are compiled for, the best last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The target's baseline.
+    Portable,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512F.
+    Avx512,
+}
+
+/// The environment variable that names the best instruction set to use, in place of the machine's best.
+const VARIABLE: &str = "GST_INSTRUMENTS_SIMD";
+
+/// The instruction set in use.
+pub fn level() -> Level {
+    static LEVEL: LazyLock<Level> = LazyLock::new(|| {
+        let allowed = match std::env::var(VARIABLE).as_deref() {
+            Ok("portable") => Level::Portable,
+            Ok("avx2") => Level::Avx2,
+            _ => Level::Avx512,
+        };
+        allowed.min(best())
+    });
+    *LEVEL
+}
+
+/// The best instruction set that the machine has.
+fn best() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        return if is_x86_feature_detected!("avx512f") {
+            Level::Avx512
+        } else {
+            Level::Avx2
+        };
+    }
+    Level::Portable
 }
 
 /// Defines the function `$name` as `$body::<FMA>`, compiled for several instruction sets.
@@ -33,13 +76,12 @@ macro_rules! dispatch {
                 fn avx2($($argument: $type),*) $(-> $result)? {
                     $body::<true>($($argument),*)
                 }
-                if is_x86_feature_detected!("avx512f") {
-                    // SAFETY: the machine was just found to have this feature.
-                    return unsafe { avx512($($argument),*) };
-                }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    // SAFETY: the machine was just found to have these features.
-                    return unsafe { avx2($($argument),*) };
+                use crate::mel::simd::{Level, level};
+                // SAFETY: the machine was found to have these features.
+                match level() {
+                    Level::Avx512 => return unsafe { avx512($($argument),*) },
+                    Level::Avx2 => return unsafe { avx2($($argument),*) },
+                    Level::Portable => (),
                 }
             }
             $body::<false>($($argument),*)

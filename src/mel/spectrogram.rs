@@ -2,15 +2,11 @@
 
 //! From samples to compressed mel frames; the last ones are kept.
 
-use std::sync::Arc;
-
-use realfft::num_complex::Complex;
-use realfft::{RealFftPlanner, RealToComplex};
-
 use super::compress::Compressor;
 use super::filter_bank::FilterBank;
+use super::power::PowerSpectra;
 use super::queue::Queue;
-use super::simd::{LANES, Lanes, dispatch, multiply_add};
+use super::simd::{LANES, Lanes, dispatch};
 use super::{FrontEnd, Window};
 
 /// A streaming mel spectrogram: `librosa.feature.melspectrogram` and the logarithm of its values, without
@@ -20,22 +16,21 @@ pub struct Spectrogram {
     hop: usize,
     /// Zeros before and after the signal.
     padding: usize,
-    window: Vec<f32>,
-    fft: Arc<dyn RealToComplex<f32>>,
+    transform: PowerSpectra,
     filter_bank: FilterBank,
     compressor: Compressor,
     power: u32,
 
     queue: Queue,
-    windowed: Vec<f32>,
-    spectrum: Vec<Complex<f32>>,
-    scratch: Vec<Complex<f32>>,
-    /// Spectra of the frames that are not in `ring` yet, side by side: `[bins][LANES]`.
+    /// Frames that are transformed, but not in `ring` yet.
+    waiting: usize,
+    /// Their spectra side by side, `[bins][LANES]`.
     spectra: Vec<Lanes>,
     mel: Vec<Lanes>,
-    waiting: usize,
     /// The last `capacity` frames, `[bands][capacity]`; frame `n` is at `n % capacity`.
     ring: Vec<f32>,
+    /// The largest value of each of those frames.
+    maxima: Vec<f32>,
     capacity: usize,
     frames: u64,
 }
@@ -44,17 +39,12 @@ impl Spectrogram {
     /// A spectrogram of a valid `front_end` that keeps `capacity` frames and takes pieces of `piece` samples.
     pub fn new(front_end: &FrontEnd, capacity: usize, piece: usize) -> Self {
         let fft_size = front_end.fft_size;
-        let fft = RealFftPlanner::new().plan_fft_forward(fft_size);
         let filter_bank = FilterBank::new(front_end);
         let mut spectrogram = Self {
             fft_size,
             hop: front_end.hop,
             padding: if front_end.center { fft_size / 2 } else { 0 },
-            window: window(front_end),
-            windowed: fft.make_input_vec(),
-            spectrum: fft.make_output_vec(),
-            scratch: fft.make_scratch_vec(),
-            fft,
+            transform: PowerSpectra::new(&window(front_end)),
             spectra: vec![[0.0; LANES]; filter_bank.bins().len()],
             filter_bank,
             compressor: Compressor::new(front_end),
@@ -63,6 +53,7 @@ impl Spectrogram {
             mel: vec![[0.0; LANES]; front_end.bands],
             waiting: 0,
             ring: vec![0.0; front_end.bands * capacity],
+            maxima: vec![0.0; capacity],
             capacity,
             frames: 0,
         };
@@ -93,7 +84,8 @@ impl Spectrogram {
             if self.queue.samples().len() < self.fft_size {
                 return false;
             }
-            self.transform();
+            let frame = &self.queue.samples()[..self.fft_size];
+            self.transform.transform(frame, self.waiting);
             self.queue.pop(self.hop);
             self.frames += 1;
             self.waiting += 1;
@@ -106,13 +98,23 @@ impl Spectrogram {
     }
 
     /// Appends the last frames, at most `capacity`, to `data`, `[bands, columns]`: after them they repeat,
-    /// or `filling` follows.
-    pub fn read(&mut self, columns: usize, filling: Option<f32>, data: &mut Vec<f32>) {
+    /// or `filling` follows. No value is left further than `range` below the largest.
+    pub fn read(
+        &mut self,
+        columns: usize,
+        filling: Option<f32>,
+        range: Option<f32>,
+        data: &mut Vec<f32>,
+    ) {
         self.store();
         let count = self.frames.min(self.capacity as u64);
         let first = ((self.frames - count) % self.capacity as u64) as usize;
         let count = count as usize;
         let until_wrap = count.min(self.capacity - first);
+        // Until the ring is full, its frames are at its front.
+        let filling_shows = filling.filter(|_| count < columns);
+        let maxima = self.maxima[..count].iter().chain(&filling_shows);
+        let lowest = range.map(|range| maxima.copied().fold(f32::MIN, f32::max) - range);
         for row in self.ring.chunks_exact(self.capacity) {
             let begin = data.len();
             data.extend_from_slice(&row[first..first + until_wrap]);
@@ -125,6 +127,9 @@ impl Spectrogram {
                         data.extend_from_within(begin..begin + count.min(missing));
                     }
                 }
+            }
+            if let Some(lowest) = lowest {
+                raise(&mut data[begin..], lowest);
             }
         }
     }
@@ -142,22 +147,13 @@ impl Spectrogram {
         self.frames = 0;
     }
 
-    /// The spectrum of the frame at the queue's front, into lane `waiting`.
-    fn transform(&mut self) {
-        let samples = &self.queue.samples()[..self.fft_size];
-        multiply(samples, &self.window, &mut self.windowed);
-        self.fft
-            .process_with_scratch(&mut self.windowed, &mut self.spectrum, &mut self.scratch)
-            .expect("the slices were made by the plan");
-        let spectrum = &self.spectrum[self.filter_bank.bins()];
-        squares(spectrum, &mut self.spectra, self.waiting);
-    }
-
     /// Puts the frames that wait into the ring.
     fn store(&mut self) {
         if self.waiting == 0 {
             return;
         }
+        let bins = self.filter_bank.bins();
+        self.transform.side_by_side(bins, &mut self.spectra);
         if self.power == 1 {
             for values in &mut self.spectra {
                 *values = values.map(f32::sqrt);
@@ -167,37 +163,55 @@ impl Spectrogram {
         self.compressor.apply(&mut self.mel);
         let first = (self.frames - self.waiting as u64) % self.capacity as u64;
         let first = first as usize;
-        let until_wrap = self.waiting.min(self.capacity - first);
-        for (row, values) in self.ring.chunks_exact_mut(self.capacity).zip(&self.mel) {
-            let (before, after) = values[..self.waiting].split_at(until_wrap);
-            row[first..first + before.len()].copy_from_slice(before);
-            row[..after.len()].copy_from_slice(after);
+        let rows = self.ring.chunks_exact_mut(self.capacity).zip(&self.mel);
+        if self.waiting == LANES && first + LANES <= self.capacity {
+            for (row, values) in rows {
+                row[first..first + LANES].copy_from_slice(values);
+            }
+        } else {
+            for (row, values) in rows {
+                put(&values[..self.waiting], first, row);
+            }
         }
+        let maxima = &maxima(&self.mel)[..self.waiting];
+        put(maxima, first, &mut self.maxima);
         self.waiting = 0;
     }
 }
 
+/// Puts `values` into `ring` from position `first` on.
+fn put(values: &[f32], first: usize, ring: &mut [f32]) {
+    let until_wrap = values.len().min(ring.len() - first);
+    let (before, after) = values.split_at(until_wrap);
+    ring[first..first + until_wrap].copy_from_slice(before);
+    ring[..after.len()].copy_from_slice(after);
+}
+
 dispatch! {
-    fn multiply(samples: &[f32], window: &[f32], product: &mut [f32]) = multiply_all
+    /// The largest value in each lane.
+    fn maxima(mel: &[Lanes]) -> Lanes = maxima_of_lanes
 }
 
 #[inline(always)]
-fn multiply_all<const FMA: bool>(samples: &[f32], window: &[f32], product: &mut [f32]) {
-    for ((product, sample), window) in product.iter_mut().zip(samples).zip(window) {
-        *product = sample * window;
+fn maxima_of_lanes<const FMA: bool>(mel: &[Lanes]) -> Lanes {
+    let mut maxima = [f32::MIN; LANES];
+    for values in mel {
+        for (maximum, &value) in maxima.iter_mut().zip(values) {
+            *maximum = if value > *maximum { value } else { *maximum };
+        }
     }
+    maxima
 }
 
 dispatch! {
-    /// The squared magnitudes of a spectrum `[bins]`, into one lane.
-    fn squares(spectrum: &[Complex<f32>], spectra: &mut [Lanes], lane: usize) = squares_of_all
+    /// Raises `values` to `lowest` at least.
+    fn raise(values: &mut [f32], lowest: f32) = raise_all
 }
 
 #[inline(always)]
-fn squares_of_all<const FMA: bool>(spectrum: &[Complex<f32>], spectra: &mut [Lanes], lane: usize) {
-    let lane = lane % LANES;
-    for (values, bin) in spectra.iter_mut().zip(spectrum) {
-        values[lane] = multiply_add::<FMA>(bin.re, bin.re, bin.im * bin.im);
+fn raise_all<const FMA: bool>(values: &mut [f32], lowest: f32) {
+    for value in values {
+        *value = if *value > lowest { *value } else { lowest };
     }
 }
 

@@ -24,6 +24,9 @@ impl FrontEnd {
         };
         within("rate", self.rate as usize, 1000, MAX_RATE as usize, " Hz")?;
         within("fft-size", self.fft_size, 2, MAX_FFT_SIZE, "")?;
+        if !self.fft_size.is_multiple_of(2) {
+            return Err(E::value("fft-size", self.fft_size, "must be even"));
+        }
         within(
             "window-size",
             self.window_size,
@@ -122,6 +125,7 @@ mod tests {
                 "0",
                 "hop is 0, but must be 1 to 512 (the FFT's size)",
             ),
+            ("fft-size", "511", "fft-size is 511, but must be even"),
             (
                 "rate",
                 "-1",

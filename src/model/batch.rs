@@ -4,36 +4,113 @@
 use std::{borrow::Cow, sync::Arc};
 
 use ort::{
-    session::{Session, SessionInputValue, SessionOutputs},
-    value::TensorRef,
+    memory::Allocator,
+    session::{Session, SessionInputValue},
+    value::{DynTensor, PrimitiveTensorElementType, TensorElementType},
 };
 
 use super::{
     Error, Input, Output,
+    binding::{Buffers, Memory, Tensor},
     card::{Card, Modality},
-    session::one_line,
+    gpu::{engines::Engines, fault},
     verify::Layout,
 };
 
-/// A session with what its card says of it, and the buffers that batches are stacked in.
+/// How often a session is run before ONNX Runtime surely replays the GPU's work: it records one of the first runs.
+const RUNS_TO_RECORD: usize = 4;
+/// For how many shapes a session keeps its buffers.
+const KEPT: usize = 32;
+
+/// A model's sessions with what its card says of it.
 pub struct Runner {
-    session: Session,
+    lanes: Vec<Lane>,
     card: Arc<Card>,
     layout: Layout,
-    bytes: Vec<u8>,
-    floats: [Vec<f32>; 3],
 }
 
-type Inputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
+/// A session for batches of one size, or of any, with the memory that its batches go through.
+pub struct Lane {
+    buffers: Vec<(Shape, Buffers)>,
+    memory: Memory,
+    session: Session,
+    size: Option<usize>,
+    /// Dropped after the session, which may write to it at its end.
+    _engines: Option<Engines>,
+}
+
+/// What buffers of one model can differ in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    items: usize,
+    /// Picture embeddings of one item of a fusion model.
+    pictures: usize,
+}
+
+impl Lane {
+    /// A session of the processor, which takes batches of any size as they are.
+    pub fn any(session: Session) -> Self {
+        Self {
+            buffers: Vec::new(),
+            memory: Memory::host(),
+            session,
+            size: None,
+            _engines: None,
+        }
+    }
+
+    /// A session for batches of `size` items; smaller ones are filled up.
+    pub fn of(size: usize, session: Session, memory: Memory, engines: Option<Engines>) -> Self {
+        Self {
+            buffers: Vec::new(),
+            memory,
+            session,
+            size: Some(size),
+            _engines: engines,
+        }
+    }
+
+    /// Runs the session on inputs of the same length, and gives the values of its outputs: `tags` and, if the layout
+    /// has one, `embedding`.
+    fn run(&mut self, card: &Card, layout: &Layout, inputs: &[&Input]) -> ort::Result<[&[f32]; 2]> {
+        let shape = Shape {
+            items: self.size.unwrap_or(inputs.len()),
+            pictures: pictures(card, inputs[0]),
+        };
+        let index = match self.buffers.iter().position(|(of, _)| *of == shape) {
+            Some(index) => index,
+            None => {
+                if self.buffers.len() == KEPT {
+                    self.buffers.remove(0);
+                }
+                let buffers = Buffers::new(
+                    &self.session,
+                    &self.memory,
+                    &self::inputs(card, layout, shape.items, shape.pictures),
+                    &outputs(card, layout, shape.items),
+                )?;
+                self.buffers.push((shape, buffers));
+                self.buffers.len() - 1
+            }
+        };
+        let buffers = &mut self.buffers[index].1;
+        fill(card, layout, buffers, inputs)?;
+        buffers.run(&mut self.session)?;
+        let embedding = match layout.embedding {
+            Some(_) => buffers.output(1)?,
+            None => &[],
+        };
+        Ok([buffers.output(0)?, embedding])
+    }
+}
 
 impl Runner {
-    pub fn new(session: Session, card: Arc<Card>, layout: Layout) -> Self {
+    /// `lanes` go from the smallest batch to the largest, which nothing that is [`run`](Self::run) exceeds.
+    pub fn new(lanes: Vec<Lane>, card: Arc<Card>, layout: Layout) -> Self {
         Self {
-            session,
+            lanes,
             card,
             layout,
-            bytes: Vec::new(),
-            floats: Default::default(),
         }
     }
 
@@ -84,23 +161,39 @@ impl Runner {
         })
     }
 
-    /// An input of zeros, as the model takes it.
-    pub fn silence(&self) -> Input {
-        match &self.card.modality {
-            Modality::Audio { bands, frames, .. } => Input::Mel(vec![0.0; bands * frames]),
-            Modality::Video { width, height, .. } => {
-                Input::Frame(vec![0; pixels(*width, *height) * 3])
+    /// Runs every session of a GPU until it is as fast as it gets.
+    ///
+    /// # Errors
+    /// [`Error::Run`], also when a session that replays the GPU's recorded work does not see its inputs change.
+    pub fn warm(&mut self) -> Result<(), Error> {
+        let (silence, noise) = (sample(&self.card, |_| 0.0), sample(&self.card, noise));
+        let Self {
+            lanes,
+            card,
+            layout,
+        } = self;
+        let failed = |cause: String| Error::Run {
+            model: card.name.clone(),
+            cause,
+        };
+        for lane in lanes.iter_mut().filter(|lane| lane.size.is_some()) {
+            let mut answer = |input: &Input| -> Result<Vec<u32>, Error> {
+                let outputs = lane.run(card, layout, &[input]);
+                let outputs = outputs.map_err(|error| failed(fault::explain(error.message())))?;
+                Ok(outputs.concat().into_iter().map(f32::to_bits).collect())
+            };
+            let mut quiet = answer(&silence)?;
+            for _ in 1..RUNS_TO_RECORD {
+                quiet = answer(&silence)?;
             }
-            Modality::Fusion {
-                video,
-                audio,
-                frames,
-            } => Input::Fusion {
-                video: vec![0.0; video.size * frames.unwrap_or(1)],
-                audio: vec![0.0; audio.size],
-                present: [0.0; 2],
-            },
+            let loud = answer(&noise)?;
+            if lane.memory.is_fixed() && quiet == loud {
+                return Err(failed(
+                    "what the GPU replays does not depend on the input".into(),
+                ));
+            }
         }
+        Ok(())
     }
 
     /// Runs the model once on inputs that passed [`check`](Self::check) and are of the same length; more than one
@@ -110,42 +203,28 @@ impl Runner {
     /// [`Error::Run`] when the model as a whole fails; what is wrong with one item only is in its own result.
     pub fn run(&mut self, inputs: &[&Input]) -> Result<Vec<Result<Output, Error>>, Error> {
         let Self {
-            session,
+            lanes,
             card,
             layout,
-            bytes,
-            floats,
         } = self;
-        let failed = |cause: String| Error::Run {
+        let lane = lanes
+            .iter_mut()
+            .find(|lane| lane.size.is_none_or(|size| size >= inputs.len()))
+            .expect("a session for the largest batch");
+        let [tags, embeddings] = lane.run(card, layout, inputs).map_err(|error| Error::Run {
             model: card.name.clone(),
-            cause,
-        };
-        let values = stack(card, layout, inputs, bytes, floats)
-            .map_err(|error| failed(one_line(error.message())))?;
-        let outputs = session
-            .run(values)
-            .map_err(|error| failed(one_line(error.message())))?;
-        let tags = rows(&outputs, &layout.tags, inputs.len(), card.labels.len());
-        let tags = tags.map_err(failed)?;
-        let embeddings = match (&layout.embedding, &card.embedding) {
-            (Some(name), Some(space)) => {
-                Some(rows(&outputs, name, inputs.len(), space.size).map_err(failed)?)
-            }
-            _ => None,
-        };
+            cause: fault::explain(error.message()),
+        })?;
         let item = |index: usize| {
-            let tags = tags
-                .chunks(card.labels.len())
-                .nth(index)
-                .unwrap_or_default();
+            let tags = row(tags, card.labels.len(), index);
             finite(card, "tags", tags)?;
-            let embedding = match (embeddings, &card.embedding) {
-                (Some(all), Some(space)) => {
-                    let row = all.chunks(space.size).nth(index).unwrap_or_default();
+            let embedding = match &card.embedding {
+                Some(space) => {
+                    let row = row(embeddings, space.size, index);
                     finite(card, "embedding", row)?;
                     Some(row.into())
                 }
-                _ => None,
+                None => None,
             };
             Ok(Output {
                 tags: tags.to_vec(),
@@ -156,108 +235,184 @@ impl Runner {
     }
 }
 
+/// Runs a session on zeros and checks that its outputs have the shapes that the card calls for; their values may be
+/// NaN, for a model that normalises.
+///
+/// # Errors
+/// [`Error::Run`].
+pub fn check(session: &mut Session, card: &Card, layout: &Layout) -> Result<(), Error> {
+    let failed = |cause: String| Error::Run {
+        model: card.name.clone(),
+        cause,
+    };
+    let pictures = pictures(card, &sample(card, |_| 0.0));
+    let inputs = inputs(card, layout, 1, pictures);
+    let refused = |error: ort::Error| failed(fault::explain(error.message()));
+    let values: Vec<(Cow<str>, SessionInputValue)> = inputs
+        .iter()
+        .map(|input| Ok((input.name.as_str().into(), zeros(input)?.into())))
+        .collect::<ort::Result<_>>()
+        .map_err(refused)?;
+    let given = session.run(values).map_err(refused)?;
+    for Tensor { name, shape, .. } in &outputs(card, layout, 1) {
+        let value = given
+            .get(name)
+            .ok_or_else(|| failed(format!("it gave no output `{name}`")))?;
+        let (actual, _) = value.try_extract_tensor::<f32>().map_err(refused)?;
+        let same = |(actual, length): (&i64, &usize)| *actual == *length as i64;
+        if actual.len() != shape.len() || !actual.iter().zip(shape).all(same) {
+            return Err(failed(format!(
+                "its output `{name}` is of shape {actual} where its description calls for {shape:?}"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn pixels(width: u32, height: u32) -> usize {
     width as usize * height as usize
 }
 
-/// The inputs as tensors of `[inputs.len(), …]`; a single one is not copied.
-fn stack<'a>(
-    card: &Card,
-    layout: &'a Layout,
-    inputs: &[&'a Input],
-    bytes: &'a mut Vec<u8>,
-    [video_rows, audio_rows, present_rows]: &'a mut [Vec<f32>; 3],
-) -> ort::Result<Inputs<'a>> {
-    let count = inputs.len();
-    let shape = || -> Vec<usize> {
-        let item = layout.arrangement.shape.iter();
-        [count].iter().chain(item).copied().collect()
-    };
-    let mut tensors: Vec<SessionInputValue> = Vec::with_capacity(3);
+/// How many picture embeddings are in one input of a fusion model; 0 for other models.
+fn pictures(card: &Card, input: &Input) -> usize {
+    match (&card.modality, input) {
+        (Modality::Fusion { video: space, .. }, Input::Fusion { video, .. }) => {
+            video.len() / space.size.max(1)
+        }
+        _ => 0,
+    }
+}
+
+/// An input whose values are `value` of their number.
+fn sample(card: &Card, value: impl Fn(usize) -> f32) -> Input {
+    let values = |count: usize| (0..count).map(&value).collect::<Vec<f32>>();
     match &card.modality {
-        Modality::Audio { .. } => {
-            let mel = joined(inputs, audio_rows, |input| match input {
-                Input::Mel(mel) => layout.arrangement.values(mel),
-                _ => Cow::default(),
-            });
-            tensors.push(TensorRef::from_array_view((shape(), mel))?.into());
+        Modality::Audio { bands, frames, .. } => Input::Mel(values(bands * frames)),
+        Modality::Video { width, height, .. } => {
+            let bytes = values(pixels(*width, *height) * 3);
+            Input::Frame(bytes.into_iter().map(|value| value as u8).collect())
         }
-        Modality::Video { .. } if layout.arrangement.is_float() => {
-            let frame = joined(inputs, video_rows, |input| match input {
-                Input::Frame(frame) => layout.arrangement.floats(frame).into(),
-                _ => Cow::default(),
-            });
-            tensors.push(TensorRef::from_array_view((shape(), frame))?.into());
+        Modality::Fusion {
+            video,
+            audio,
+            frames,
+        } => Input::Fusion {
+            video: values(video.size * frames.unwrap_or(1)),
+            audio: values(audio.size),
+            present: [value(0), value(0)],
+        },
+    }
+}
+
+/// Values from 1 to 97 in no order.
+fn noise(index: usize) -> f32 {
+    (index * 61 % 97 + 1) as f32
+}
+
+/// The inputs of a batch, of a fusion model with so many pictures an item.
+pub fn inputs(card: &Card, layout: &Layout, items: usize, pictures: usize) -> Vec<Tensor> {
+    let shapes = match &card.modality {
+        Modality::Audio { .. } | Modality::Video { .. } => {
+            let item = layout.arrangement.shape.iter().copied();
+            vec![[items].into_iter().chain(item).collect()]
         }
-        Modality::Video { .. } => {
-            let frame = joined(inputs, bytes, |input| match input {
-                Input::Frame(frame) => layout.arrangement.values(frame),
+        Modality::Fusion { video, audio, .. } => vec![
+            vec![items, pictures, video.size],
+            vec![items, audio.size],
+            vec![items, 2],
+        ],
+    };
+    let element = match &card.modality {
+        Modality::Video { .. } if !layout.arrangement.is_float() => TensorElementType::Uint8,
+        _ => TensorElementType::Float32,
+    };
+    let inputs = layout.inputs.iter().zip(shapes);
+    let inputs = inputs.map(|(name, shape)| Tensor {
+        name: name.clone(),
+        element,
+        shape,
+    });
+    inputs.collect()
+}
+
+/// The outputs of a batch.
+fn outputs(card: &Card, layout: &Layout, items: usize) -> Vec<Tensor> {
+    let tags = (&layout.tags, card.labels.len());
+    let embedding = layout.embedding.as_ref().zip(card.embedding.as_ref());
+    let embedding = embedding.map(|(name, space)| (name, space.size));
+    let outputs = [tags].into_iter().chain(embedding);
+    let outputs = outputs.map(|(name, size)| Tensor {
+        name: name.clone(),
+        element: TensorElementType::Float32,
+        shape: vec![items, size],
+    });
+    outputs.collect()
+}
+
+/// Writes the items one after the other; what is left of a larger batch stays as it is.
+fn fill(card: &Card, layout: &Layout, buffers: &mut Buffers, inputs: &[&Input]) -> ort::Result<()> {
+    let arrangement = &layout.arrangement;
+    match &card.modality {
+        Modality::Audio { .. } => join(buffers, 0, inputs, |input| match input {
+            Input::Mel(mel) => arrangement.values(mel),
+            _ => Cow::default(),
+        }),
+        Modality::Video { .. } if arrangement.is_float() => {
+            join(buffers, 0, inputs, |input| match input {
+                Input::Frame(frame) => arrangement.floats(frame).into(),
                 _ => Cow::default(),
-            });
-            tensors.push(TensorRef::from_array_view((shape(), frame))?.into());
+            })
         }
-        Modality::Fusion { video, audio, .. } => {
-            let pictures = joined(inputs, video_rows, |input| match input {
+        Modality::Video { .. } => join(buffers, 0, inputs, |input| match input {
+            Input::Frame(frame) => arrangement.values(frame),
+            _ => Cow::default(),
+        }),
+        Modality::Fusion { .. } => {
+            join(buffers, 0, inputs, |input| match input {
                 Input::Fusion { video, .. } => video.into(),
                 _ => Cow::default(),
-            });
-            let sound = joined(inputs, audio_rows, |input| match input {
+            })?;
+            join(buffers, 1, inputs, |input| match input {
                 Input::Fusion { audio, .. } => audio.into(),
                 _ => Cow::default(),
-            });
-            let present = joined(inputs, present_rows, |input| match input {
+            })?;
+            join(buffers, 2, inputs, |input| match input {
                 Input::Fusion { present, .. } => present[..].into(),
                 _ => Cow::default(),
-            });
-            let frames = pictures.len() / (count * video.size).max(1);
-            let shape = [count, frames, video.size];
-            tensors.push(TensorRef::from_array_view((shape, pictures))?.into());
-            tensors.push(TensorRef::from_array_view(([count, audio.size], sound))?.into());
-            tensors.push(TensorRef::from_array_view(([count, 2], present))?.into());
+            })
         }
     }
-    let names = layout.inputs.iter().map(|name| Cow::from(name.as_str()));
-    Ok(names.zip(tensors).collect())
 }
 
-/// The parts one after the other: the only part itself where it is as the model takes it, or a copy in `scratch`.
-fn joined<'a, T: Copy>(
+/// Writes one part of each item to the input of that number.
+fn join<'a, T: PrimitiveTensorElementType + Copy + 'a>(
+    buffers: &mut Buffers,
+    index: usize,
     inputs: &[&'a Input],
-    scratch: &'a mut Vec<T>,
     part: impl Fn(&'a Input) -> Cow<'a, [T]>,
-) -> &'a [T] {
-    if let [only] = inputs
-        && let Cow::Borrowed(part) = part(only)
-    {
-        return part;
-    }
-    scratch.clear();
+) -> ort::Result<()> {
+    let mut rest = buffers.input::<T>(index)?;
     for input in inputs {
-        scratch.extend_from_slice(&part(input));
+        let part = part(input);
+        let (item, others) = rest.split_at_mut(part.len());
+        item.copy_from_slice(&part);
+        rest = others;
     }
-    scratch
+    Ok(())
 }
 
-/// An output's values, which must be `[count, size]`.
-fn rows<'a>(
-    outputs: &'a SessionOutputs,
-    name: &str,
-    count: usize,
-    size: usize,
-) -> Result<&'a [f32], String> {
-    let value = outputs
-        .get(name)
-        .ok_or(format!("it gave no output `{name}`"))?;
-    let (shape, data) = value
-        .try_extract_tensor::<f32>()
-        .map_err(|error| one_line(error.message()))?;
-    if **shape == [count as i64, size as i64] {
-        Ok(data)
-    } else {
-        Err(format!(
-            "its output `{name}` is of shape {shape} where its description calls for [{count}, {size}]"
-        ))
+fn zeros(tensor: &Tensor) -> ort::Result<DynTensor> {
+    let mut zeros = DynTensor::new(&Allocator::default(), tensor.element, tensor.shape.clone())?;
+    match tensor.element {
+        TensorElementType::Uint8 => zeros.try_extract_tensor_mut::<u8>()?.1.fill(0),
+        _ => zeros.try_extract_tensor_mut::<f32>()?.1.fill(0.0),
     }
+    Ok(zeros)
+}
+
+/// One item's values of an output.
+fn row(values: &[f32], size: usize, index: usize) -> &[f32] {
+    &values[index * size..(index + 1) * size]
 }
 
 fn finite(card: &Card, output: &'static str, values: &[f32]) -> Result<(), Error> {

@@ -193,17 +193,28 @@ pub enum Error {
 
     /// An asked-for execution provider is not to be had.
     #[error(
-        "the execution provider `{provider}` is not available: {cause}; it needs {library} beside {}, from the PyPI package \
-         onnxruntime-gpu, with its CUDA libraries; or ask for `auto` or `cpu`", .runtime.display()
+        "the execution provider `{provider}` is not available: {cause}; it needs {library}, from {package}; or ask \
+         for `auto` or `cpu`"
     )]
     ProviderMissing {
         /// The provider as it is asked for, e.g. `cuda`.
         provider: &'static str,
         /// The provider's shared library.
         library: &'static str,
-        /// The ONNX Runtime in use.
-        runtime: PathBuf,
-        /// What ONNX Runtime says.
+        /// What holds that library.
+        package: &'static str,
+        /// What is missing, or what ONNX Runtime says.
+        cause: String,
+    },
+
+    /// An execution provider is there, but cannot run a model that the processor can.
+    #[error("the execution provider `{provider}` cannot run {}: {cause}", .path.display())]
+    Provider {
+        /// The provider as it is asked for, e.g. `cuda`.
+        provider: &'static str,
+        /// The model.
+        path: PathBuf,
+        /// What ONNX Runtime says, and what to do.
         cause: String,
     },
 

@@ -14,6 +14,8 @@ pub struct Port {
     pub name: String,
     pub element: Element,
     pub shape: Vec<Option<usize>>,
+    /// The name of axis 0, if it is of any length and has one.
+    pub symbol: Option<String>,
 }
 
 /// The element types that models use here.
@@ -44,22 +46,28 @@ impl From<&Session> for Graph {
 
 impl From<&Outlet> for Port {
     fn from(outlet: &Outlet) -> Self {
-        let (element, shape) = match outlet.dtype() {
-            ValueType::Tensor { ty, shape, .. } => {
+        let (element, shape, symbol) = match outlet.dtype() {
+            ValueType::Tensor {
+                ty,
+                shape,
+                dimension_symbols,
+            } => {
                 let element = match ty {
                     TensorElementType::Float32 => Element::Float32,
                     TensorElementType::Uint8 => Element::Uint8,
                     other => Element::Other(other.to_string()),
                 };
                 let axis = |&length: &i64| usize::try_from(length).ok();
-                (element, shape.iter().map(axis).collect())
+                let symbol = dimension_symbols.first().filter(|name| !name.is_empty());
+                (element, shape.iter().map(axis).collect(), symbol.cloned())
             }
-            _ => (Element::Other("not a tensor".into()), Vec::new()),
+            _ => (Element::Other("not a tensor".into()), Vec::new(), None),
         };
         Self {
             name: outlet.name().into(),
             element,
             shape,
+            symbol,
         }
     }
 }

@@ -7,12 +7,15 @@
 
 mod arrange;
 mod batch;
+mod binding;
 mod card;
 mod error;
 mod find;
+mod gpu;
 mod graph;
 mod keyfile;
 mod onnx;
+mod provider;
 mod runtime;
 mod session;
 mod shared;
@@ -30,14 +33,20 @@ pub use self::{
     card::{Activation, Card, Fit, Modality, Space},
     error::Error,
     find::set_plugin_dir,
+    provider::Provider,
     runtime::{Log, set_log},
-    session::Provider,
     stats::Stats,
 };
 pub use ort::logging::LogLevel;
 
 use self::{
-    batch::Runner, card::Fields, find::Files, graph::Graph, session::Opened, stats::Recorder,
+    batch::{Lane, Runner},
+    card::Fields,
+    find::Files,
+    gpu::sessions::Request,
+    graph::Graph,
+    runtime::Runtime,
+    stats::Recorder,
     worker::Worker,
 };
 
@@ -83,6 +92,19 @@ pub struct Options {
     pub batch_size: usize,
     /// Labels, one a line, instead of the card's.
     pub labels_file: Option<PathBuf>,
+    /// Where the engines that TensorRT builds are kept; unset: `gst-instruments/engines` in XDG's folder for caches.
+    pub engine_cache: Option<PathBuf>,
+}
+
+/// What takes long while a model is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// It begins.
+    Started(String),
+    /// It is done.
+    Finished(String),
+    /// It failed.
+    Failed(String),
 }
 
 impl Options {
@@ -152,7 +174,9 @@ pub struct Output {
 pub struct Model {
     card: Arc<Card>,
     path: PathBuf,
-    provider: Provider,
+    active_provider: String,
+    cpu_nodes: usize,
+    notes: Mutex<Vec<String>>,
     recorder: Arc<Mutex<Recorder>>,
     worker: Worker,
 }
@@ -166,36 +190,104 @@ impl Model {
     /// # Errors
     /// Any [`Error`] but those of single inputs; a later call tries again.
     pub fn open(name_or_path: &str, options: &Options) -> Result<Arc<Self>, Error> {
-        let files = find::model(name_or_path)?;
-        shared::open(&files, options, || Self::load(&files, options))
+        Self::open_with(name_or_path, options, &mut |_| ())
     }
 
-    fn load(files: &Files, options: &Options) -> Result<Self, Error> {
-        let Opened {
-            session,
-            provider,
-            path,
-        } = session::open(files, options, &runtime::get()?)?;
-        let fields = Fields::read(&path, session::metadata(&session))?;
+    /// [`open`](Self::open) that says what takes long.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_with(
+        name_or_path: &str,
+        options: &Options,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Arc<Self>, Error> {
+        let files = find::model(name_or_path)?;
+        shared::open(&files, options, || Self::load(&files, options, progress))
+    }
+
+    /// Loads it on the first provider that works.
+    fn load(
+        files: &Files,
+        options: &Options,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, Error> {
+        let runtime = runtime::get()?;
+        let mut candidates = options.provider.candidates(&runtime.path);
+        let last = candidates.pop().unwrap_or(Provider::Cpu);
+        for provider in candidates {
+            match Self::load_on(provider, files, options, &runtime, progress) {
+                Ok(model) => return Ok(model),
+                Err(error) => runtime::log(LogLevel::Warning, &error.to_string()),
+            }
+        }
+        Self::load_on(last, files, options, &runtime, progress)
+    }
+
+    fn load_on(
+        provider: Provider,
+        files: &Files,
+        options: &Options,
+        runtime: &Runtime,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, Error> {
+        let path = files.pick(provider, options.precision)?;
+        onnx::check(path)?;
+        provider.find_library(&runtime.path)?;
+        // Whatever runs it, the processor tells what it is and whether it works: what then fails is the GPU's.
+        let mut session = session::cpu(path, options, runtime)?;
+        let fields = Fields::read(path, session::metadata(&session))?;
         let graph = Graph::from(&session);
         let (card, layout) = verify::verify(&fields, &graph, options.labels_file.as_deref())?;
+        batch::check(&mut session, &card, &layout)?;
         let card = Arc::new(card);
-        let mut runner = Runner::new(session, card.clone(), layout);
-        // What an item of zeros gives may be NaN, for a model that normalises; its shape must be right.
-        runner.run(&[&runner.silence()])?;
         let batch_size = options.batch_size_on(provider);
         let recorder = Arc::new(Mutex::new(Recorder::new(batch_size)));
-        let worker = Worker::spawn(&card.name, runner, batch_size, recorder.clone());
-        let worker = worker.map_err(|error| Error::Run {
-            model: card.name.clone(),
-            cause: format!("no thread could be started for it: {error}"),
-        })?;
-        Ok(Self {
-            card,
-            path,
-            provider,
-            recorder,
+        let spawn = |lanes| {
+            let runner = Runner::new(lanes, card.clone(), layout.clone());
+            Worker::spawn(&card.name, runner, batch_size, recorder.clone())
+        };
+        let model = |worker, active_provider| Self {
+            card: card.clone(),
+            path: path.into(),
+            active_provider,
+            cpu_nodes: 0,
+            notes: Mutex::default(),
+            recorder: recorder.clone(),
             worker,
+        };
+        if provider == Provider::Cpu {
+            let worker = spawn(vec![Lane::any(session)])?;
+            return Ok(model(worker, format!("cpu ({})", card.precision.as_str())));
+        }
+        drop(session);
+        let mut request = Request {
+            provider,
+            path,
+            card: &card,
+            layout: &layout,
+            options,
+            runtime,
+            graphs: true,
+        };
+        request.graphs = request.replays();
+        let mut open = |request: &Request| {
+            let opened = request.open(progress)?;
+            Ok((spawn(opened.lanes)?, opened.summary))
+        };
+        let (worker, summary) = match open(&request) {
+            // What cannot be replayed may still be run.
+            Err(error @ (Error::Provider { .. } | Error::Run { .. })) if request.graphs => {
+                runtime::log(LogLevel::Info, &error.to_string());
+                request.graphs = false;
+                open(&request)?
+            }
+            opened => opened?,
+        };
+        Ok(Self {
+            cpu_nodes: summary.placement.cpu_nodes(),
+            notes: Mutex::new(summary.notes(&card.name)),
+            ..model(worker, summary.to_string())
         })
     }
 
@@ -209,10 +301,14 @@ impl Model {
         &self.path
     }
 
-    /// What runs the model and in which precision, e.g. `cpu (fp32)`.
-    pub fn active_provider(&self) -> String {
-        let (provider, precision) = (self.provider.as_str(), self.card.precision.as_str());
-        format!("{provider} ({precision})")
+    /// What runs the model, on which GPU, and in which precision, e.g. `cpu (fp32)` or `cuda (NVIDIA H200, fp16)`.
+    pub fn active_provider(&self) -> &str {
+        &self.active_provider
+    }
+
+    /// What the user should know though it works, each a sentence; nothing when they were taken already.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Runs the model on one input and waits for the result. Not to be called from a reply of
@@ -240,7 +336,10 @@ impl Model {
     /// What the model has done so far.
     pub fn stats(&self) -> Stats {
         let recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
-        recorder.stats()
+        Stats {
+            cpu_nodes: self.cpu_nodes,
+            ..recorder.stats()
+        }
     }
 
     fn ended(&self) -> Error {
@@ -255,7 +354,7 @@ impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Model")
             .field("path", &self.path)
-            .field("provider", &self.provider)
+            .field("active_provider", &self.active_provider)
             .finish_non_exhaustive()
     }
 }

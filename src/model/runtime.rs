@@ -134,3 +134,12 @@ fn loaded_path(path: &Path) -> PathBuf {
         })
         .unwrap_or_else(|| path.into())
 }
+
+/// The runtime that `scripts/setup` fetched, unless the environment names another.
+#[cfg(test)]
+pub fn of_this_tree() -> Runtime {
+    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
+        find::set_plugin_dir(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.runtime")));
+    }
+    get().unwrap()
+}

@@ -19,6 +19,8 @@ pub struct Stats {
     pub mean_latency: Duration,
     /// The time that 99 of 100 of the latest 1024 answers took at most.
     pub p99_latency: Duration,
+    /// Nodes of the model that run on the processor though a GPU runs the model.
+    pub cpu_nodes: usize,
 }
 
 /// Collects [`Stats`].
@@ -76,6 +78,7 @@ impl Recorder {
             batches: self.batches.clone(),
             mean_latency: self.total.div_f64((answers as f64).max(1.0)),
             p99_latency: sorted.get(rank.max(1) - 1).copied().unwrap_or_default(),
+            cpu_nodes: 0,
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A card against its graph.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use super::{
     Error, Precision,
@@ -22,6 +22,8 @@ pub struct Layout {
     pub arrangement: Arrangement,
     /// Whether axis 0 takes several items at once.
     pub batches: bool,
+    /// The names of the inputs' axes 0, by which their length can be fixed; none where one of them has no name.
+    pub batch_symbols: Vec<String>,
 }
 
 /// Reads the card and finds in the graph what it describes.
@@ -88,6 +90,12 @@ pub fn verify(
     let layout = Layout {
         arrangement,
         batches: inputs.iter().all(|port| port.shape[0].is_none()),
+        batch_symbols: inputs
+            .iter()
+            .map(|port| port.symbol.clone())
+            .collect::<Option<BTreeSet<_>>>()
+            .map(|symbols| symbols.into_iter().collect())
+            .unwrap_or_default(),
         inputs: inputs.iter().map(|port| port.name.clone()).collect(),
         tags: tags.name.clone(),
         embedding: embedding_port.map(|port| port.name.clone()),
@@ -309,6 +317,7 @@ impl<'a> Check<'a> {
             name: port.name.clone(),
             element,
             shape: shape.to_vec(),
+            symbol: None,
         };
         Err(self.contradiction(
             format!("it calls for {what} {expected}, the first axis any or 1"),

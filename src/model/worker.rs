@@ -2,7 +2,7 @@
 //! The thread that a model runs on: it takes whatever requests are waiting as one batch.
 
 use std::{
-    io, mem,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -30,22 +30,44 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Starts the thread and waits until the sessions are warm: ONNX Runtime keeps what it records of a GPU's work
+    /// with the thread that ran it.
+    ///
+    /// # Errors
+    /// Those of [`Runner::warm`], and [`Error::Run`] when no thread can be started.
     pub fn spawn(
         name: &str,
-        runner: Runner,
+        mut runner: Runner,
         batch_size: usize,
         recorder: Arc<Mutex<Recorder>>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Error> {
+        let failed = |cause: String| Error::Run {
+            model: name.to_owned(),
+            cause,
+        };
         let (requests, receiver) = mpsc::channel();
-        // The kernel shows 15 characters; a NUL in the name would panic.
-        let name = format!("model:{}", name.replace('\0', ""));
+        let (warm, warmed) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
-            .name(name)
-            .spawn(move || work(runner, batch_size, &receiver, &recorder))?;
-        Ok(Self {
+            // The kernel shows 15 characters; a NUL in the name would panic.
+            .name(format!("model:{}", name.replace('\0', "")))
+            .spawn(move || {
+                let result = runner.warm();
+                let works = result.is_ok();
+                // The receiver waits below.
+                let _ = warm.send(result);
+                if works {
+                    work(runner, batch_size, &receiver, &recorder);
+                }
+            })
+            .map_err(|error| failed(format!("no thread could be started for it: {error}")))?;
+        let worker = Self {
             requests: Some(requests),
             thread: Some(thread),
-        })
+        };
+        warmed
+            .recv()
+            .unwrap_or_else(|_| Err(failed("its thread ended early".into())))?;
+        Ok(worker)
     }
 
     /// Queues an input; gives the reply back when the thread has ended.

@@ -23,12 +23,12 @@ use super::pads::{self, Pads, is_fed, is_gap, running_time};
 use super::settings::{DEFAULT_FRAMES, DEFAULT_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW, Settings};
 use super::state::{State, analyse};
 use crate::elements::inference::{
-    DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision,
+    DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision, open_model,
 };
 use crate::elements::model_error;
 use crate::fusion::{self, Fusion, Window};
 use crate::meta::{self, Features, Kind, Source, Tags};
-use crate::model::{self, Model};
+use crate::model;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -53,6 +53,7 @@ pub struct AvFuse {
     #[property(name = "execution-provider", get, set, type = ExecutionProvider, member = execution_provider, default, blurb = "Where the model runs")]
     #[property(name = "device", get, set, type = u32, member = device, blurb = "Number of the GPU")]
     #[property(name = "precision", get, set, type = Precision, member = precision, default, blurb = "What the model computes in, and so which of its files is run")]
+    #[property(name = "engine-cache", get, set, nullable, type = Option<String>, member = engine_cache, blurb = "Folder for the engines that TensorRT builds (unset = gst-instruments/engines in XDG's folder for caches)")]
     #[property(name = "threads", get, set, type = u32, member = threads, blurb = "Threads of one inference on the CPU (0 = one a core)")]
     #[property(name = "threshold", get, set, type = f32, member = threshold, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_THRESHOLD, blurb = "Lowest score of a tag")]
     #[property(name = "max-tags", get, set, type = u32, member = max_tags, default_value = DEFAULT_MAX_TAGS, blurb = "Most tags of one result (0 = all)")]
@@ -260,7 +261,7 @@ impl AvFuse {
     fn open(&self) -> Result<(), model::Error> {
         let name = self.settings.lock().unwrap().model.clone();
         let options = self.inference.lock().unwrap().options(1);
-        let model = Model::open(&name, &options)?;
+        let model = open_model(&*self.obj(), &name, &options)?;
         gst::info!(CAT, imp = self, "{name} on {}", model.active_provider());
         *self.fusion.lock().unwrap() = Some(Arc::new(Fusion::new(model)?));
         Ok(())
@@ -482,7 +483,7 @@ impl AvFuse {
             .lock()
             .unwrap()
             .as_ref()
-            .map(|fusion| fusion.model().active_provider())
+            .map(|fusion| fusion.model().active_provider().to_owned())
     }
 }
 

@@ -24,7 +24,7 @@ use super::settings::{DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL
 use super::state::{Branch, State};
 use super::{Activation, Scheduling};
 use crate::elements::inference::{
-    DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision,
+    DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision, open_model,
 };
 use crate::elements::{FRONT_END_QUERY, always_pads, model_error};
 use crate::meta::{self, Analysis, Features, Kind, Tags};
@@ -53,6 +53,7 @@ pub struct FrameClassify {
     #[property(name = "execution-provider", get, set, type = ExecutionProvider, member = execution_provider, default, blurb = "Where the model runs")]
     #[property(name = "device", get, set, type = u32, member = device, blurb = "Number of the GPU")]
     #[property(name = "precision", get, set, type = Precision, member = precision, default, blurb = "What the model computes in, and so which of its files is run")]
+    #[property(name = "engine-cache", get, set, nullable, type = Option<String>, member = engine_cache, blurb = "Folder for the engines that TensorRT builds (unset = gst-instruments/engines in XDG's folder for caches)")]
     #[property(name = "threads", get, set, type = u32, member = threads, blurb = "Threads of one inference on the CPU (0 = one a core)")]
     #[property(name = "threshold", get, set, type = f32, member = threshold, maximum = 1.0, minimum = 0.0, default_value = DEFAULT_THRESHOLD, blurb = "Lowest score of a tag")]
     #[property(name = "max-tags", get, set, type = u32, member = max_tags, default_value = DEFAULT_MAX_TAGS, blurb = "Most tags of one result (0 = all)")]
@@ -271,7 +272,7 @@ impl FrameClassify {
     fn open(&self, name: &str) -> Result<Arc<Model>, model::Error> {
         let batch_size = self.settings.lock().unwrap().batch_size;
         let options = self.inference.lock().unwrap().options(batch_size);
-        let model = Model::open(name, &options)?;
+        let model = open_model(&*self.obj(), name, &options)?;
         gst::info!(CAT, imp = self, "{name} on {}", model.active_provider());
         *self.model.lock().unwrap() = Some(model.clone());
         Ok(model)
@@ -463,7 +464,7 @@ impl FrameClassify {
             .lock()
             .unwrap()
             .as_ref()
-            .map(|model| model.active_provider())
+            .map(|model| model.active_provider().to_owned())
     }
 
     fn stats(&self) -> gst::Structure {
@@ -486,6 +487,7 @@ impl FrameClassify {
             .field("mean-latency", stats.mean_latency.as_nanos() as u64)
             .field("p99-latency", stats.p99_latency.as_nanos() as u64)
             .field("batch-sizes", gst::Array::new(stats.batches))
+            .field("cpu-nodes", stats.cpu_nodes as u64)
             .build()
     }
 }

@@ -2,6 +2,8 @@
 
 use gst_audio::{AudioFormat, AudioInfo, AudioLayout};
 
+use crate::mel::{self, SampleFormat};
+
 /// Turns buffers of any raw audio format into mono float samples by averaging the channels.
 ///
 /// A sample depends on nothing but its own frame, so the result never depends on how the stream is cut into buffers.
@@ -55,30 +57,8 @@ impl Downmix {
         let frame = self.info.bpf() as usize;
         let data = &data[..data.len() / frame * frame];
         match self.info.format() {
-            AudioFormat::S16le => {
-                let scale = 1.0 / (32768.0 * channels as f32);
-                mono.extend(data.chunks_exact(frame).map(|frame| {
-                    let sum: i32 = frame
-                        .as_chunks()
-                        .0
-                        .iter()
-                        .map(|&s| i32::from(i16::from_le_bytes(s)))
-                        .sum();
-                    sum as f32 * scale
-                }));
-            }
-            AudioFormat::F32le => {
-                let scale = 1.0 / channels as f32;
-                mono.extend(data.chunks_exact(frame).map(|frame| {
-                    let sum: f32 = frame
-                        .as_chunks()
-                        .0
-                        .iter()
-                        .map(|&s| f32::from_le_bytes(s))
-                        .sum();
-                    sum * scale
-                }));
-            }
+            AudioFormat::S16le => mel::downmix(data, SampleFormat::S16, channels, mono),
+            AudioFormat::F32le => mel::downmix(data, SampleFormat::F32, channels, mono),
             _ => {
                 self.sums.clear();
                 self.sums.resize(data.len() / frame, 0.0);

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Manifests, and results as examples/tag --json prints them: a JSON object a line.
+
+A line holds `uri`, `source` (audio, video, fused), `start`, `end` (seconds), `tags` (label and score, best first), and
+`"clip": true` when it is about the whole file.
+"""
+
+import csv
+import json
+import pathlib
+import urllib.parse
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from train.labels import CLASSES, LABELS, class_of
+
+NONE = CLASSES.index("none")
+SOURCES = ("audio", "video", "fused")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file of a manifest. `truth` is the index of its first label, 13 for none, -1 for one outside the set."""
+
+    path: pathlib.Path
+    truth: int
+    labels: tuple
+    source: str
+
+    @property
+    def group(self):
+        """What is drawn together in a bootstrap: the recordings that are heard (the part of `source` before a slash)."""
+        return self.source.split("/")[0] or self.path.name
+
+
+@dataclass
+class Result:
+    """What was said of one file: scores [13] by source for the whole of it, and [(start, end, scores)] over time."""
+
+    clip: dict = field(default_factory=dict)
+    windows: dict = field(default_factory=dict)
+
+
+def manifest(path):
+    """The items of a CSV file (`path,labels,split,source`) or a TSV one (`file`, `label`), paths relative to it."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
+    items = []
+    for row in rows:
+        name, labels = (row["path"], row["labels"]) if "path" in row else (row["file"], row["label"])
+        classes = tuple(class_of(label) for label in labels.split("|"))
+        # A TSV manifest says where a clip is from, which groups nothing.
+        source = row.get("source", "") if "path" in row else ""
+        items.append(Item(path.parent / name, -1 if classes[0] is None else classes[0], classes, source))
+    return items
+
+
+def read(path):
+    """{file name: Result} of a file of JSON lines."""
+    index = {label: i for i, label in enumerate(LABELS)}
+    results = {}
+    for line in pathlib.Path(path).read_text().splitlines():
+        line = json.loads(line)
+        name = urllib.parse.unquote(line["uri"]).rsplit("/", 1)[-1]
+        scores = np.zeros(len(LABELS))
+        for tag in line["tags"]:
+            scores[index[tag["label"]]] = tag["score"]
+        result = results.setdefault(name, Result())
+        if line.get("clip"):
+            result.clip[line["source"]] = scores
+        else:
+            result.windows.setdefault(line["source"], []).append((line["start"], line["end"], scores))
+    return results
+
+
+def line(path, source, scores):
+    """A result of the whole of a file as a line of JSON."""
+    tags = [{"label": LABELS[i], "score": round(float(scores[i]), 4)} for i in np.argsort(-scores, kind="stable")]
+    return json.dumps({"uri": path.absolute().as_uri(), "source": source, "tags": tags, "clip": True})
+
+
+def of(results, item):
+    """The result of an item, or an error that names it."""
+    if item.path.name not in results:
+        raise SystemExit(f"no result for {item.path.name}: run the tagger over every file of the manifest")
+    return results[item.path.name]

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Inception v3 against torchvision's, and weights stored in fewer bits: `python -m unittest train.tests.test_visual`."""
+
+import pathlib
+import tempfile
+import unittest
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import nn
+
+from train import half, inception
+
+
+class Inception(unittest.TestCase):
+    def test_equals_torchvision(self):
+        from torchvision.models import inception_v3
+
+        torch.manual_seed(0)
+        theirs = inception_v3(weights=None, init_weights=False, transform_input=False).eval()
+        theirs.fc = nn.Identity()
+        for norm in theirs.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.running_mean.normal_(0, 0.1)
+                norm.running_var.uniform_(0.5, 1.5)
+        ours = inception.Inception().load(inception.folded(theirs)).eval()
+        for pool in ours.modules():
+            if isinstance(pool, nn.AvgPool2d):
+                pool.count_include_pad = True  # as torchvision counts
+        x = torch.randn(1, 3, 224, 224)
+        with torch.no_grad():
+            expected = theirs(x)
+            error = (ours(x) - expected).abs().max() / expected.abs().max()
+        self.assertLess(error, 1e-5)
+
+
+class Stored(unittest.TestCase):
+    def test_weights_come_back(self):
+        """The identity makes the matrix visible: each weight is back to half a step."""
+        torch.manual_seed(0)
+        matrix = nn.Linear(96, 80)
+        x = torch.eye(96)
+        for bits, error in ((16, 5e-4), (8, 5e-3), (4, 0.08)):
+            with self.subTest(bits=bits), tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder, "matrix.onnx")
+                torch.onnx.export(matrix, (x,), str(path), input_names=["x"], opset_version=17, dynamo=False)
+                half.store(path, bits)
+                found = onnxruntime.InferenceSession(str(path)).run(None, {"x": x.numpy()})[0]
+                expected = matrix(x).detach().numpy()
+                self.assertLess(np.abs(found - expected).max(), error * matrix.weight.abs().max().item())
+                self.assertLess(path.stat().st_size, 80 * 96 * bits / 8 + 2500)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The memory that inputs and outputs of one shape go through, allocated once and bound to the session.
+
+use ort::{
+    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
+    session::{IoBinding, Session},
+    value::{DynTensor, PrimitiveTensorElementType, TensorElementType},
+};
+
+/// Where the memory of a session's inputs and outputs is.
+#[derive(Debug)]
+pub struct Memory {
+    /// What this program writes to and reads from.
+    host: Allocator,
+    /// What the session reads from and writes to, where that must stay at one address; otherwise ONNX Runtime copies
+    /// to and from memory of its own.
+    device: Option<Allocator>,
+}
+
+impl Memory {
+    /// The processor's.
+    pub fn host() -> Self {
+        Self {
+            host: Allocator::default(),
+            device: None,
+        }
+    }
+
+    /// Page-locked memory of the host, which the GPU copies from and to by itself; the ordinary one where ONNX
+    /// Runtime has none. With `fixed` also memory of the GPU.
+    ///
+    /// # Errors
+    /// When the GPU's memory is not to be had.
+    pub fn gpu(session: &Session, device: i32, fixed: bool) -> ort::Result<Self> {
+        let memory = |place: AllocationDevice, kind| {
+            let info = MemoryInfo::new(place, device, AllocatorType::Device, kind)?;
+            Allocator::new(session, info)
+        };
+        let host = memory(AllocationDevice::CUDA_PINNED, MemoryType::CPUOutput);
+        Ok(Self {
+            host: host.unwrap_or_default(),
+            device: fixed
+                .then(|| memory(AllocationDevice::CUDA, MemoryType::Default))
+                .transpose()?,
+        })
+    }
+}
+
+impl Memory {
+    /// Whether the session's memory stays at one address.
+    pub fn is_fixed(&self) -> bool {
+        self.device.is_some()
+    }
+}
+
+/// An input's or output's name, element type and shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    pub name: String,
+    pub element: TensorElementType,
+    pub shape: Vec<usize>,
+}
+
+/// The inputs and outputs of one shape.
+#[derive(Debug)]
+pub struct Buffers {
+    binding: IoBinding,
+    inputs: Vec<Buffer>,
+    outputs: Vec<Buffer>,
+}
+
+#[derive(Debug)]
+struct Buffer {
+    name: String,
+    host: DynTensor,
+    device: Option<DynTensor>,
+}
+
+impl Buffer {
+    fn new(memory: &Memory, tensor: &Tensor) -> ort::Result<Self> {
+        let new = |allocator| DynTensor::new(allocator, tensor.element, tensor.shape.clone());
+        Ok(Self {
+            name: tensor.name.clone(),
+            host: new(&memory.host)?,
+            device: memory.device.as_ref().map(new).transpose()?,
+        })
+    }
+}
+
+impl Buffers {
+    /// Allocates and binds them. Their contents are arbitrary.
+    ///
+    /// # Errors
+    /// ONNX Runtime's, such as no memory left.
+    pub fn new(
+        session: &Session,
+        memory: &Memory,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+    ) -> ort::Result<Self> {
+        let buffers = |tensors: &[Tensor]| -> ort::Result<Vec<Buffer>> {
+            tensors
+                .iter()
+                .map(|tensor| Buffer::new(memory, tensor))
+                .collect()
+        };
+        let mut buffers = Self {
+            binding: session.create_binding()?,
+            inputs: buffers(inputs)?,
+            outputs: buffers(outputs)?,
+        };
+        for input in &buffers.inputs {
+            if let Some(device) = &input.device {
+                buffers.binding.bind_input(&input.name, device)?;
+            }
+        }
+        for output in &mut buffers.outputs {
+            let bound = output.device.as_mut().unwrap_or(&mut output.host);
+            buffers.binding.bind_output(&output.name, bound)?;
+        }
+        Ok(buffers)
+    }
+
+    /// The values of an input, to be written.
+    ///
+    /// # Errors
+    /// When `T` is not its element type.
+    pub fn input<T: PrimitiveTensorElementType>(&mut self, index: usize) -> ort::Result<&mut [T]> {
+        let (_, values) = self.inputs[index].host.try_extract_tensor_mut()?;
+        Ok(values)
+    }
+
+    /// The values of an output of 32-bit floats, as the last [`run`](Self::run) left them.
+    ///
+    /// # Errors
+    /// When it is of another type.
+    pub fn output(&self, index: usize) -> ort::Result<&[f32]> {
+        let (_, values) = self.outputs[index].host.try_extract_tensor()?;
+        Ok(values)
+    }
+
+    /// Runs the session on what the inputs hold.
+    ///
+    /// # Errors
+    /// ONNX Runtime's.
+    pub fn run(&mut self, session: &mut Session) -> ort::Result<()> {
+        for input in &mut self.inputs {
+            match &mut input.device {
+                Some(device) => input.host.copy_into(device)?,
+                // Binding is what copies to the device; on the processor it only notes the address.
+                None => self.binding.bind_input(&input.name, &input.host)?,
+            }
+        }
+        self.binding.synchronize_inputs()?;
+        session.run_binding(&self.binding)?;
+        self.binding.synchronize_outputs()?;
+        for output in &mut self.outputs {
+            if let Some(device) = &output.device {
+                device.copy_into(&mut output.host)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::runtime;
+
+    /// Memory of the processor that plays the device's: the data goes the way it goes with CUDA graphs.
+    fn fixed() -> Memory {
+        Memory {
+            host: Allocator::default(),
+            device: Some(Allocator::default()),
+        }
+    }
+
+    #[test]
+    fn both_ways_give_what_an_unbound_run_gives() {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let runtime = runtime::of_this_tree();
+        let mut session = Session::builder(&runtime.environment)
+            .unwrap()
+            .commit_from_file(format!("{root}/tests/data/models/audio.onnx"))
+            .unwrap();
+        let tensor = |name: &str, shape: &[usize]| Tensor {
+            name: name.into(),
+            element: TensorElementType::Float32,
+            shape: shape.into(),
+        };
+        let inputs = [tensor("mel", &[2, 1, 4, 8])];
+        let outputs = [tensor("tags", &[2, 3]), tensor("embedding", &[2, 4])];
+        for memory in [Memory::host(), fixed()] {
+            let mut buffers = Buffers::new(&session, &memory, &inputs, &outputs).unwrap();
+            for offset in [0.0, 5.0] {
+                let values: Vec<f32> = (0..64).map(|value| value as f32 / 64.0 + offset).collect();
+                let array = ndarray::Array4::from_shape_vec((2, 1, 4, 8), values.clone()).unwrap();
+                let expected: Vec<Vec<f32>> = {
+                    let value = ort::value::TensorRef::from_array_view(&array).unwrap();
+                    let outputs = session.run(ort::inputs!["mel" => value]).unwrap();
+                    ["tags", "embedding"]
+                        .map(|name| outputs[name].try_extract_tensor().unwrap().1.to_vec())
+                        .into()
+                };
+                buffers.input(0).unwrap().copy_from_slice(&values);
+                buffers.run(&mut session).unwrap();
+                assert_eq!(buffers.output(0).unwrap(), expected[0]);
+                assert_eq!(buffers.output(1).unwrap(), expected[1]);
+            }
+        }
+    }
+}
