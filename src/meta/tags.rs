@@ -52,6 +52,14 @@ pub struct Tags {
 }
 
 impl Tags {
+    /// The same, for a buffer after the first.
+    pub fn repeated(&self) -> Self {
+        Self {
+            fresh: false,
+            ..self.clone()
+        }
+    }
+
     /// Attaches `tags` to `buffer`, after those that it already carries.
     pub fn attach(tags: &[Tags], buffer: &mut gst::BufferRef) {
         super::attach(

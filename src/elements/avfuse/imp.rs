@@ -17,16 +17,17 @@ use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
+use gst_base::{AGGREGATOR_FLOW_NEED_DATA, AggregatorPad};
 
-use super::pads::{Pads, is_fed, is_gap, running_time};
+use super::pads::{self, Pads, is_fed, is_gap, running_time};
 use super::settings::{DEFAULT_FRAMES, DEFAULT_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW, Settings};
-use super::state::State;
+use super::state::{State, analyse};
 use crate::elements::inference::{
     DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision, open_model,
 };
 use crate::elements::model_error;
 use crate::fusion::{self, Fusion, Window};
-use crate::meta::{self, Analysis, Features, Kind, Source, Tags};
+use crate::meta::{self, Features, Kind, Source, Tags};
 use crate::model;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -36,6 +37,8 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Late fusion of pictures and sound"),
     )
 });
+
+type Flow<T> = Result<T, gst::FlowError>;
 
 /// See the module's documentation.
 #[derive(Default, glib::Properties)]
@@ -90,28 +93,7 @@ impl ElementImpl for AvFuse {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let video = gst_video::VideoCapsBuilder::new().build();
-            let audio = gst_audio::AudioCapsBuilder::new().build();
-            let mut both = video.clone();
-            both.merge(audio.clone());
-            let template = |name, direction, presence, caps: &gst::Caps| {
-                gst::PadTemplate::with_gtype(
-                    name,
-                    direction,
-                    presence,
-                    caps,
-                    gst_base::AggregatorPad::static_type(),
-                )
-                .expect("a valid pad template")
-            };
-            use gst::{PadDirection as Direction, PadPresence as Presence};
-            vec![
-                template("video", Direction::Sink, Presence::Request, &video),
-                template("audio", Direction::Sink, Presence::Request, &audio),
-                template("src", Direction::Src, Presence::Always, &both),
-            ]
-        });
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(pads::templates);
         &TEMPLATES
     }
 
@@ -133,13 +115,7 @@ impl ElementImpl for AvFuse {
     }
 
     fn release_pad(&self, pad: &gst::Pad) {
-        {
-            let mut pads = self.pads.lock().unwrap();
-            pads.video
-                .take_if(|video| video.upcast_ref::<gst::Pad>() == pad);
-            pads.audio
-                .take_if(|audio| audio.upcast_ref::<gst::Pad>() == pad);
-        }
+        self.pads.lock().unwrap().remove(pad);
         self.parent_release_pad(pad);
     }
 }
@@ -150,26 +126,17 @@ impl AggregatorImpl for AvFuse {
         template: &gst::PadTemplate,
         _name: Option<&str>,
         _caps: Option<&gst::Caps>,
-    ) -> Option<gst_base::AggregatorPad> {
-        let mut pads = self.pads.lock().unwrap();
-        let name = template.name_template();
-        let slot = if name == "video" {
-            &mut pads.video
-        } else {
-            &mut pads.audio
-        };
-        if slot.is_some() {
+    ) -> Option<AggregatorPad> {
+        let created = self.pads.lock().unwrap().create(template);
+        if created.is_none() {
+            let name = template.name_template();
             gst::error!(
                 CAT,
                 imp = self,
                 "There is a pad '{name}' already, avfuse takes one of each"
             );
-            return None;
         }
-        let pad = gst::PadBuilder::<gst_base::AggregatorPad>::from_template(template)
-            .name(name)
-            .build();
-        Some(slot.insert(pad).clone())
+        created
     }
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
@@ -182,7 +149,7 @@ impl AggregatorImpl for AvFuse {
         Ok(())
     }
 
-    fn flush(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn flush(&self) -> Flow<gst::FlowSuccess> {
         self.restart();
         Ok(gst::FlowSuccess::Ok)
     }
@@ -194,8 +161,8 @@ impl AggregatorImpl for AvFuse {
 
     fn next_time(&self) -> Option<gst::ClockTime> {
         // The deadline of what is here. While nothing is, there is none: it would pass again and again.
-        let Pads { video, audio } = self.pads.lock().unwrap().clone();
-        let waiting = [video, audio].into_iter().flatten().filter_map(|pad| {
+        let pads = self.pads.lock().unwrap().clone();
+        let waiting = pads.all().filter_map(|pad| {
             let buffer = pad.peek_buffer()?;
             running_time(&pad, buffer.pts()).or_else(|| self.obj().simple_get_next_time())
         });
@@ -204,26 +171,22 @@ impl AggregatorImpl for AvFuse {
 
     fn sink_event_pre_queue(
         &self,
-        pad: &gst_base::AggregatorPad,
+        pad: &AggregatorPad,
         event: gst::Event,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+    ) -> Flow<gst::FlowSuccess> {
         if event.type_() == gst::EventType::Segment {
             self.end_unfed_pads(pad);
         }
         self.parent_sink_event_pre_queue(pad, event)
     }
 
-    fn sink_event(&self, pad: &gst_base::AggregatorPad, event: gst::Event) -> bool {
+    fn sink_event(&self, pad: &AggregatorPad, event: gst::Event) -> bool {
         let is_media = self.pads.lock().unwrap().is_media(pad);
         match event.view() {
             gst::EventView::Caps(caps) if is_media => self.obj().set_src_caps(&caps.caps_owned()),
             gst::EventView::Segment(segment) if is_media => {
-                match segment.segment().downcast_ref::<gst::ClockTime>() {
-                    Some(segment) => self.obj().update_segment(segment),
-                    None => self
-                        .obj()
-                        .update_segment(&gst::FormattedSegment::<gst::ClockTime>::new()),
-                }
+                let segment = segment.segment().downcast_ref::<gst::ClockTime>().cloned();
+                self.obj().update_segment(&segment.unwrap_or_default());
             }
             gst::EventView::Tag(_) if is_media => self.push_event(event.clone()),
             gst::EventView::CustomDownstream(_) => {
@@ -238,23 +201,12 @@ impl AggregatorImpl for AvFuse {
         self.parent_sink_event(pad, event)
     }
 
-    fn sink_query(&self, pad: &gst_base::AggregatorPad, query: &mut gst::QueryRef) -> bool {
+    fn sink_query(&self, pad: &AggregatorPad, query: &mut gst::QueryRef) -> bool {
         let is_media = self.pads.lock().unwrap().is_media(pad);
         match query.view_mut() {
             gst::QueryViewMut::Caps(query) => {
-                let template = pad.pad_template_caps();
-                let caps = if is_media {
-                    self.obj().src_pad().peer_query_caps(Some(&template))
-                } else {
-                    template
-                };
-                let caps = match query.filter() {
-                    Some(filter) => {
-                        filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First)
-                    }
-                    None => caps,
-                };
-                query.set_result(&caps);
+                let downstream = self.obj().src_pad().clone().upcast();
+                pads::answer_caps(pad, is_media.then_some(downstream), query);
                 true
             }
             gst::QueryViewMut::Allocation(_) => is_media && self.obj().src_pad().peer_query(query),
@@ -274,7 +226,7 @@ impl AggregatorImpl for AvFuse {
         }
     }
 
-    fn aggregate(&self, timeout: bool) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn aggregate(&self, timeout: bool) -> Flow<gst::FlowSuccess> {
         let pads = self.pads.lock().unwrap().clone();
         let Some((media, other)) = pads.media() else {
             return Err(gst::FlowError::Eos);
@@ -291,11 +243,7 @@ impl AggregatorImpl for AvFuse {
                 let tags = self.fuse_due(timeout, None)?;
                 self.push_tags(tags);
             }
-            return if timeout {
-                Ok(gst::FlowSuccess::Ok)
-            } else {
-                Err(gst_base::AGGREGATOR_FLOW_NEED_DATA)
-            };
+            return wait(timeout);
         };
         if let Some((other, now)) = other.zip(running_time(&media, buffer.pts())) {
             self.catch_up(&other, now, timeout)?;
@@ -332,12 +280,7 @@ impl AvFuse {
     }
 
     /// Reads the other modality up to running time `now`.
-    fn catch_up(
-        &self,
-        other: &gst_base::AggregatorPad,
-        now: gst::ClockTime,
-        timeout: bool,
-    ) -> Result<(), gst::FlowError> {
+    fn catch_up(&self, other: &AggregatorPad, now: gst::ClockTime, timeout: bool) -> Flow<()> {
         let source = self.source(other);
         let behind =
             || self.with_state(|state| state.position(source).is_none_or(|time| time <= now));
@@ -346,7 +289,7 @@ impl AvFuse {
                 if other.is_eos() || timeout {
                     break;
                 }
-                return Err(gst_base::AGGREGATOR_FLOW_NEED_DATA);
+                return Err(AGGREGATOR_FLOW_NEED_DATA);
             };
             self.read(other, &buffer)?;
             if buffer.pts().is_none() {
@@ -358,18 +301,10 @@ impl AvFuse {
     }
 
     /// After the end of the media: what the other modality still brings, and the end.
-    fn outlast(
-        &self,
-        other: Option<gst_base::AggregatorPad>,
-        timeout: bool,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn outlast(&self, other: Option<AggregatorPad>, timeout: bool) -> Flow<gst::FlowSuccess> {
         if let Some(other) = other.filter(|other| !other.is_eos()) {
             let Some(buffer) = other.pop_buffer() else {
-                return if timeout {
-                    Ok(gst::FlowSuccess::Ok)
-                } else {
-                    Err(gst_base::AGGREGATOR_FLOW_NEED_DATA)
-                };
+                return wait(timeout);
             };
             self.read(&other, &buffer)?;
             let tags = self.fuse_due(false, None)?;
@@ -377,18 +312,15 @@ impl AvFuse {
             return Ok(gst::FlowSuccess::Ok);
         }
         let windows = self.with_state(State::finish)?;
-        let tags = self.fuse(windows, None)?;
+        let tags = self.fuse(windows, None, false)?;
         self.push_tags(tags);
-        self.fuse_clip()?;
+        let whole = self.with_state(|state| state.whole.window())?;
+        self.fuse(whole.into_iter().collect(), None, true)?;
         Err(gst::FlowError::Eos)
     }
 
     /// Sends a media buffer on, with the tags of the windows that have ended.
-    fn forward(
-        &self,
-        mut buffer: gst::Buffer,
-        timeout: bool,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn forward(&self, mut buffer: gst::Buffer, timeout: bool) -> Flow<gst::FlowSuccess> {
         let fresh = self.fuse_due(timeout, buffer.pts())?;
         if is_gap(&buffer) {
             // The base class makes empty buffers of gap events; downstream gets the event back.
@@ -421,11 +353,7 @@ impl AvFuse {
     }
 
     /// Takes the embeddings that `buffer` carries, and its time.
-    fn read(
-        &self,
-        pad: &gst_base::AggregatorPad,
-        buffer: &gst::BufferRef,
-    ) -> Result<(), gst::FlowError> {
+    fn read(&self, pad: &AggregatorPad, buffer: &gst::BufferRef) -> Flow<()> {
         self.collect(pad, &Features::of_kind(buffer, Kind::Embedding))?;
         let end = |pts| pts + buffer.duration().unwrap_or_default();
         let start = running_time(pad, buffer.pts());
@@ -437,11 +365,7 @@ impl AvFuse {
         Ok(())
     }
 
-    fn collect(
-        &self,
-        pad: &gst_base::AggregatorPad,
-        features: &[Features],
-    ) -> Result<(), gst::FlowError> {
+    fn collect(&self, pad: &AggregatorPad, features: &[Features]) -> Flow<()> {
         let source = self.source(pad);
         let fusion = self.fusion.lock().unwrap().clone();
         for features in features
@@ -451,8 +375,7 @@ impl AvFuse {
             if let Some(fusion) = &fusion
                 && let Err(err) = fusion.check(source, &features.id, features.data.len())
             {
-                self.post_error_message(model_error(&err));
-                return Err(gst::FlowError::Error);
+                return Err(self.fail(&err));
             }
             let Some(start) = running_time(pad, features.start) else {
                 gst::debug!(
@@ -462,125 +385,58 @@ impl AvFuse {
                 );
                 continue;
             };
-            let span = fusion::Span {
-                start: start.nseconds(),
-                end: (start + features.duration.unwrap_or_default()).nseconds(),
-            };
-            self.with_state(|state| {
-                state.collector.push(source, span, features.data.clone());
-                state.whole.push(source, span, features.data.clone());
-            })?;
+            self.with_state(|state| state.collect(source, start, features))?;
         }
         Ok(())
     }
 
-    fn source(&self, pad: &gst_base::AggregatorPad) -> fusion::Source {
-        if self.pads.lock().unwrap().video.as_ref() == Some(pad) {
-            fusion::Source::Video
-        } else {
-            fusion::Source::Audio
-        }
+    fn source(&self, pad: &AggregatorPad) -> fusion::Source {
+        self.pads.lock().unwrap().source(pad)
     }
 
     /// Calls `f` with the state of the running stream.
-    fn with_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> Result<T, gst::FlowError> {
+    fn with_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> Flow<T> {
         let mut state = self.state.lock().unwrap();
         state.as_mut().map(f).ok_or(gst::FlowError::Flushing)
     }
 
     /// The tags of the windows for which all is there that will come.
-    fn fuse_due(
-        &self,
-        timeout: bool,
-        timestamp: Option<gst::ClockTime>,
-    ) -> Result<Vec<Tags>, gst::FlowError> {
-        let Pads { video, audio } = self.pads.lock().unwrap().clone();
-        let going = |pad: Option<gst_base::AggregatorPad>| pad.is_some_and(|pad| !pad.is_eos());
-        let (video, audio) = (going(video), going(audio));
+    fn fuse_due(&self, timeout: bool, timestamp: Option<gst::ClockTime>) -> Flow<Vec<Tags>> {
+        let (video, audio) = self.pads.lock().unwrap().going();
         let windows = self.with_state(|state| state.due(video, audio, timeout))?;
-        self.fuse(windows, timestamp)
+        self.fuse(windows, timestamp, false)
     }
 
-    /// Runs the model over `windows` and announces the results.
+    /// Runs the model over `windows` and announces the results; `clip` says that they are about the whole stream.
     fn fuse(
         &self,
         windows: Vec<Window>,
         timestamp: Option<gst::ClockTime>,
-    ) -> Result<Vec<Tags>, gst::FlowError> {
-        let Some(fusion) = self.fusion.lock().unwrap().clone() else {
-            return Err(gst::FlowError::Flushing);
-        };
+        clip: bool,
+    ) -> Flow<Vec<Tags>> {
+        let fusion = self.fusion.lock().unwrap().clone();
+        let fusion = fusion.ok_or(gst::FlowError::Flushing)?;
         let inference = self.inference.lock().unwrap().clone();
-        let segment = self.segment();
+        let segment = self.pads.lock().unwrap().segment();
         let mut fused = Vec::new();
         for window in &windows {
-            let analysis = self.analyse(&fusion, window, &segment)?;
+            let analysis = analyse(&fusion, window, &segment).map_err(|err| self.fail(&err))?;
             let tags = inference.tags(&analysis, Source::Fused, fusion.model().card());
-            self.with_state(|state| {
-                state.last = Some(Tags {
-                    fresh: false,
-                    ..tags.clone()
-                });
-            })?;
+            self.with_state(|state| state.last = Some(tags.repeated()))?;
             if inference.post_messages {
-                self.post(&tags, &segment, timestamp, false);
+                let element = self.obj();
+                let message = tags.message(&*element, segment.upcast_ref(), timestamp, clip);
+                // Without a bus nobody wants to know.
+                let _ = element.post_message(message);
             }
             fused.push(tags);
         }
         Ok(fused)
     }
 
-    /// Announces the result over the whole stream.
-    fn fuse_clip(&self) -> Result<(), gst::FlowError> {
-        let inference = self.inference.lock().unwrap().clone();
-        let whole = self.with_state(|state| state.whole.window())?;
-        if let Some(fusion) = self.fusion.lock().unwrap().clone()
-            && let Some(window) = whole
-            && inference.post_messages
-        {
-            let segment = self.segment();
-            let analysis = self.analyse(&fusion, &window, &segment)?;
-            let tags = inference.tags(&analysis, Source::Fused, fusion.model().card());
-            self.post(&tags, &segment, None, true);
-        }
-        Ok(())
-    }
-
-    /// Runs the model over `window`; an error was posted already.
-    fn analyse(
-        &self,
-        fusion: &Fusion,
-        window: &Window,
-        segment: &gst::FormattedSegment<gst::ClockTime>,
-    ) -> Result<Analysis, gst::FlowError> {
-        let mut scores = fusion.run(window).map_err(|err| {
-            self.post_error_message(model_error(&err));
-            gst::FlowError::Error
-        })?;
-        fusion.model().card().activation.apply(&mut scores);
-        let start = gst::ClockTime::from_nseconds(window.span.start);
-        let end = gst::ClockTime::from_nseconds(window.span.end);
-        let heard = window.audio.is_some().then_some(Source::Audio);
-        let seen = (!window.video.is_empty()).then_some(Source::Video);
-        Ok(Analysis {
-            scores,
-            sources: seen.into_iter().chain(heard).collect(),
-            start: segment.position_from_running_time(start),
-            duration: Some(end - start),
-        })
-    }
-
-    fn post(
-        &self,
-        tags: &Tags,
-        segment: &gst::FormattedSegment<gst::ClockTime>,
-        timestamp: Option<gst::ClockTime>,
-        clip: bool,
-    ) {
-        let element = self.obj();
-        let message = tags.message(&*element, segment.upcast_ref(), timestamp, clip);
-        // Without a bus nobody wants to know.
-        let _ = element.post_message(message);
+    fn fail(&self, err: &model::Error) -> gst::FlowError {
+        self.post_error_message(model_error(err));
+        gst::FlowError::Error
     }
 
     /// Sends tags that no buffer can take along downstream in an event.
@@ -603,31 +459,22 @@ impl AvFuse {
         }
     }
 
-    /// The segment of the media that goes out.
-    fn segment(&self) -> gst::FormattedSegment<gst::ClockTime> {
-        self.pads
-            .lock()
-            .unwrap()
-            .media()
-            .and_then(|(media, _)| media.segment().downcast::<gst::ClockTime>().ok())
-            .unwrap_or_default()
-    }
-
     /// Ends the pads, other than `pad`, that nothing feeds, so that nobody waits for them: in a
     /// gst-launch line both branches are there, whether or not the file has both modalities.
-    fn end_unfed_pads(&self, pad: &gst_base::AggregatorPad) {
-        let Pads { video, audio } = self.pads.lock().unwrap().clone();
-        for other in [video, audio].into_iter().flatten() {
-            if other != *pad && !is_fed(other.upcast_ref()) {
-                gst::info!(
-                    CAT,
-                    imp = self,
-                    "Nothing feeds the pad '{}', going on without",
-                    other.name()
-                );
-                other.send_event(gst::event::StreamStart::new("none"));
-                other.send_event(gst::event::Eos::new());
-            }
+    fn end_unfed_pads(&self, pad: &AggregatorPad) {
+        let pads = self.pads.lock().unwrap().clone();
+        for other in pads
+            .all()
+            .filter(|other| other != pad && !is_fed(other.upcast_ref()))
+        {
+            let name = other.name();
+            gst::info!(
+                CAT,
+                imp = self,
+                "Nothing feeds the pad '{name}', going on without"
+            );
+            other.send_event(gst::event::StreamStart::new("none"));
+            other.send_event(gst::event::Eos::new());
         }
     }
 
@@ -637,5 +484,14 @@ impl AvFuse {
             .unwrap()
             .as_ref()
             .map(|fusion| fusion.model().active_provider().to_owned())
+    }
+}
+
+/// Has the base class wait for data, unless its deadline has passed.
+fn wait(timeout: bool) -> Flow<gst::FlowSuccess> {
+    if timeout {
+        Ok(gst::FlowSuccess::Ok)
+    } else {
+        Err(AGGREGATOR_FLOW_NEED_DATA)
     }
 }

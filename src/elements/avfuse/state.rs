@@ -3,8 +3,9 @@
 //! What a running stream needs: the embeddings so far, and how far each modality has come.
 
 use super::settings::Settings;
-use crate::fusion::{Collector, Config, Source, Whole, Window};
-use crate::meta::Tags;
+use crate::fusion::{Collector, Config, Fusion, Source, Span, Whole, Window};
+use crate::meta::{self, Analysis, Features, Tags};
+use crate::model;
 
 /// A mel patch is complete this long after the audio it covers, at the most: half an FFT, the
 /// resampler's delay, and the rounding of timestamps.
@@ -60,6 +61,16 @@ impl State {
         self.end = self.end.max(end);
     }
 
+    /// Takes an embedding of `source` that begins at running time `start`.
+    pub fn collect(&mut self, source: Source, start: gst::ClockTime, features: &Features) {
+        let span = Span {
+            start: start.nseconds(),
+            end: (start + features.duration.unwrap_or_default()).nseconds(),
+        };
+        self.collector.push(source, span, features.data.clone());
+        self.whole.push(source, span, features.data.clone());
+    }
+
     /// The windows for which all is there that will come: from both modalities if both are
     /// going on, from the one that is otherwise, from the one that is ahead if the other is `late`.
     pub fn due(&mut self, video_going: bool, audio_going: bool, late: bool) -> Vec<Window> {
@@ -81,4 +92,24 @@ impl State {
         windows.extend(self.collector.finish(self.end.nseconds()));
         windows
     }
+}
+
+/// What the model makes of `window`, in the time base of `segment`.
+pub fn analyse(
+    fusion: &Fusion,
+    window: &Window,
+    segment: &gst::FormattedSegment<gst::ClockTime>,
+) -> Result<Analysis, model::Error> {
+    let mut scores = fusion.run(window)?;
+    fusion.model().card().activation.apply(&mut scores);
+    let start = gst::ClockTime::from_nseconds(window.span.start);
+    let end = gst::ClockTime::from_nseconds(window.span.end);
+    let heard = window.audio.is_some().then_some(meta::Source::Audio);
+    let seen = (!window.video.is_empty()).then_some(meta::Source::Video);
+    Ok(Analysis {
+        scores,
+        sources: seen.into_iter().chain(heard).collect(),
+        start: segment.position_from_running_time(start),
+        duration: Some(end - start),
+    })
 }

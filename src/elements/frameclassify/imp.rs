@@ -370,10 +370,7 @@ impl FrameClassify {
                 });
             }
         }
-        state.last = tags.last().cloned().map(|tags| Tags {
-            fresh: false,
-            ..tags
-        });
+        state.last = tags.last().map(Tags::repeated);
         drop(guard);
         if inference.post_messages {
             for tags in &tags {
