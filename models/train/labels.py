@@ -11,9 +11,17 @@ LABELS = (
 NONE = "none"
 CLASSES = LABELS + (NONE,)
 
+# Sources of sound that only ever test: no recording, player or sample set of theirs trains a model.
+TEST_SOURCES = ("fsd", "gcompris")
+
 _BY_FOLDER = {name.lower(): i for i, name in enumerate(CLASSES)}
 
 
 def class_of(folder):
     """Class index (0 to 13) of a data folder's name such as "guitar", or None when it is outside the set."""
     return _BY_FOLDER.get(folder.lower())
+
+
+def is_test(source):
+    """Whether a source of sound, such as "fsd" or "fsd-played", is for tests alone."""
+    return any(source == name or source.startswith(f"{name}-") for name in TEST_SOURCES)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The audio training corpus: mel spectrograms of rendered scores and of real recordings.
+"""The audio corpus: rendered scores and real recordings, one instrument (or none) each.
 
-Everything is kept as `CACHE/mels/LABEL/SOURCE__NAME.npy`: float16 [96, frames], the square root of the
-Choi front end's mel power over its maximum, so that training can mix, filter and shift on the fly.
-Files that exist are not made again.
+Everything is kept as `CACHE/sound/LABEL/SOURCE__NAME.npy`: int16 [samples], mono, 24,000 Hz, peak at 95 % of
+full scale, so that one corpus serves every front end. Sources that only test (`labels.TEST_SOURCES`) go to
+`CACHE/test/LABEL/SOURCE__NAME.npy`, where training never looks. Files that exist are not made again.
 """
 
 import argparse
@@ -21,10 +21,10 @@ import soundfile
 from tqdm import tqdm
 
 from . import midi
-from .frontend import CHOI, mel_power
-from .labels import class_of
+from .labels import class_of, is_test
 
-RATE = 24000  # of everything before the front end, Hz
+RATE = 24000  # of the corpus, Hz
+PEAK = 0.95 * 32767
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 # What a General MIDI drum note is called in the file names of drum kits.
 STROKES = {
@@ -48,40 +48,78 @@ def load(path, rate=RATE):
     return np.frombuffer(run.stdout, np.float32)
 
 
+def place(cache, label, source, name):
+    """Where the corpus keeps a recording: apart from what trains when its source only tests."""
+    return cache / ("test" if is_test(source) else "sound") / label.lower() / f"{source}__{name}.npy"
+
+
 def keep(path, samples):
-    """Store the mel of samples at RATE, unless they are silent."""
-    mel = np.sqrt(mel_power(librosa.resample(samples, orig_sr=RATE, target_sr=CHOI["rate"], res_type="soxr_mq")))
-    if mel.max() > 0:
+    """Store samples at RATE as int16, unless they are silent."""
+    peak = np.abs(samples).max(initial=0)
+    if peak > 1e-5:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.tmp")
         with open(partial, "wb") as file:
-            np.save(file, (mel / mel.max()).astype(np.float16))
+            np.save(file, np.round(samples * (PEAK / peak)).astype(np.int16))
         partial.replace(path)
 
 
-def degrade(samples, rng):
-    """A copy as in people's videos: room, narrow microphone, clipping, and a low-rate codec."""
-    if rng.random() < 0.7:
-        decay = rng.uniform(0.15, 1.0)  # s to -60 dB
-        t = np.arange(int(decay * RATE)) / RATE
-        tail = rng.normal(size=len(t)) * 10 ** (-3 * t / decay)
-        tail *= 10 ** (rng.uniform(-16, 2) / 20) / np.sqrt((tail ** 2).sum())
-        tail[0] += 1
-        samples = scipy.signal.fftconvolve(samples, tail)[:len(samples)]
-    low, high = rng.uniform(30, 250), rng.uniform(4500, 10000)
-    samples = scipy.signal.sosfilt(scipy.signal.butter(1, (low, high), "band", fs=RATE, output="sos"), samples)
-    samples = samples / (np.abs(samples).max() + 1e-9)
-    if rng.random() < 0.3:
-        drive = rng.uniform(1, 3)
-        samples = np.tanh(drive * samples)
-    codec = rng.choice(["libmp3lame", "aac", "libopus"])
-    form = {"libmp3lame": "mp3", "aac": "adts", "libopus": "ogg"}[codec]
+def room(samples, rng):
+    """Samples in a room: a tail of noise that fades, sooner where the frequency is higher."""
+    decay = rng.uniform(0.15, 1.2)  # s to -60 dB
+    t = np.arange(int(decay * RATE)) / RATE
+    dull = scipy.signal.sosfilt(scipy.signal.butter(1, rng.uniform(1000, 4000), fs=RATE, output="sos"), rng.normal(size=len(t)))
+    tail = dull * 10 ** (-3 * t / decay) + rng.normal(size=len(t)) * 10 ** (-6 * t / decay) * rng.uniform(0, 0.5)
+    tail[:int(rng.uniform(0.001, 0.02) * RATE)] = 0  # before the first reflection
+    tail *= 10 ** (rng.uniform(-16, 3) / 20) / np.sqrt((tail ** 2).sum())
+    tail[0] = 1
+    return scipy.signal.fftconvolve(samples, tail)[:len(samples)]
+
+
+def level(samples, rng):
+    """Samples after a recorder's automatic level, which lifts what is soft."""
+    smooth = scipy.signal.butter(1, rng.uniform(0.5, 4), fs=RATE, output="sos")
+    loudness = np.sqrt(np.maximum(scipy.signal.sosfilt(smooth, samples ** 2), 0)) + 1e-3
+    return samples * loudness ** -rng.uniform(0.3, 0.8)
+
+
+# ffmpeg's encoder, container and bit rates in kbit/s.
+CODECS = (("libmp3lame", "mp3", (16, 24, 32, 48, 64)), ("aac", "adts", (16, 24, 32, 48, 64)),
+          ("libopus", "ogg", (8, 12, 16, 24, 32)), ("libvorbis", "ogg", (32, 48)))
+
+
+def codec(samples, rate, rng):
+    """Samples at RATE, through a low-rate codec that runs at `rate`."""
+    name, form, rates = CODECS[rng.choice(len(CODECS), p=(0.35, 0.35, 0.2, 0.1))]
     with tempfile.TemporaryDirectory() as folder:
-        soundfile.write(f"{folder}/a.wav", 0.7 * samples.astype(np.float32), RATE)
-        rate = ["-b:a", f"{int(rng.choice([16, 24, 32, 48]))}k"]
-        subprocess.run(["ffmpeg", "-v", "error", "-i", f"{folder}/a.wav", "-c:a", str(codec), *rate, "-f", form,
-                        f"{folder}/b"], check=True)
+        soundfile.write(f"{folder}/a.wav", samples.astype(np.float32), RATE)
+        rate = 24000 if name == "libopus" else rate
+        kbits = min(int(rng.choice(rates)), 24 if rate < 16000 else 64)
+        subprocess.run(["ffmpeg", "-v", "error", "-i", f"{folder}/a.wav", "-ar", str(rate), "-c:a", name, "-b:a", f"{kbits}k",
+                        "-f", form, f"{folder}/b"], check=True)
         return load(f"{folder}/b")
+
+
+def degrade(samples, rng):
+    """A copy as in people's videos: room, small microphone, hiss, automatic level, clipping, and a low-rate codec."""
+    if rng.random() < 0.7:
+        samples = room(samples, rng)
+    narrow = rng.random() < 0.12  # as over a telephone
+    low, high = (rng.uniform(150, 350), rng.uniform(3000, 3800)) if narrow else (rng.uniform(30, 250), rng.uniform(4500, 10000))
+    samples = scipy.signal.sosfilt(scipy.signal.butter(3 if narrow else 1, (low, high), "band", fs=RATE, output="sos"), samples)
+    samples = samples / (np.abs(samples).max() + 1e-9)
+    if rng.random() < 0.4:
+        hiss = scipy.signal.lfilter([1], [1, -rng.uniform(0, 0.98)], rng.normal(size=len(samples)))
+        samples = samples + hiss * samples.std() / hiss.std() * 10 ** (rng.uniform(-45, -18) / 20)
+    if rng.random() < 0.3:
+        samples = level(samples, rng)
+    samples = samples / (np.abs(samples).max() + 1e-9)
+    kind = rng.random()
+    if kind < 0.2:
+        samples = np.tanh(rng.uniform(1, 3) * samples)
+    elif kind < 0.35:
+        samples = np.clip(rng.uniform(1.2, 4) * samples, -1, 1)
+    return codec(0.8 * samples, 8000 if narrow else int(rng.choice([12000, 16000, 22050, 24000], p=[0.1, 0.2, 0.3, 0.4])), rng)
 
 
 def soundfont(path, label, program, notes, controls, rng):
@@ -170,7 +208,7 @@ def jobs(args):
                         soundfont(p, l, g, *midi.score(rng, l, args.seconds), rng)
     for spec in args.samples:
         label, source, folder, pattern = spec.split(":")
-        files = sorted(p for p in pathlib.Path(folder).rglob(pattern) if p.suffix in (".ogg", ".wav", ".flac"))
+        files = sorted(p for p in pathlib.Path(folder).rglob(pattern) if p.suffix in (".ogg", ".wav", ".flac", ".mp3"))
         player = []
 
         def played(rng, label=label, files=files, player=player):
@@ -217,7 +255,7 @@ def main(argv):
     todo = list(jobs(args))
     np.random.default_rng(args.seed).shuffle(todo)
     for label, source, name, make in tqdm(todo[part::parts], mininterval=5):
-        path = args.cache / "mels" / label.lower() / f"{source}__{name}.npy"
+        path = place(args.cache, label, source, name)
         if path.exists():
             continue
         rng = np.random.default_rng([args.seed, zlib.crc32(str(path.relative_to(args.cache)).encode())])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
 """Unlabelled real music for training, with YAMNet's opinion of it as its label.
 
-Kept as `CACHE/taught/NAME.npz`: `mel` float16 [96, frames] as in render.py, and `scores` float16 [n, 13], the
-score of each label in each n-th 0.96 s (the best of the AudioSet classes that belong to it).
+Kept as `CACHE/taught/NAME.npz`: `sound` int16 [samples] as in render.py, and `scores` float16 [n, 521], the score of
+each AudioSet class in each n-th 0.96 s. `by_label` turns them into scores of the 13 labels.
 """
 
 import argparse
@@ -13,9 +13,8 @@ import librosa
 import numpy as np
 from tqdm import tqdm
 
-from .frontend import CHOI, mel_power
 from .labels import LABELS
-from .render import RATE, load
+from .render import PEAK, RATE, load
 
 WINDOW = 15600  # samples of YAMNet's input, 0.975 s at 16 kHz
 HOP = 15360     # 0.96 s
@@ -38,15 +37,24 @@ AUDIOSET = {
 }
 
 
-class Yamnet:
-    """Scores of the 13 labels by YAMNet (TFLite), from samples at 16 kHz."""
+def groups(class_map):
+    """The indices of each label's AudioSet classes, from the path of YAMNet's class map (CSV: index, mid, display_name)."""
+    with open(class_map) as file:
+        index = {row["display_name"]: int(row["index"]) for row in csv.DictReader(file)}
+    return [[index[name] for name in AUDIOSET[label]] for label in LABELS]
 
-    def __init__(self, folder):
+
+def by_label(scores, classes):
+    """Scores [n, 13] of the labels, the best of each one's AudioSet classes, from [n, 521] and `groups`."""
+    return np.stack([scores[:, group].max(1) for group in classes], 1).astype(np.float32)
+
+
+class Yamnet:
+    """Scores [n, 521] of the AudioSet classes by YAMNet (TFLite), from samples at 16 kHz."""
+
+    def __init__(self, path):
         from ai_edge_litert.interpreter import Interpreter
-        with open(folder / "yamnet_class_map.csv") as file:
-            index = {row["display_name"]: int(row["index"]) for row in csv.DictReader(file)}
-        self.groups = [[index[name] for name in AUDIOSET[label]] for label in LABELS]
-        self.model = Interpreter(str(folder / "yamnet.tflite"), num_threads=1)
+        self.model = Interpreter(str(path), num_threads=1)
         self.model.allocate_tensors()
         self.input = self.model.get_input_details()[0]["index"]
         self.output = self.model.get_output_details()[0]["index"]
@@ -58,8 +66,7 @@ class Yamnet:
         for start in range(0, len(samples) - WINDOW + 1, HOP):
             self.model.set_tensor(self.input, samples[None, start:start + WINDOW].astype(np.float32))
             self.model.invoke()
-            scores = self.model.get_tensor(self.output)[0]
-            rows.append([scores[group].max() for group in self.groups])
+            rows.append(self.model.get_tensor(self.output)[0])
         return np.array(rows, np.float32)
 
 
@@ -71,7 +78,7 @@ def main(argv):
     parser.add_argument("--smallest", type=int, default=500_000, help="bytes of the smallest file taken for music")
     parser.add_argument("--longest", type=float, default=240, help="seconds used of a file, from its middle")
     args = parser.parse_args(argv)
-    yamnet = Yamnet(args.data / "teachers")
+    yamnet = Yamnet(args.data / "teachers" / "yamnet.tflite")
     files = [p for folder in args.music for p in sorted(folder.rglob("*"))
              if p.suffix in (".ogg", ".mp3", ".wav", ".flac", ".opus") and p.stat().st_size >= args.smallest]
     folder = args.cache / "taught"
@@ -88,8 +95,8 @@ def main(argv):
         spare = max(0, len(samples) - int(args.longest * RATE)) // 2
         samples = samples[spare:len(samples) - spare]
         scores = yamnet(librosa.resample(samples, orig_sr=RATE, target_sr=16000, res_type="soxr_mq"))
-        mel = np.sqrt(mel_power(librosa.resample(samples, orig_sr=RATE, target_sr=CHOI["rate"], res_type="soxr_mq")))
-        if mel.max() > 0:
+        peak = np.abs(samples).max(initial=0)
+        if peak > 1e-5:
             partial = out.with_suffix(".tmp.npz")
-            np.savez(partial, mel=(mel / mel.max()).astype(np.float16), scores=scores.astype(np.float16))
+            np.savez(partial, sound=np.round(samples * (PEAK / peak)).astype(np.int16), scores=scores.astype(np.float16))
             partial.replace(out)
