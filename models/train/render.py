@@ -130,7 +130,7 @@ def soundfont(path, label, program, notes, controls, rng):
             command = ["timidity", "-c", str(path), "-s", str(RATE), "-Ow1sl", "-o", f"{folder}/a.wav", f"{folder}/a.mid"]
         else:
             reverb = str(int(rng.random() < 0.6))
-            command = ["fluidsynth", "-niq", "-r", str(RATE), "-g", "0.5", "-R", reverb, "-C", "0",
+            command = ["fluidsynth", "-niq", "-o", "synth.dynamic-sample-loading=1", "-r", str(RATE), "-g", "0.5", "-R", reverb, "-C", "0",
                        "-F", f"{folder}/a.wav", str(path), f"{folder}/a.mid"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         samples, _ = soundfile.read(f"{folder}/a.wav", dtype="float32", always_2d=True)
