@@ -93,6 +93,11 @@ fn element_reference_runs() {
 }
 
 #[test]
+fn own_model_guide_runs() {
+    run_blocks("docs/your-model.md");
+}
+
+#[test]
 fn melspec_comment_runs() {
     run_blocks("src/elements/melspec/imp.rs");
 }
