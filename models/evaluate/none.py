@@ -21,7 +21,7 @@ def main(argv):
     parser = argparse.ArgumentParser(prog="evaluate none", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--manifest", type=pathlib.Path, required=True)
     parser.add_argument("--results", type=pathlib.Path, required=True)
-    parser.add_argument("--threshold", type=float, default=0.25, help="the elements' default")
+    parser.add_argument("--threshold", type=float, default=0.3, help="the elements' default")
     args = parser.parse_args(argv)
     items, results = manifest(args.manifest), read(args.results)
     groups = {}
