@@ -72,9 +72,9 @@ fn the_papers_networks_have_the_papers_number_of_parameters() {
     for (name, path) in files() {
         if let Some((_, millions)) = PAPER.iter().find(|(paper, _)| *paper == model_name(&name)) {
             let parameters = parameters(&fs::read(path).unwrap()) as f64 / 1e6;
-            // As the paper rounds them.
+            // As the paper rounds them; batch norms, folded here, are another thousand.
             assert!(
-                (parameters - millions).abs() <= 0.05,
+                (parameters - millions).abs() <= 0.051,
                 "{name}: {parameters} million"
             );
         }
