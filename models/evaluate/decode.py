@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 
 SECOND = 1_000_000_000
+PATIENCE = 300  # s
 
 
 def probe(path):
@@ -32,7 +33,14 @@ def probe(path):
 def launch(path, elements):
     """What gst-launch-1.0 -v prints while it plays a file through `elements`."""
     command = f"uridecodebin uri={path.absolute().as_uri()} ! {elements}"
-    run = subprocess.run(["gst-launch-1.0", "-v", *command.split()], capture_output=True, text=True)
+    # gst-launch-1.0 of 1.22 now and then does not end: once more, then.
+    for last in (False, True):
+        try:
+            run = subprocess.run(["gst-launch-1.0", "-v", *command.split()], capture_output=True, text=True, timeout=PATIENCE)
+            break
+        except subprocess.TimeoutExpired:
+            if last:
+                raise ValueError(f"{path}: GStreamer has not decoded it in {PATIENCE} s, twice") from None
     if run.returncode:
         raise ValueError(f"{path}: GStreamer cannot decode it: {run.stderr.strip()[:300]}")
     return run.stdout
