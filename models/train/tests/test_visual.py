@@ -37,11 +37,11 @@ class Inception(unittest.TestCase):
 
 class Stored(unittest.TestCase):
     def test_weights_come_back(self):
-        """The identity makes the matrix visible: each weight is back to half a step."""
+        """The identity makes the matrix visible: each weight is back to half a step, with 4 bits the largest of a group to one."""
         torch.manual_seed(0)
         matrix = nn.Linear(96, 80)
         x = torch.eye(96)
-        for bits, error in ((16, 5e-4), (8, 5e-3), (4, 0.08)):
+        for bits, error in ((16, 5e-4), (8, 5e-3), (4, 0.13)):
             with self.subTest(bits=bits), tempfile.TemporaryDirectory() as folder:
                 path = pathlib.Path(folder, "matrix.onnx")
                 torch.onnx.export(matrix, (x,), str(path), input_names=["x"], opset_version=17, dynamo=False)
