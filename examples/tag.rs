@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
@@ -276,6 +276,9 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, elements: &str, name: &str) 
     Ok(())
 }
 
+/// How long a file may show neither audio nor video. decodebin sometimes keeps a demuxer's error to itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Plays the pipeline to its end and hands over each result.
 fn run(
     pipeline: &gst::Pipeline,
@@ -285,6 +288,7 @@ fn run(
     let bus = pipeline.bus().context("no bus")?;
     let decoder = pipeline.by_name("decoder").context("no decoder")?;
     let mut undecodable = None::<String>;
+    let begun = Instant::now();
     // A failure to start is reported on the bus like any other.
     let _ = pipeline.set_state(gst::State::Playing);
     loop {
@@ -296,6 +300,10 @@ fn run(
             bar.set_position(position.mseconds());
         }
         let Some(message) = bus.timed_pop(gst::ClockTime::from_mseconds(200)) else {
+            if decoder.num_src_pads() == 0 && begun.elapsed() > PATIENCE {
+                let seconds = PATIENCE.as_secs();
+                bail!("cannot be decoded: nothing has come out of it in {seconds} s");
+            }
             continue;
         };
         match message.view() {
