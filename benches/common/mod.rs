@@ -2,7 +2,6 @@
 
 //! Jobs that are timed in turns, so that whatever else the machine does meets all of them alike.
 
-use std::io::BufRead;
 use std::time::Duration;
 
 use cpu_time::ProcessTime;
@@ -27,23 +26,11 @@ impl Job {
     }
 }
 
-/// Rounds of a table without `--serve`.
+/// Rounds of a table.
 const ROUNDS: usize = 25;
 
 /// Prints a table of the jobs, each with its speed against the first.
-///
-/// With the argument `--serve` it reads names of jobs instead, one a line, and answers each with the CPU
-/// seconds that the job just took: so `benches/peers.py` takes turns with it.
 pub fn main(mut jobs: Vec<Job>) {
-    if std::env::args().any(|argument| argument == "--serve") {
-        for name in std::io::stdin().lock().lines() {
-            let name = name.expect("standard input is text");
-            let job = jobs.iter_mut().find(|job| job.name == name);
-            let job = job.unwrap_or_else(|| panic!("there is no job {name:?}"));
-            println!("{}", job.run().as_secs_f64());
-        }
-        return;
-    }
     let mut times = vec![Vec::new(); jobs.len()];
     for _ in 0..ROUNDS {
         for (job, times) in jobs.iter_mut().zip(&mut times) {

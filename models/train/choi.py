@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .classifier import Classifier
 from .frontend import CHOI, normalise
 from .labels import CLASSES, LABELS
 
@@ -47,7 +48,7 @@ class Block(nn.Module):
         return self.conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
 
 
-class Choi(nn.Module):
+class Choi(Classifier):
     """For training: `mel` dB [N,1,96,96 n] -> (logits [N,14], embedding [N,1024])."""
 
     frontend = CHOI
@@ -73,12 +74,6 @@ class Choi(nn.Module):
 
     def forward(self, mel):
         return self.head(self.steps(mel).mean(2))
-
-    @torch.no_grad()
-    def rescale(self, temperature):
-        """Divide the logits by a temperature, for good."""
-        for p in self.output.parameters():
-            p /= temperature
 
     def exported(self):
         return ChoiExport(self)

@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .classifier import Classifier
 from .frontend import HAN, normalise
-from .labels import CLASSES, LABELS
+from .labels import CLASSES
 
 WIDTHS = (32, 64, 128, 256)
 EMBEDDING = 1024
@@ -27,7 +28,7 @@ PARAMETERS = 1_450_158
 SLOPE = 0.33
 
 
-class Han(nn.Module):
+class Han(Classifier):
     """`mel` dB [N,1,128,43] -> (logits [N,14], embedding [N,1024])."""
 
     frontend = HAN
@@ -51,24 +52,3 @@ class Han(nn.Module):
         x = self.layers(normalise(mel).contiguous(memory_format=torch.channels_last)).flatten(1).float()
         embedding = F.leaky_relu(self.hidden(x), SLOPE)
         return self.output(F.dropout(embedding, 0.5, self.training)), embedding
-
-    @torch.no_grad()
-    def rescale(self, temperature):
-        """Divide the logits by a temperature, for good."""
-        for p in self.output.parameters():
-            p /= temperature
-
-    def exported(self):
-        return Softmax(self)
-
-
-class Softmax(nn.Module):
-    """What is exported: `mel` -> (`tags` [N,13], `embedding`)."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, mel):
-        logits, embedding = self.network(mel)
-        return torch.softmax(logits, 1)[:, :len(LABELS)], embedding

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import card
+from .tfrecord import fields, varint
 
 BANDS, FRAMES = 96, 187
 EPSILON = 1e-3  # of TensorFlow's batch norm
@@ -58,31 +59,10 @@ MODELINFO = {
 }
 
 
-def varint(data, at):
-    """A protocol buffer's variable-length integer and the position after it."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-
-
-def fields(data):
-    """{field number: value} of a protocol buffer's message, of repeated fields a list in `data`'s order."""
-    result, at = {}, 0
-    while at < len(data):
-        key, at = varint(data, at)
-        number, kind = key >> 3, key & 7
-        if kind == 0:
-            value, at = varint(data, at)
-        elif kind == 2:
-            size, at = varint(data, at)
-            value, at = data[at:at + size], at + size
-        else:
-            size = {1: 8, 5: 4}[kind]
-            value, at = data[at:at + size], at + size
+def message(data):
+    """{field number: values in their order} of a protocol buffer."""
+    result = {}
+    for number, value in fields(data):
         result.setdefault(number, []).append(value)
     return result
 
@@ -117,10 +97,10 @@ def checkpoint(index, data):
     tensors = {}
     for _, handle in block(index, footer[at:]):
         for name, entry in block(index, handle):
-            entry = fields(entry)
+            entry = message(entry)
             if not name or entry[1] != [1]:  # the header, and what is not float32
                 continue
-            shape = [fields(axis)[1][0] for axis in fields(entry.get(2, [b""])[0]).get(2, [])]
+            shape = [message(axis)[1][0] for axis in message(entry.get(2, [b""])[0]).get(2, [])]
             start, size = entry.get(4, [0])[0], entry[5][0]
             tensors[name.decode()] = np.frombuffer(data[start:start + size], "<f4").reshape(shape)
     return tensors

@@ -5,6 +5,7 @@ import struct
 
 
 def varint(data, at):
+    """A protocol buffer's variable-length integer and the position after it."""
     value = shift = 0
     while True:
         byte = data[at]

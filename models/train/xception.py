@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .classifier import Classifier
 from .frontend import CHOI, normalise
-from .han import Softmax
 from .labels import CLASSES
 
 EMBEDDING = 1024
@@ -91,7 +91,7 @@ class Block(nn.Module):
         return x + y if self.shortcut is None else self.shortcut(x) + F.max_pool2d(y, 3, 2, 1)
 
 
-class Xception(nn.Module):
+class Xception(Classifier):
     """`mel` dB [N,1,96,frames] -> (logits [N,14], embedding [N,1024])."""
 
     frontend = CHOI
@@ -113,12 +113,3 @@ class Xception(nn.Module):
         x = self.stem(normalise(mel).contiguous(memory_format=torch.channels_last))
         embedding = F.elu(self.blocks(x)).mean((2, 3)).float()
         return self.output(F.dropout(embedding, 0.5, self.training)), embedding
-
-    @torch.no_grad()
-    def rescale(self, temperature):
-        """Divide the logits by a temperature, for good."""
-        for p in self.output.parameters():
-            p /= temperature
-
-    def exported(self):
-        return Softmax(self)
