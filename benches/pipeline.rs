@@ -29,7 +29,13 @@ const BUFFER: usize = 4 * 1024;
 const PICTURES: usize = 20;
 
 const AUDIO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
-const PICTURE: &str = "video/x-raw,format=RGB,width=224,height=224,framerate=25/1";
+
+/// The model's own size, so that nothing is scaled.
+const PICTURE: &str = "video/x-raw,format=RGB,width=260,height=260,framerate=25/1";
+const LARGE_PICTURE: &str = "video/x-raw,format=I420,width=1920,height=1080,framerate=25/1";
+
+const CLASSIFY: &str = "frameclassify model=efficientnet-lite-yt8m13 precision=fp32 interval=0 threads=1 \
+    execution-provider=cpu scheduling=sync post-messages=false";
 
 fn main() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
@@ -50,12 +56,11 @@ fn main() {
             )
         })
         .collect();
-    let pictures: Vec<gst::Buffer> = (0..PICTURES)
-        .map(|index| {
-            let pixels = (0..224 * 224 * 3).map(|n| (n * (index + 7) / 11) as u8);
-            buffer(pixels.collect(), gst::ClockTime::SECOND / 25 * index as u64)
-        })
-        .collect();
+    // Holds the model, so that no job loads it.
+    let holder = gst::parse::bin_from_description(CLASSIFY, false).expect("the element is there");
+    holder
+        .set_state(gst::State::Ready)
+        .expect("the model loads");
     common::main(vec![
         Job::new("mel", pure(sound)),
         Job::new("pipeline", pipeline(AUDIO, "identity", buffers.clone())),
@@ -65,13 +70,25 @@ fn main() {
         ),
         Job::new(
             "frameclassify",
-            pipeline(
-                PICTURE,
-                "frameclassify interval=0 threads=1 execution-provider=cpu scheduling=sync post-messages=false",
-                pictures,
-            ),
+            pipeline(PICTURE, CLASSIFY, pictures(260 * 260 * 3)),
+        ),
+        Job::new(
+            "frameclassify-1080p",
+            pipeline(LARGE_PICTURE, CLASSIFY, pictures(1920 * 1080 * 3 / 2)),
         ),
     ]);
+    holder
+        .set_state(gst::State::Null)
+        .expect("the model is closed");
+}
+
+fn pictures(bytes: usize) -> Vec<gst::Buffer> {
+    (0..PICTURES)
+        .map(|index| {
+            let pixels = (0..bytes).map(|n| (n * (index + 7) / 11) as u8);
+            buffer(pixels.collect(), gst::ClockTime::SECOND / 25 * index as u64)
+        })
+        .collect()
 }
 
 /// White noise, S16 stereo.

@@ -3,14 +3,15 @@
 //! Many streams of 48 kHz stereo and 1080p25 in one process, as fast as they go: what one costs.
 //!
 //! ```sh
-//! ORT_DYLIB_PATH=.runtime/libonnxruntime.so cargo bench --bench streams -- STREAMS SECONDS
+//! ORT_DYLIB_PATH=.runtime/libonnxruntime.so cargo bench --bench streams -- --streams 4 --seconds 10
 //! ```
 //!
-//! Prints a JSON object. The sound and the pictures are in memory, so decoding is not counted.
+//! Prints a JSON object. The sound and the pictures are in memory; with `--file` they are decoded instead.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::Parser;
 use cpu_time::ProcessTime;
 use gst::prelude::*;
 
@@ -23,13 +24,33 @@ const BUFFERS: [u64; 2] = [50, 25];
 /// Bytes of such a buffer.
 const SIZES: [usize; 2] = [960 * 4, 1920 * 1080 * 3 / 2];
 
+/// Costs of tagging many streams in one process.
+#[derive(Parser)]
+struct Args {
+    #[arg(long, default_value_t = 1)]
+    streams: u64,
+    /// Length of a stream; with a file, the file's
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Decode this file, of sound and pictures, for each stream
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Sound model, or none
+    #[arg(long, default_value = "yamnet-yt8m13")]
+    audio_model: String,
+    /// Picture model, or none
+    #[arg(long, default_value = "efficientnet-lite-yt8m13")]
+    video_model: String,
+    /// Seconds between two mel patches
+    #[arg(long, default_value_t = 1)]
+    patch_interval: u64,
+    /// Cargo says this to every bench
+    #[arg(long)]
+    bench: bool,
+}
+
 fn main() {
-    let numbers: Vec<u64> = std::env::args()
-        .filter_map(|argument| argument.parse().ok())
-        .collect();
-    let [streams, seconds] = numbers[..] else {
-        panic!("give the number of streams and their length in seconds");
-    };
+    let args = Args::parse();
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     // SAFETY: no other thread of this process runs yet.
     unsafe { std::env::set_var("GST_INSTRUMENTS_MODEL_PATH", models) };
@@ -37,7 +58,7 @@ fn main() {
     gstinstruments::plugin_register_static().expect("the plugin can be registered");
 
     let media = SIZES.map(|size| gst::Buffer::from_slice(noise(size)));
-    let pipelines: Vec<gst::Pipeline> = (0..streams).map(|_| stream(&media, seconds)).collect();
+    let pipelines: Vec<gst::Pipeline> = (0..args.streams).map(|_| stream(&args, &media)).collect();
     // Loading the models is not a part of it.
     for pipeline in &pipelines {
         pipeline
@@ -58,17 +79,13 @@ fn main() {
         assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
     }
     let (cpu, wall) = (cpu.elapsed(), begin.elapsed());
-    let of = |name: &str| {
-        let element = pipelines[0].by_name(name).expect("it has this name");
-        element.property::<gst::Structure>("stats").to_string()
-    };
     let result = serde_json::json!({
-        "streams": streams,
-        "cpu": cpu.as_secs_f64() / (streams * seconds) as f64,
+        "streams": args.streams,
+        "cpu": cpu.as_secs_f64() / (args.streams * args.seconds) as f64,
         "wall": wall.as_secs_f64(),
         "resident": resident(),
-        "hears": of("hears"),
-        "sees": of("sees"),
+        "hears": stats(&pipelines[0], "hears"),
+        "sees": stats(&pipelines[0], "sees"),
     });
     println!("{result}");
     for pipeline in &pipelines {
@@ -76,6 +93,28 @@ fn main() {
             .set_state(gst::State::Null)
             .expect("the pipeline stops");
     }
+}
+
+/// How many times the model ran, with how many inputs in the mean, and how many milliseconds its answers took.
+fn stats(pipeline: &gst::Pipeline, name: &str) -> serde_json::Value {
+    let Some(element) = pipeline.by_name(name) else {
+        return serde_json::Value::Null;
+    };
+    let stats = element.property::<gst::Structure>("stats");
+    let sizes = stats
+        .get::<gst::Array>("batch-sizes")
+        .expect("it is in stats");
+    let runs: u64 = sizes
+        .iter()
+        .map(|runs| runs.get::<u64>().expect("a count"))
+        .sum();
+    let number = |field| stats.get::<u64>(field).expect("it is in stats") as f64;
+    serde_json::json!({
+        "runs": runs,
+        "batch": number("inferences") / runs as f64,
+        "mean": number("mean-latency") / 1e6,
+        "p99": number("p99-latency") / 1e6,
+    })
 }
 
 fn noise(bytes: usize) -> Vec<u8> {
@@ -88,38 +127,71 @@ fn noise(bytes: usize) -> Vec<u8> {
     .collect()
 }
 
-/// One stream's taggers; its sources give `media` again and again.
-fn stream(media: &[gst::Buffer; 2], seconds: u64) -> gst::Pipeline {
-    let classify =
-        "frameclassify threads=1 execution-provider=cpu scheduling=sync post-messages=false";
-    let pipeline = gst::parse::launch(&format!(
-        "appsrc name=audio format=time caps={AUDIO} ! melspec ! {classify} name=hears ! fakesink sync=false \
-         appsrc name=video format=time caps={VIDEO} ! {classify} name=sees ! fakesink sync=false"
-    ));
-    let pipeline = pipeline.expect("the elements are there");
+/// One stream's taggers; its sources give `media` again and again, or it decodes the file.
+fn stream(args: &Args, media: &[gst::Buffer; 2]) -> gst::Pipeline {
+    let classify = |model: &str, name: &str| {
+        format!(
+            "frameclassify model={model} name={name} threads=1 execution-provider=cpu scheduling=sync post-messages=false"
+        )
+    };
+    let hears = match args.audio_model.as_str() {
+        "none" => "identity".to_owned(),
+        model => format!(
+            "melspec patch-interval={} ! {}",
+            args.patch_interval * 1_000_000_000,
+            classify(model, "hears")
+        ),
+    };
+    let sees = match args.video_model.as_str() {
+        "none" => "identity".to_owned(),
+        model => classify(model, "sees"),
+    };
+    let description = match &args.file {
+        None => format!(
+            "appsrc name=audio format=time caps={AUDIO} ! {hears} ! fakesink sync=false \
+             appsrc name=video format=time caps={VIDEO} ! {sees} ! fakesink sync=false"
+        ),
+        Some(file) => format!(
+            "filesrc location=\"{}\" ! decodebin name=decoder \
+             decoder. ! queue ! audio/x-raw ! {hears} ! fakesink sync=false \
+             decoder. ! queue ! video/x-raw ! {sees} ! fakesink sync=false",
+            file.display()
+        ),
+    };
+    let pipeline = gst::parse::launch(&description).expect("the elements are there");
     let pipeline = pipeline
         .downcast::<gst::Pipeline>()
         .expect("several elements");
-    for ((name, buffer), rate) in ["audio", "video"].into_iter().zip(media).zip(BUFFERS) {
-        let source = pipeline.by_name(name).and_downcast::<gst_app::AppSrc>();
-        let source = source.expect("it is an appsrc");
-        let buffer = buffer.clone();
-        let mut sent = 0;
-        let callbacks = gst_app::AppSrcCallbacks::builder().need_data(move |source, _| {
-            // A flow that ends is seen at the bus.
-            let _ = if sent == seconds * rate {
-                source.end_of_stream()
-            } else {
-                let mut buffer = buffer.copy();
-                let writable = buffer.get_mut().expect("it is a copy");
-                writable.set_pts(gst::ClockTime::SECOND * sent / rate);
-                sent += 1;
-                source.push_buffer(buffer)
-            };
-        });
-        source.set_callbacks(callbacks.build());
+    if args.file.is_none() {
+        for ((name, buffer), rate) in ["audio", "video"].into_iter().zip(media).zip(BUFFERS) {
+            let source = pipeline.by_name(name).and_downcast::<gst_app::AppSrc>();
+            feed(
+                &source.expect("it is an appsrc"),
+                buffer.clone(),
+                args.seconds,
+                rate,
+            );
+        }
     }
     pipeline
+}
+
+/// Has `source` give `buffer` for so many seconds, `rate` times a second.
+fn feed(source: &gst_app::AppSrc, buffer: gst::Buffer, seconds: u64, rate: u64) {
+    let mut sent = 0;
+    let callbacks = gst_app::AppSrcCallbacks::builder().need_data(move |source, _| {
+        // A flow that ends is seen at the bus.
+        let _ = if sent == seconds * rate {
+            source.end_of_stream()
+        } else {
+            let mut buffer = buffer.copy();
+            let writable = buffer.get_mut().expect("it is a copy");
+            writable.set_pts(gst::ClockTime::SECOND * sent / rate);
+            sent += 1;
+            source.push_buffer(buffer)
+        };
+    });
+    source.set_callbacks(callbacks.build());
 }
 
 /// Resident memory in MB.

@@ -438,6 +438,28 @@ fn asynchronous_overruns_drop_the_older_request_and_count_it() {
 }
 
 #[test]
+fn a_slow_model_holds_nothing_up_and_what_it_misses_is_counted() {
+    let mut bench = Bench::new(
+        "frameclassify name=f model=slow threads=1 scheduling=async interval=0",
+        CAPS,
+    );
+    assert_eq!(bench.latency(), ms(0));
+    for time in (0..3000).step_by(100) {
+        let buffer = bench.pass(picture(ORANGE, ms(time)));
+        assert_eq!(Tags::from_buffer(&buffer), []);
+    }
+    assert_eq!(
+        stat(&bench, "inferences"),
+        0,
+        "all media has passed before the first answer"
+    );
+    bench.end();
+    // Of thirty pictures the first was with the model, and the last one waited.
+    assert_eq!(starts(&bench), [0, 2900]);
+    assert_eq!((stat(&bench, "inferences"), stat(&bench, "dropped")), (2, 28));
+}
+
+#[test]
 fn only_a_live_pipeline_does_not_wait_for_results() {
     // The real model takes milliseconds; the time from a picture to the buffer with its tags.
     let delays = |live: bool| {

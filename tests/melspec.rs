@@ -241,6 +241,32 @@ fn a_patch_rides_on_the_buffer_that_completes_it() {
 }
 
 #[test]
+fn a_patch_is_at_most_a_buffer_late() {
+    for rate in [16_000, 44_100, 48_000] {
+        for preset in ["choi", "han", "yamnet", "musicnn"] {
+            let mut bench = Bench::new(
+                &format!("melspec preset={preset} patch-interval=70000000 partial=repeat"),
+                &format!("audio/x-raw,format=F32LE,rate={rate},channels=1,layout=interleaved"),
+            );
+            // Buffers of 20 ms, all of a piece.
+            let mut patches = 0;
+            for index in 0..200 {
+                let samples = sweep(index * rate / 50, rate / 50);
+                let buffer = bench.pass(sound(&samples, ms(20 * index)));
+                for patch in Features::from_buffer(&buffer) {
+                    let end = patch.start.unwrap() + patch.duration.unwrap();
+                    let late = buffer.pts().unwrap().saturating_sub(end);
+                    assert!(late <= ms(20), "{preset} at {rate} Hz: {late}");
+                    patches += 1;
+                }
+            }
+            // Four seconds, the first patch when there is one interval of sound.
+            assert!(patches >= 55, "{preset} at {rate} Hz: {patches}");
+        }
+    }
+}
+
+#[test]
 fn partial_says_what_becomes_of_the_first_and_the_last_window() {
     let run = |partial: &str, samples: u64| {
         let mut bench = bench(&format!("partial={partial} patch-interval=64000000"));

@@ -2,7 +2,8 @@
 
 //! Jobs that are timed in turns, so that whatever else the machine does meets all of them alike.
 
-use std::time::Duration;
+use std::io::BufRead;
+use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 
@@ -18,23 +19,36 @@ impl Job {
         Self { name, work }
     }
 
-    /// The CPU time of all threads, for doing the work once.
-    fn run(&mut self) -> Duration {
-        let begin = ProcessTime::now();
+    /// The CPU time of all threads and the time on the clock, for doing the work once.
+    fn run(&mut self) -> [Duration; 2] {
+        let (cpu, wall) = (ProcessTime::now(), Instant::now());
         (self.work)();
-        begin.elapsed()
+        [cpu.elapsed(), wall.elapsed()]
     }
 }
 
-/// Rounds of a table.
+/// Rounds of a table without `--serve`.
 const ROUNDS: usize = 25;
 
 /// Prints a table of the jobs, each with its speed against the first.
+///
+/// With the argument `--serve` it reads names of jobs instead, one a line, and answers each with the seconds that the
+/// job just took, of CPU time and on the clock: so `benches/peers.py` takes turns with it.
 pub fn main(mut jobs: Vec<Job>) {
+    if std::env::args().any(|argument| argument == "--serve") {
+        for name in std::io::stdin().lock().lines() {
+            let name = name.expect("standard input is text");
+            let job = jobs.iter_mut().find(|job| job.name == name);
+            let job = job.unwrap_or_else(|| panic!("there is no job {name:?}"));
+            let [cpu, wall] = job.run();
+            println!("{} {}", cpu.as_secs_f64(), wall.as_secs_f64());
+        }
+        return;
+    }
     let mut times = vec![Vec::new(); jobs.len()];
     for _ in 0..ROUNDS {
         for (job, times) in jobs.iter_mut().zip(&mut times) {
-            times.push(job.run());
+            times.push(job.run()[0]);
         }
     }
     let medians: Vec<_> = times

@@ -244,6 +244,11 @@ impl Bench {
         self.harness.set_src_caps_str(caps);
     }
 
+    /// What the elements add to the latency of a live pipeline.
+    pub fn latency(&self) -> gst::ClockTime {
+        self.harness.query_latency().unwrap()
+    }
+
     pub fn push(&mut self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         self.harness.push(buffer)
     }

@@ -8,6 +8,7 @@
 | varied, varied.int8 | video as two files of one model; the second one's card says int8 |
 | audio-single | the same with N fixed to 1 |
 | video | frame [N,6,8,3] (6 rows, 8 columns); embedding = mean of each channel / 255; tags = embedding |
+| slow | video's result after hundreds of products of matrices of zeros: some tenths of a second of one core |
 | fusion | tags = present[0] * mean over k of video [N,k,3] + present[1] * the first three of audio [N,4] |
 | fusion-two | k fixed to 2: tags = video[0] + 10 * video[1] |
 | third-party | audio's graph with other names and no card; third-party.onnx.modelinfo describes it |
@@ -131,6 +132,33 @@ def video(name, card=VIDEO):
     write(name, nodes, [tensor("frame", BYTE, "N", 6, 8, 3)], outputs, card, white)
 
 
+def slow(name):
+    """The products are of what is read from the picture, or ONNX Runtime would make them when it loads the graph."""
+    product = helper.make_graph(
+        [helper.make_node("MatMul", ["old", "old"], ["new"]), helper.make_node("Identity", ["on"], ["on_"])],
+        "product",
+        [tensor("turn", INT), tensor("on", TensorProto.BOOL), tensor("old", FLOAT, 512, 512)],
+        [tensor("on_", TensorProto.BOOL), tensor("new", FLOAT, 512, 512)],
+    )
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["pixels"], to=FLOAT),
+        helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Div", ["mean", "white"], ["scores"]),
+        helper.make_node("ReduceMean", ["pixels"], ["grey"], keepdims=0),
+        helper.make_node("Mul", ["grey", "nothing"], ["zero"]),
+        helper.make_node("Expand", ["zero", "size"], ["zeros"]),
+        helper.make_node("Loop", ["turns", "", "zeros"], ["products"], body=product),
+        helper.make_node("ReduceMax", ["products"], ["still_zero"], keepdims=0),
+        helper.make_node("Add", ["scores", "still_zero"], ["embedding"]),
+        helper.make_node("Identity", ["embedding"], ["tags"]),
+    ]
+    constants = [
+        constant("white", 255, np.float32), constant("nothing", 0, np.float32), constant("size", [512, 512]), constant("turns", 150),
+    ]
+    outputs = [tensor("tags", FLOAT, "N", 3), tensor("embedding", FLOAT, "N", 3)]
+    write(name, nodes, [tensor("frame", BYTE, "N", 6, 8, 3)], outputs, VIDEO, constants)
+
+
 def sidecar(name, sections):
     """A sidecar in GStreamer's format, of sections with their keys and values."""
     text = "# SPDX-License-Identifier: MPL-2.0\n"
@@ -244,6 +272,7 @@ def main():
     audio("audio")
     audio("audio-single", batch=1)
     video("video")
+    slow("slow")
     video("varied")
     video("varied.int8", changed(VIDEO, "variant", "int8"))
     fusion("fusion")

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: MPL-2.0
+"""What `benches/peers.py` measured, as the floors that it must keep and as a page with plots."""
+
+import os
+import platform
+import subprocess
+from collections import namedtuple
+from importlib.metadata import version
+from pathlib import Path
+
+from matplotlib import pyplot
+
+IMAGES = Path(__file__).parent.parent / "docs/images"
+SECONDS = 29.12  # of sound in the mel jobs: a patch of Choi's
+PICTURES = 20  # of one run of the inference jobs, as in benches/pipeline.rs
+PIPELINE_SECONDS = 120  # of sound in one run of the pipeline jobs, as there
+CLIP_SECONDS = 30  # of the video that scripts/bench makes
+
+Times = namedtuple("Times", "cpu wall")
+
+
+def floors(mel: dict, pipeline: dict, script: dict, many: list[dict]) -> list[tuple[str, float, float]]:
+    """What is asked for: its name, the ratio, and the least that it must be."""
+    stereo = mel["mel-48000-stereo"].cpu
+    element = pipeline["pipeline-melspec"].cpu - pipeline["pipeline"].cpu
+    costs = [run["cpu"] for run in many]
+    memory = (many[-1]["resident"] - many[0]["resident"]) / (many[-1]["streams"] - many[0]["streams"])
+    return [
+        ("mel front end against its FFTs alone (realfft)", mel["fft"].cpu / mel["mel"].cpu, 0.70),
+        ("mel front end against torchaudio", mel["torchaudio"].cpu / mel["mel"].cpu, 3.0),
+        ("mel front end against librosa", mel["librosa"].cpu / mel["mel"].cpu, 5.0),
+        (
+            "from 48 kHz S16 stereo: of 10,000 times real time, or of 3 times librosa with soxr",
+            max(SECONDS / stereo / 10_000, mel["librosa, soxr"].cpu / stereo / 3),
+            1.0,
+        ),
+        ("the mel module against melspec's share of a pipeline", pipeline["mel"].cpu / element, 1 / 1.25),
+        ("frameclassify's frame rate against a bare loop of ONNX Runtime", pipeline["bare loop"].wall / pipeline["frameclassify"].wall, 0.97),
+        (
+            "examples/tag against the Python script: CPU time without decoding and Python's start",
+            (script["script"].cpu - script["imports"].cpu - script["decoding"].cpu) / (script["tag"].cpu - script["decoding"].cpu),
+            2.0,
+        ),
+        (f"CPU of a stream: one alone against one of {many[-1]['streams']}", costs[0] / costs[-1], 0.95),
+        (f"8 MB against the memory of each further of {many[-1]['streams']} streams", 8 / max(memory, 0.001), 1.0),
+    ]
+
+
+def versions() -> str:
+    names = ("librosa", "soxr", "torch", "torchaudio", "essentia", "kaldi-native-fbank", "onnxruntime", "av", "opencv-python-headless")
+    gstreamer = subprocess.run(["gst-launch-1.0", "--version"], capture_output=True, text=True).stdout.split("\n")[1]
+    rust = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split(" (")[0]
+    return ", ".join([rust, gstreamer, f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
+
+
+def machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    fields = {key.strip(): value.strip() for key, value in (line.split(":", 1) for line in lines if ":" in line)}
+    name = f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def table(head: tuple[str, ...], rows: list[tuple]) -> str:
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows)) + "\n"
+
+
+def bars(path: Path, title: str, unit: str, values: dict[str, float], ours: set[str]) -> None:
+    figure, axes = pyplot.subplots(figsize=(8, 0.5 + 0.36 * len(values)))
+    names = list(values)[::-1]
+    axes.barh(names, [values[name] for name in names], color=["#1b6ca8" if name in ours else "#b8b8b8" for name in names])
+    for position, name in enumerate(names):
+        axes.annotate(f" {values[name]:,.0f}", (values[name], position), va="center", fontsize=8)
+    axes.set(xlabel=unit, title=title)
+    axes.margins(x=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def save(figure, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def stream_plot(path: Path, many: list[dict]) -> None:
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3))
+    counts = [run["streams"] for run in many]
+    left.plot(counts, [1000 * run["cpu"] for run in many], "o-", color="#1b6ca8")
+    left.set(ylabel="CPU ms for a second of a stream", ylim=(0, None))
+    right.plot(counts, [run["resident"] for run in many], "o-", color="#1b6ca8")
+    right.set(ylabel="resident MB in all", ylim=(0, None))
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(counts, counts)
+        axes.set_xlabel("streams in one process")
+        axes.grid(alpha=0.3)
+    save(figure, path)
+
+
+def cost_plot(path: Path, parts: dict[str, float]) -> None:
+    figure, axes = pyplot.subplots(figsize=(8, 1.8))
+    left = 0.0
+    for (name, hours), colour in zip(parts.items(), ("#b8b8b8", "#7fb069", "#e6aa68", "#1b6ca8", "#ca3c25")):
+        axes.barh([""], [hours], left=left, label=name, color=colour)
+        left += hours
+    axes.set(xlabel="core hours for a million hours of video")
+    axes.legend(ncols=len(parts), loc="upper center", bbox_to_anchor=(0.5, 1.35), fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def costs(pipeline: dict, by_model: list[tuple[str, float, float]], inference: dict[str, float]) -> dict[str, float]:
+    """Core hours for a million hours of video by stage, as `examples/tag` works: a picture a second, a patch each 5 s."""
+    alone = {name: bare for name, bare, _ in by_model}
+    both = by_model[-1]
+    nothing = alone["none"]
+    decoding = by_model[0][2]
+    pictures = pipeline["bare loop"].cpu / PICTURES
+    scaling = (pipeline["frameclassify-1080p"].cpu - pipeline["frameclassify"].cpu) / PICTURES
+    patches = inference["yamnet-yt8m13"] / 5
+    rest = both[1] - nothing - pictures - scaling - patches
+    return {
+        "decoding": decoding * 1e6,
+        "scaling pictures": scaling * 1e6,
+        "mel, metadata": rest * 1e6,
+        "picture model": pictures * 1e6,
+        "sound model": patches * 1e6,
+    }
+
+
+def page(mel: dict, pipeline: dict, script: dict, many: list, by_model: list, inference: dict, found: list) -> str:
+    def speeds(rows: dict[str, str], against: str) -> str:
+        return table(
+            ("what", "CPU ms", "times real time", f"speed against {rows[against]}"),
+            [(title, f"{mel[name].cpu * 1e3:.2f}", f"{SECONDS / mel[name].cpu:,.0f}", f"{mel[against].cpu / mel[name].cpu:.2f}")
+             for name, title in rows.items()],
+        )
+
+    mono = {"fft": "FFTs alone (realfft)", "mel": "**mel front end**", "torchaudio": "torchaudio", "librosa": "librosa",
+            "kaldi-native-fbank": "kaldi-native-fbank", "essentia, streaming": "essentia, streaming"}
+    stereo = {"mel-48000-stereo": "**48 kHz**", "mel-44100-stereo": "**44.1 kHz**", "torchaudio, its resampler": "48 kHz, torchaudio",
+              "librosa, soxr": "48 kHz, librosa with soxr (HQ)"}
+    bars(IMAGES / "performance-mel.svg", "Choi's front end on one core", "times real time",
+         {title.strip("*"): SECONDS / mel[name].cpu for name, title in (mono | stereo).items()},
+         {title.strip("*") for name, title in (mono | stereo).items() if name.startswith("mel")})
+    stream_plot(IMAGES / "performance-streams.svg", many)
+    parts = costs(pipeline, by_model, inference)
+    cost_plot(IMAGES / "performance-cost.svg", parts)
+    total = sum(parts.values())
+    melspec = pipeline["pipeline-melspec"].cpu - pipeline["pipeline"].cpu
+    nothing, decoding = by_model[0][1:]
+
+    def milliseconds(name: str) -> str:
+        return f"{pipeline[name].cpu / PICTURES * 1e3:.2f}"
+
+    def program(name: str, title: str) -> tuple[str, ...]:
+        start = script["imports"] if name.startswith("script") else Times(0.0, 0.0)
+        taken = Times(script[name].cpu - start.cpu, script[name].wall - start.wall)
+        return (title, f"{taken.cpu:.2f}", f"{taken.wall:.2f}", f"{taken.cpu - script['decoding'].cpu:.2f}")
+
+    return f"""# Performance
+
+Written by `scripts/bench`, which measures all of it side by side in turns; `scripts/bench --quick` checks the ratios of the first table in under two minutes.
+CPU time is that of all threads; figures are medians over the rounds. The ratios are what carries over to other machines.
+
+Machine: {machine()}. {versions()}.
+
+{table(("ratio", "measured", "at least", ""), [(name, f"{ratio:.2f}", f"{floor:.2f}", "" if ratio >= floor else "**below**") for name, ratio, floor in found])}
+## Mel
+
+Choi's front end, 29.12 s of mono floats at 12 kHz, one thread. kaldi and essentia make another mel spectrogram with the same amount of work.
+
+{speeds(mono, "librosa")}
+The same from S16 stereo, resampling included:
+
+{speeds(stereo, "librosa, soxr")}
+![Speeds of the mel front ends](images/performance-mel.svg)
+
+`melspec` in a pipeline, {PIPELINE_SECONDS} s of 48 kHz S16 stereo in buffers of 1024 frames, a patch each second:
+
+{table(("what", "CPU ms"), [("the mel module alone", f"{pipeline['mel'].cpu * 1e3:.1f}"), ("a pipeline with `melspec`, less one with `identity`", f"{melspec * 1e3:.1f}")])}
+## Inference
+
+`efficientnet-lite-yt8m13` in fp32 on one thread, a picture at a time. The bare loop and the Python one are onnxruntime's Python package.
+
+{table(("what", "CPU ms a picture"), [
+    ("bare loop of ONNX Runtime, pictures of the model's size", milliseconds("bare loop")),
+    ("`frameclassify`, the same", milliseconds("frameclassify")),
+    ("Python loop with OpenCV, 1080p (I420)", milliseconds("Python, 1080p")),
+    ("`frameclassify`, the same", milliseconds("frameclassify-1080p"))])}
+A patch of sound takes {", ".join(f"{seconds * 1e3:.1f} ms (`{name}`)" for name, seconds in inference.items())}.
+
+## A whole video
+
+{CLIP_SECONDS} s of 1080p25 in H.264 with 48 kHz stereo in AAC: decoding, a picture a second, 10 s of sound each 5 s, fusion; all threads that each takes by itself.
+`benches/script.py` is what one would write with PyAV, OpenCV, librosa and onnxruntime; its imports ({script["imports"].cpu:.2f} s) are not counted, starting our program is.
+
+{table(("what", "CPU s", "s on the clock", "CPU s without decoding"), [
+    program("tag", "`examples/tag`"), program("script", "the script"), program("script, tuned", "the script, one thread that does not spin"),
+    ("decoding alone (GStreamer)", f"{script['decoding'].cpu:.2f}", f"{script['decoding'].wall:.2f}", "")])}
+## Many streams
+
+Streams of 48 kHz stereo and 1080p25 in one process, decoded already, as fast as they go: both taggers, a picture and a patch (9.6 s) each second, one thread a model.
+
+{table(("streams", "CPU ms for a second of a stream", "resident MB", "pictures a run", "patches a run", "p99 latency of a picture, ms", "of a patch, ms"), [
+    (run["streams"], f"{run['cpu'] * 1e3:.1f}", f"{run['resident']:.0f}", f"{run['sees']['batch']:.1f}", f"{run['hears']['batch']:.1f}",
+     f"{run['sees']['p99']:.0f}", f"{run['hears']['p99']:.0f}") for run in many])}
+The latency is that of a machine with nothing left: all streams ask at once, and go as fast as they are answered.
+
+![CPU and memory of many streams](images/performance-streams.svg)
+
+Streams in real time that one core carries, one picture and one patch a second:
+
+{table(("models", "CPU ms for a second of a stream", "streams a core", "with decoding of 1080p25"), [
+    (name, f"{bare * 1e3:.1f}", f"{1 / bare:.0f}", f"{1 / decoded:.1f}") for name, bare, decoded in by_model if name != "none"]
+    + [("no tagging", f"{nothing * 1e3:.1f}", "", f"{1 / decoding:.1f}")])}
+## Cost at scale
+
+A million hours of 1080p25, tagged as `examples/tag` does it (a picture a second, a patch each 5 s), take {total / 1e3:,.0f} thousand core hours on this machine:
+
+{table(("stage", "core hours", "share"), [(name, f"{hours:,.0f}", f"{100 * hours / total:.0f} %") for name, hours in parts.items()])}
+![Where the time goes](images/performance-cost.svg)
+
+Stages are differences between the measurements above; "mel, metadata" is what is left.
+"""

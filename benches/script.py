@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The script that one would write without the plugin: PyAV, librosa, OpenCV and ONNX Runtime over one video.
+
+    python benches/script.py FILE [--tuned]
+
+The models, windows, strides and picture interval of examples/tag: it prints the fused tags of each window.
+ONNX Runtime runs with its default options, or with one thread that does not spin (`--tuned`).
+"""
+
+import argparse
+from pathlib import Path
+
+import av
+import cv2
+import librosa
+import numpy as np
+import onnxruntime
+
+MODELS = Path(__file__).parent.parent / "models"
+SOUND, PICTURE, FUSION = "yamnet-yt8m13", "efficientnet-lite-yt8m13", "fusion-yt8m13"
+WINDOW, STRIDE, INTERVAL, PICTURES = 10.0, 5.0, 1.0, 20  # seconds; pictures a window at most
+
+
+def session(name: str, tuned: bool) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    if tuned:
+        options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(MODELS / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
+
+
+def mel_patch(sound: np.ndarray) -> np.ndarray:
+    """YAMNet's front end: ln mel spectrogram `[64, 960]` of mono `sound` at 16 kHz, repeated until the patch is full."""
+    mel = librosa.feature.melspectrogram(
+        y=sound, sr=16_000, n_fft=512, win_length=400, hop_length=160, center=False, power=1.0,
+        n_mels=64, fmin=125, fmax=7_500, htk=True, norm=None,
+    )
+    return np.resize(np.log(mel + 0.001).T, (960, 64)).T
+
+
+def picture(frame: av.VideoFrame) -> np.ndarray:
+    """The largest central square of `frame`, 260 by 260 pixels in RGB."""
+    pixels = frame.to_ndarray(format="rgb24")
+    side = min(pixels.shape[:2])
+    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+    return cv2.resize(pixels[top:top + side, left:left + side], (260, 260), interpolation=cv2.INTER_AREA)
+
+
+def decode(path: str, seen) -> tuple[np.ndarray, int]:
+    """Calls `seen` with the time and each frame an interval apart; returns the sound, mono, and its rate."""
+    blocks, rate, due = [], 0, 0.0
+    with av.open(path) as container:
+        for frame in container.decode([*container.streams.video[:1], *container.streams.audio[:1]]):
+            if isinstance(frame, av.VideoFrame):
+                if frame.time >= due:
+                    seen(frame.time, frame)
+                    due += INTERVAL
+            else:
+                rate = frame.sample_rate
+                block = frame.to_ndarray()
+                if block.shape[0] == 1:  # interleaved
+                    block = block.reshape(-1, frame.layout.nb_channels).T
+                scale = 1 / 32768 if block.dtype == np.int16 else 1
+                blocks.append(block.astype(np.float32).mean(axis=0) * np.float32(scale))
+    return np.concatenate(blocks), rate
+
+
+def main(path: str, tuned: bool) -> None:
+    if tuned:
+        cv2.setNumThreads(1)
+    hears, sees, fuses = (session(name, tuned) for name in (SOUND, PICTURE, FUSION))
+    labels = fuses.get_modelmeta().custom_metadata_map["instruments.labels"].split("\n")
+    pictures = []
+
+    def seen(time: float, frame: av.VideoFrame) -> None:
+        embedding = sees.run(["embedding"], {"frame": picture(frame)[None]})[0]
+        pictures.append((time, embedding[0]))
+
+    sound, rate = decode(path, seen)
+    duration = len(sound) / rate
+    sound = librosa.resample(sound, orig_sr=rate, target_sr=16_000, res_type="soxr_hq")
+    for end in np.arange(STRIDE, duration + STRIDE / 2, STRIDE):
+        begin = max(0.0, end - WINDOW)
+        patch = mel_patch(sound[int(begin * 16_000):int(end * 16_000)])
+        heard = hears.run(["embedding"], {"mel": patch[None, None].astype(np.float32)})[0]
+        window = [embedding for time, embedding in pictures if begin <= time < end]
+        window = [window[round(n)] for n in np.linspace(0, len(window) - 1, min(PICTURES, len(window)))]
+        inputs = {"video": np.stack(window)[None], "audio": heard, "present": np.ones((1, 2), np.float32)}
+        scores = fuses.run(["tags"], inputs)[0][0]
+        best = np.argsort(scores)[::-1][:3]
+        print(f"{begin:6.1f} s", *(f"{labels[index]} {scores[index]:.2f}" for index in best))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file")
+    parser.add_argument("--tuned", action="store_true")
+    arguments = parser.parse_args()
+    main(arguments.file, arguments.tuned)
