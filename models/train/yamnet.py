@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .frontend import YAMNET
-from .han import Softmax
+from .classifier import Softmax
 from .labels import CLASSES, LABELS
 from .teach import AUDIOSET
 
