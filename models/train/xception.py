@@ -20,6 +20,7 @@ convolution, ELU stands before every separable one and after the others. A resid
 Everything before the average is convolutions, so that training runs on patches of a few seconds.
 """
 
+import numba
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -30,6 +31,18 @@ from .labels import CLASSES
 
 EMBEDDING = 1024
 PARAMETERS = 9_640_566
+
+
+@numba.njit(fastmath=True)
+def correlate(x, gradient, taps):
+    """Adds to the taps [height, width, channels] the sums of all products of a padded input and the gradient, both [patches, bands, frames, channels]."""
+    for n in range(gradient.shape[0]):
+        for band in range(gradient.shape[1]):
+            for i in range(taps.shape[0]):
+                for frame in range(gradient.shape[2]):
+                    for j in range(taps.shape[1]):
+                        for c in range(taps.shape[2]):
+                            taps[i, j, c] += gradient[n, band, frame, c] * x[n, band + i, frame + j, c]
 
 
 class Depthwise(torch.autograd.Function):
@@ -44,20 +57,10 @@ class Depthwise(torch.autograd.Function):
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
         channels, _, height, width = weight.shape
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
         to_input = F.conv2d(gradient, weight.flip(2, 3), padding=(height - 1, width - 1), groups=channels)
-        # For each row of the filter, products of all pairs of columns; a tap of the filter is a diagonal of them.
-        # All rows of all patches follow one another, the gradient's with zeros where a filter would cross patches.
-        columns = gradient.shape[3]
-        g = F.pad(gradient, (0, 0, 0, height - 1)).permute(1, 3, 0, 2).flatten(2)
-        x = x.permute(1, 0, 2, 3).flatten(1, 2)
-        to_weight = []
-        for i in range(height):
-            pairs = g[:, :, :g.shape[2] - i] @ x[:, i:]
-            step = pairs.shape[2]
-            taps = pairs.as_strided((channels, width, columns), (columns * step, 1, step + 1))
-            to_weight.append(taps.sum(2, dtype=torch.float32))
-        return to_input, torch.stack(to_weight, 1)[:, None].to(weight.dtype)
+        taps = torch.zeros(height, width, channels)
+        correlate(*(t.float().permute(0, 2, 3, 1).contiguous().numpy() for t in (x, gradient)), taps.numpy())
+        return to_input, taps.permute(2, 0, 1)[:, None].to(weight.dtype)
 
 
 class Separable(nn.Module):
@@ -73,7 +76,7 @@ class Separable(nn.Module):
 
     def forward(self, x):
         x = F.pad(F.elu(x), self.pad)
-        wide = self.training and self.depthwise.kernel_size[1] > 3
+        wide = self.training and x.device.type == "cpu" and self.depthwise.kernel_size[1] > 3
         x = Depthwise.apply(x, self.depthwise.weight.to(x.dtype)) if wide else self.depthwise(x)
         return self.norm(self.pointwise(x))
 
