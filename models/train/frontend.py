@@ -124,7 +124,8 @@ def segments(samples, frontend, how):
         middles = [int(len(samples) * (k + 0.5) / 10) - part // 2 for k in range(10)]
         pieces = [np.concatenate([samples[m:m + part] for m in middles])]
     elif how == "spread":
-        starts = np.linspace(0, max(0, len(samples) - length), 10).astype(int)
+        spare = max(0, len(samples) - length)
+        starts = [spare * (2 * k + 1) // 20 // hop * hop for k in range(10)] if spare else [0]
         pieces = [samples[s:s + length] for s in starts]
     elif how == "all":
         count = max(1, round(len(samples) / (frames * hop)))
