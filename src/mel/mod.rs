@@ -17,6 +17,7 @@ mod filter_bank;
 mod front_end;
 mod patcher;
 mod polyphase;
+mod pool;
 mod power;
 mod queue;
 mod resample;
