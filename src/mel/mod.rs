@@ -15,6 +15,7 @@ mod downmix;
 mod fields;
 mod filter_bank;
 mod front_end;
+mod halve;
 mod patcher;
 mod polyphase;
 mod pool;
