@@ -131,27 +131,29 @@ fn pure(sound: Vec<u8>) -> impl FnMut() {
     }
 }
 
-/// Runs `buffers` through `element` until the end of the stream.
+/// Runs `buffers` through `element` until the end of the stream, in one thread: what the threads of a pipeline
+/// cost one another by waiting is not the element's.
 fn pipeline(caps: &str, element: &str, buffers: Vec<gst::Buffer>) -> impl FnMut() {
-    let description = format!(
-        "appsrc name=source format=time max-buffers=10 block=true caps={caps} ! {element} ! fakesink sync=false"
-    );
+    let description =
+        format!("appsrc name=source format=time caps={caps} ! {element} ! fakesink sync=false");
     move || {
         let pipeline = gst::parse::launch(&description).expect("the elements are there");
         let pipeline = pipeline
             .downcast::<gst::Pipeline>()
             .expect("several elements");
         let source = pipeline.by_name("source").and_downcast::<gst_app::AppSrc>();
-        let source = source.expect("it is an appsrc");
+        let mut buffers = buffers.clone().into_iter();
+        let feed = move |source: &gst_app::AppSrc, _| {
+            let _ = match buffers.next() {
+                Some(buffer) => source.push_buffer(buffer),
+                None => source.end_of_stream(),
+            };
+        };
+        let callbacks = gst_app::AppSrcCallbacks::builder().need_data(feed).build();
+        source.expect("it is an appsrc").set_callbacks(callbacks);
         pipeline
             .set_state(gst::State::Playing)
             .expect("the pipeline starts");
-        for buffer in &buffers {
-            source
-                .push_buffer(buffer.clone())
-                .expect("the pipeline takes buffers");
-        }
-        source.end_of_stream().expect("the pipeline takes the end");
         let bus = pipeline.bus().expect("a pipeline has a bus");
         let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
         let message = bus.timed_pop_filtered(gst::ClockTime::NONE, &wanted);

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Bench, Record, assert_untouched, buffer, launch, ms, play, rounded};
@@ -496,7 +497,7 @@ fn patch(values: [f32; 4], start: gst::ClockTime) -> Features {
         data: values.iter().flat_map(|&value| [value; 8]).collect(),
         start: Some(start),
         duration: Some(ms(128)),
-        front_end: front_end.clone(),
+        front_end: front_end.clone().into(),
     }
 }
 
@@ -595,7 +596,8 @@ fn refused(features: Features) -> String {
 #[test]
 fn patches_of_another_front_end_are_refused() {
     let mut features = patch([0.0; 4], ms(0));
-    let hop = features.front_end.iter_mut().find(|(key, _)| key == "hop");
+    let fields = Arc::make_mut(&mut features.front_end);
+    let hop = fields.iter_mut().find(|(key, _)| key == "hop");
     hop.unwrap().1 = "64".into();
     let error = refused(features);
     assert!(error.contains("hop is 64, the model's is 128"), "{error}");

@@ -49,7 +49,7 @@ fn assert_conforms(front_end: &FrontEnd, golden: &str, tolerance: f32) {
     let patches = patches(front_end, &music(front_end.rate));
     let values: Vec<f32> = patches
         .iter()
-        .flat_map(|patch| &patch.data)
+        .flat_map(|patch| patch.data.iter())
         .copied()
         .collect();
     assert_eq!(values.len(), expected.len());

@@ -207,7 +207,7 @@ fn patches_do_not_depend_on_the_buffers_nor_on_the_format() {
         assert_eq!(whole.len(), expected.len(), "{name}");
         for (ours, theirs) in whole.iter().zip(&expected) {
             let far = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-3;
-            assert!(!ours.data.iter().zip(&theirs.data).any(far), "{name}");
+            assert!(!ours.data.iter().zip(theirs.data.iter()).any(far), "{name}");
         }
     }
 }
@@ -221,7 +221,7 @@ fn a_patch_says_what_it_is() {
     assert_eq!(patch.dims, [4, 8]);
     let fields = small().fields().into_iter();
     let fields: Vec<_> = fields.map(|(key, value)| (key.to_owned(), value)).collect();
-    assert_eq!(patch.front_end, fields);
+    assert_eq!(*patch.front_end, fields);
     assert_eq!(times(&all), [(500, 628), (628, 756)]);
     let expected = expected(&sweep(0, 2048), 8000, sliding(Partial::Drop, 0.128));
     assert_eq!(*patch.data, *expected[0].data);

@@ -26,10 +26,11 @@ fn features() -> Features {
         data: [1.0, -2.5, f32::MIN_POSITIVE].into(),
         start: Some(gst::ClockTime::ZERO),
         duration: None,
-        front_end: vec![
+        front_end: [
             ("rate".into(), "12000".into()),
             ("window".into(), "hann".into()),
-        ],
+        ]
+        .into(),
     }
 }
 

@@ -416,7 +416,7 @@ fn every_bad_model_is_one_sentence_that_names_it() {
 fn a_wrong_input_is_an_error_that_says_what_is_right() {
     let message = |model: &str, input| open(model).run(input).unwrap_err().to_string();
     assert_eq!(
-        message("audio", Input::Mel(vec![0.0; 31])),
+        message("audio", Input::Mel([0.0; 31].into())),
         "the model `audio` takes a mel patch of 4 bands by 8 frames, not a mel patch of 31 values"
     );
     assert_eq!(
@@ -473,7 +473,7 @@ fn one_bad_item_does_not_spoil_its_batch() {
     let model = open_with("nan", &alone(3));
     let bad = mel([1.0, -1.0, 1.0, 1.0]);
     let zero = mel([1.0, 1.0, 0.0, 1.0]);
-    let short = Input::Mel(vec![1.0; 5]);
+    let short = Input::Mel([1.0; 5].into());
     let results = run_waiting(
         &model,
         mel([1.0; 4]),

@@ -3,7 +3,9 @@
 //! Patches of a stream.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::pool::Pool;
 use super::resample::Resampler;
 use super::segment::{Excerpt, Sliding, Spread, Timing};
 use super::simd::{LANES, dispatch, multiply_add};
@@ -54,7 +56,7 @@ pub struct PatchOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Patch {
     /// `[bands, patch_frames]`, row-major.
-    pub data: Vec<f32>,
+    pub data: Arc<[f32]>,
     /// First input sample, since the last reset, of the audio that the patch is about.
     pub start: u64,
     /// Input sample after the last of that audio.
@@ -71,7 +73,8 @@ const INPUT_RATES: std::ops::RangeInclusive<u32> = 1000..=1_536_000;
 /// Turns a stream of mono samples into patches.
 ///
 /// The patches do not depend on how the stream is cut into calls of [`Patcher::push`], to the last bit.
-/// Memory is allocated by [`Patcher::new`] and for each patch, otherwise not.
+/// Memory is allocated by [`Patcher::new`] and for the first patches, otherwise not: a patch that nobody holds
+/// any more gives its memory to the next one.
 pub struct Patcher {
     front_end: FrontEnd,
     partial: Partial,
@@ -82,6 +85,7 @@ pub struct Patcher {
     plan: Plan,
     resampler: Resampler,
     spectrogram: Spectrogram,
+    pool: Pool,
     /// Input samples so far.
     pushed: u64,
     /// Samples so far, resampled.
@@ -169,6 +173,7 @@ impl Patcher {
             plan,
             resampler: Resampler::new(input_rate, front_end.rate, PIECE),
             spectrogram: Spectrogram::new(front_end, content, samples),
+            pool: Pool::new(front_end.bands * front_end.patch_frames),
             front_end: front_end.clone(),
             pushed: 0,
             resampled: 0,
@@ -339,13 +344,15 @@ impl Patcher {
     fn patch(&mut self, span: Range<u64>) -> Patch {
         let filling = (self.partial == Partial::Zero).then(|| self.spectrogram.silence());
         let columns = self.front_end.patch_frames;
-        let mut data = Vec::with_capacity(self.front_end.bands * columns);
         let range = self
             .front_end
             .top_db
             .filter(|_| self.front_end.compression.is_db())
             .map(|top_db| top_db as f32);
-        self.spectrogram.read(columns, filling, range, &mut data);
+        let spectrogram = &mut self.spectrogram;
+        let data = self
+            .pool
+            .take(|data| spectrogram.read(columns, filling, range, data));
         let to_input =
             |sample| rescale(sample, self.front_end.rate, self.input_rate).min(self.pushed);
         Patch {

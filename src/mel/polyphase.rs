@@ -3,6 +3,7 @@
 //! Resampling by a ratio of whole numbers.
 
 use super::queue::Queue;
+use super::resample::Filter;
 use super::simd::{dispatch, multiply_add};
 use super::sinc;
 
@@ -54,23 +55,22 @@ impl Polyphase {
         polyphase.reset();
         polyphase
     }
+}
 
-    /// Appends to `output` what `input` completes.
-    pub fn process(&mut self, input: &[f32], output: &mut Vec<f32>) {
+impl Filter for Polyphase {
+    fn process(&mut self, input: &[f32], output: &mut Vec<f32>) {
         self.seen += input.len() as u64;
         self.queue.push(input);
         run(self, u64::MAX, output);
     }
 
-    /// Appends the rest to `output`, as if silence followed.
-    pub fn finish(&mut self, output: &mut Vec<f32>) {
+    fn finish(&mut self, output: &mut Vec<f32>) {
         self.queue.push_zeros(self.taps / 2);
         let length = (u128::from(self.seen) * u128::from(self.up)).div_ceil(self.down.into());
         run(self, length as u64, output);
     }
 
-    /// Forgets the signal so far.
-    pub fn reset(&mut self) {
+    fn reset(&mut self) {
         self.queue.clear();
         // The first window is around input sample 0.
         self.queue.push_zeros(self.taps / 2 - 1);

@@ -3,95 +3,105 @@
 //! Resampling with windowed-sinc filters.
 
 use super::decimate::Decimator;
+use super::halve::Halver;
 use super::polyphase::Polyphase;
+use super::simd::LANES;
 
 /// Part of the lower of the two Nyquist frequencies that passes unattenuated.
 const PASS_BAND: f64 = 0.9;
 
+/// A streaming filter without delay: its output begins at the time at which its input does.
+pub trait Filter: Send {
+    /// Appends to `output` what `input` completes.
+    fn process(&mut self, input: &[f32], output: &mut Vec<f32>);
+
+    /// Appends the rest to `output`, as if silence followed.
+    fn finish(&mut self, output: &mut Vec<f32>);
+
+    /// Forgets the signal so far.
+    fn reset(&mut self);
+}
+
 /// A streaming resampler without delay: output sample `n` is the signal at the time of input sample
 /// `n * input_rate / output_rate`.
+///
+/// | input rate / output rate | filters |
+/// | --- | --- |
+/// | below 1 | polyphase |
+/// | 1 | none |
+/// | above 1 | halvers down to less than 4, polyphase to 2 where that is left, decimator |
+///
+/// Only the decimator is sharp. What those before it leave to alias stays above the output's Nyquist frequency,
+/// where it removes it.
 pub struct Resampler {
-    /// To twice the output's rate, or up to the output's.
-    polyphase: Option<Polyphase>,
-    decimator: Option<Decimator>,
-    /// What passes between the two.
-    between: Vec<f32>,
+    /// Each filter, and what it made of the last piece.
+    stages: Vec<(Box<dyn Filter>, Vec<f32>)>,
 }
 
 impl Resampler {
     /// A resampler for pieces of at most `piece` samples.
-    pub fn new(input_rate: u32, output_rate: u32, piece: usize) -> Self {
-        let (input, output) = (f64::from(input_rate), f64::from(output_rate));
+    pub fn new(input_rate: u32, output_rate: u32, mut piece: usize) -> Self {
+        let mut resampler = Self { stages: Vec::new() };
+        let output = f64::from(output_rate);
         let nyquist = output / 2.0;
-        let pass = PASS_BAND * nyquist;
-        let factor = input_rate / output_rate;
-        let (mut polyphase, mut decimator) = (None, None);
-        let mut between = Vec::new();
-        if input_rate < output_rate {
+        let mut rate = f64::from(input_rate);
+        let mut halved = 1;
+        while rate >= 4.0 * output {
+            let halver = Halver::new(piece);
+            piece = piece / 2 + LANES;
+            resampler.add(halver, piece);
+            rate /= 2.0;
+            halved *= 2;
+        }
+        if rate < output {
             let (up, down) = reduce(output_rate.into(), input_rate.into());
-            let filter = Polyphase::new(up, down, PASS_BAND / 2.0, 0.5, piece);
-            polyphase = Some(filter);
-        } else if input_rate.is_multiple_of(output_rate) && factor.is_power_of_two() {
-            if factor > 1 {
-                let (pass, stop) = (pass / input, nyquist / input);
-                decimator = Some(Decimator::new(factor as usize, pass, stop, piece));
+            let polyphase = Polyphase::new(up, down, PASS_BAND / 2.0, 0.5, piece);
+            resampler.add(polyphase, piece * up as usize / down as usize + 1);
+        } else if rate > output {
+            if rate != 2.0 * output {
+                let (up, down) = reduce(2 * halved * u64::from(output_rate), input_rate.into());
+                let (pass, stop) = (PASS_BAND * nyquist / rate, (2.0 * output - nyquist) / rate);
+                let polyphase = Polyphase::new(up, down, pass, stop, piece);
+                piece = piece * up as usize / down as usize + 1;
+                resampler.add(polyphase, piece);
             }
-        } else {
-            // The filter at an odd ratio is the slow one. It need not be sharp: what it leaves to alias
-            // stays above the output's Nyquist frequency, where the next filter removes it.
-            let (up, down) = reduce(2 * u64::from(output_rate), input_rate.into());
-            let stop = 2.0 * output - nyquist;
-            let filter = Polyphase::new(up, down, pass / input, stop / input, piece);
-            polyphase = Some(filter);
-            let piece = piece * up as usize / down as usize + 1;
-            let (pass, stop) = (pass / (2.0 * output), nyquist / (2.0 * output));
-            decimator = Some(Decimator::new(2, pass, stop, piece));
-            between.reserve(piece);
+            resampler.add(Decimator::new(PASS_BAND / 4.0, piece), piece);
         }
-        Self {
-            polyphase,
-            decimator,
-            between,
-        }
+        resampler
+    }
+
+    /// Adds a filter that makes at most `most` samples of a piece.
+    fn add(&mut self, filter: impl Filter + 'static, most: usize) {
+        self.stages
+            .push((Box::new(filter), Vec::with_capacity(most)));
     }
 
     /// Resamples `input`, appending to `output` what it completes.
-    pub fn process(&mut self, input: &[f32], output: &mut Vec<f32>) {
-        match (&mut self.polyphase, &mut self.decimator) {
-            (None, None) => output.extend_from_slice(input),
-            (Some(polyphase), None) => polyphase.process(input, output),
-            (None, Some(decimator)) => decimator.process(input, output),
-            (Some(polyphase), Some(decimator)) => {
-                self.between.clear();
-                polyphase.process(input, &mut self.between);
-                decimator.process(&self.between, output);
-            }
+    pub fn process<'a>(&'a mut self, mut input: &'a [f32], output: &mut Vec<f32>) {
+        for (filter, made) in &mut self.stages {
+            made.clear();
+            filter.process(input, made);
+            input = made;
         }
+        output.extend_from_slice(input);
     }
 
     /// Appends the rest to `output`, as if silence followed.
     pub fn finish(&mut self, output: &mut Vec<f32>) {
-        self.between.clear();
-        match (&mut self.polyphase, &mut self.decimator) {
-            (Some(polyphase), None) => polyphase.finish(output),
-            (polyphase, Some(decimator)) => {
-                if let Some(polyphase) = polyphase {
-                    polyphase.finish(&mut self.between);
-                }
-                decimator.process(&self.between, output);
-                decimator.finish(output);
-            }
-            (None, None) => (),
+        let mut input = [].as_slice();
+        for (filter, made) in &mut self.stages {
+            made.clear();
+            filter.process(input, made);
+            filter.finish(made);
+            input = made;
         }
+        output.extend_from_slice(input);
     }
 
     /// Forgets the signal so far.
     pub fn reset(&mut self) {
-        if let Some(polyphase) = &mut self.polyphase {
-            polyphase.reset();
-        }
-        if let Some(decimator) = &mut self.decimator {
-            decimator.reset();
+        for (filter, _) in &mut self.stages {
+            filter.reset();
         }
     }
 }

@@ -97,14 +97,14 @@ impl Spectrogram {
         true
     }
 
-    /// Appends the last frames, at most `capacity`, to `data`, `[bands, columns]`: after them they repeat,
-    /// or `filling` follows. No value is left further than `range` below the largest.
+    /// Copies the last frames, at most `capacity`, to `data`, `[bands, columns]`: after them they repeat, or
+    /// `filling` follows. No value is left further than `range` below the largest.
     pub fn read(
         &mut self,
         columns: usize,
         filling: Option<f32>,
         range: Option<f32>,
-        data: &mut Vec<f32>,
+        data: &mut [f32],
     ) {
         self.store();
         let count = self.frames.min(self.capacity as u64);
@@ -115,21 +115,20 @@ impl Spectrogram {
         let filling_shows = filling.filter(|_| count < columns);
         let maxima = self.maxima[..count].iter().chain(&filling_shows);
         let lowest = range.map(|range| maxima.copied().fold(f32::MIN, f32::max) - range);
-        for row in self.ring.chunks_exact(self.capacity) {
-            let begin = data.len();
-            data.extend_from_slice(&row[first..first + until_wrap]);
-            data.extend_from_slice(&row[..count - until_wrap]);
+        let rows = self.ring.chunks_exact(self.capacity);
+        for (row, data) in rows.zip(data.chunks_exact_mut(columns)) {
+            data[..until_wrap].copy_from_slice(&row[first..first + until_wrap]);
+            data[until_wrap..count].copy_from_slice(&row[..count - until_wrap]);
             match filling {
-                Some(value) => data.resize(begin + columns, value),
+                Some(value) => data[count..].fill(value),
                 None => {
-                    while data.len() < begin + columns {
-                        let missing = begin + columns - data.len();
-                        data.extend_from_within(begin..begin + count.min(missing));
+                    for begin in (count..columns).step_by(count) {
+                        data.copy_within(..count.min(columns - begin), begin);
                     }
                 }
             }
             if let Some(lowest) = lowest {
-                raise(&mut data[begin..], lowest);
+                raise(data, lowest);
             }
         }
     }

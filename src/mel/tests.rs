@@ -280,7 +280,7 @@ fn every_input_rate_gives_the_same_picture() {
         let difference = made
             .data
             .iter()
-            .zip(&expected.data)
+            .zip(expected.data.iter())
             .map(|(a, b)| (a - b).abs());
         assert!(difference.fold(0.0, f32::max) < 0.05, "{rate} Hz");
         let end = expected.end as f64 / 22050.0;

@@ -40,7 +40,7 @@ pub struct Features {
     /// Length of the described time.
     pub duration: Option<gst::ClockTime>,
     /// For a mel patch: the front end's parameters, under the names that the model card uses.
-    pub front_end: Vec<(String, String)>,
+    pub front_end: Arc<[(String, String)]>,
 }
 
 impl Features {
@@ -64,9 +64,8 @@ impl Features {
     pub fn of_kind(buffer: &gst::BufferRef, kind: Kind) -> Vec<Features> {
         let meta = gst::meta::CustomMeta::from_buffer(buffer, super::FEATURES_META).ok();
         super::list(meta.as_ref().map(|meta| meta.structure()), FIELD)
-            .iter()
             .filter(|structure| structure.get::<&str>("kind") == Ok(kind.name()))
-            .filter_map(|structure| Features::from_structure(structure))
+            .filter_map(Features::from_structure)
             .collect()
     }
 
@@ -81,7 +80,7 @@ impl Features {
 
     pub(super) fn to_structure(&self) -> gst::Structure {
         let mut front_end = gst::Structure::new_empty("front-end");
-        for (key, value) in &self.front_end {
+        for (key, value) in self.front_end.iter() {
             front_end.set(key.as_str(), value);
         }
         gst::Structure::builder("features")
@@ -107,7 +106,7 @@ impl Features {
             id: structure.get("id").ok()?,
             kind,
             dims: structure
-                .get::<gst::Array>("dims")
+                .get::<gst::ArrayRef>("dims")
                 .ok()?
                 .iter()
                 .filter_map(|value| value.get().ok())
@@ -121,7 +120,7 @@ impl Features {
             start: structure.get("start").ok(),
             duration: structure.get("duration").ok(),
             front_end: structure
-                .get::<gst::Structure>("front-end")
+                .get::<&gst::StructureRef>("front-end")
                 .map(|structure| {
                     structure
                         .iter()
@@ -135,8 +134,7 @@ impl Features {
 
 pub(super) fn from_structure(structure: Option<&gst::StructureRef>) -> Vec<Features> {
     super::list(structure, FIELD)
-        .iter()
-        .filter_map(|structure| Features::from_structure(structure))
+        .filter_map(Features::from_structure)
         .collect()
 }
 

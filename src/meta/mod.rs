@@ -41,14 +41,12 @@ fn attach(
     field: &str,
     items: impl Iterator<Item = gst::Structure>,
 ) {
-    let mut all = list(
-        gst::meta::CustomMeta::from_buffer(buffer, meta)
-            .ok()
-            .as_ref()
-            .map(|meta| meta.structure()),
-        field,
-    );
-    all.extend(items);
+    let present = gst::meta::CustomMeta::from_buffer(buffer, meta).ok();
+    let present = list(present.as_ref().map(|meta| meta.structure()), field);
+    let all: Vec<_> = present
+        .map(|structure| structure.to_owned())
+        .chain(items)
+        .collect();
     if all.is_empty() {
         return;
     }
@@ -63,17 +61,14 @@ fn attach(
     }
 }
 
-/// The structures in the list `field` of `structure`; empty when there is none.
-fn list(structure: Option<&gst::StructureRef>, field: &str) -> Vec<gst::Structure> {
-    structure
-        .and_then(|structure| structure.get::<gst::Array>(field).ok())
-        .map(|array| {
-            array
-                .iter()
-                .filter_map(|value| value.get::<gst::Structure>().ok())
-                .collect()
-        })
-        .unwrap_or_default()
+/// The structures in the list `field` of `structure`; none when there is no such list.
+fn list<'a>(
+    structure: Option<&'a gst::StructureRef>,
+    field: &str,
+) -> impl Iterator<Item = &'a gst::StructureRef> {
+    let array = structure.and_then(|structure| structure.get::<gst::ArrayRef>(field).ok());
+    let values = array.map_or(&[][..], |array| array.as_slice());
+    values.iter().filter_map(|value| value.get().ok())
 }
 
 /// A serialised downstream event that carries `tags` and `features` in place of a buffer.

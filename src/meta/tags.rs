@@ -162,8 +162,7 @@ impl Tags {
 
 pub(super) fn from_structure(structure: Option<&gst::StructureRef>) -> Vec<Tags> {
     super::list(structure, FIELD)
-        .iter()
-        .filter_map(|structure| Tags::from_structure(structure))
+        .filter_map(Tags::from_structure)
         .collect()
 }
 

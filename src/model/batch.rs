@@ -287,7 +287,7 @@ fn pictures(card: &Card, input: &Input) -> usize {
 fn sample(card: &Card, value: impl Fn(usize) -> f32) -> Input {
     let values = |count: usize| (0..count).map(&value).collect::<Vec<f32>>();
     match &card.modality {
-        Modality::Audio { bands, frames, .. } => Input::Mel(values(bands * frames)),
+        Modality::Audio { bands, frames, .. } => Input::Mel(values(bands * frames).into()),
         Modality::Video { width, height, .. } => {
             let bytes = values(pixels(*width, *height) * 3);
             Input::Frame(bytes.into_iter().map(|value| value as u8).collect())

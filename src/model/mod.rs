@@ -123,7 +123,7 @@ pub enum Input {
     /// RGB, `[height, width, 3]`, row-major.
     Frame(Vec<u8>),
     /// The compressed mel spectrogram of a patch, `[bands, frames]`, row-major.
-    Mel(Vec<f32>),
+    Mel(Arc<[f32]>),
     /// Embeddings of both modalities.
     Fusion {
         /// Picture embeddings, `[k, size]`, k ≥ 1; zeros when there are none.

@@ -332,7 +332,7 @@ pub fn embedding(
         data: values.into(),
         start: Some(start),
         duration: Some(duration),
-        front_end: Vec::new(),
+        front_end: Default::default(),
     }
 }
 

@@ -366,7 +366,7 @@ impl FrameClassify {
                     data,
                     start: span.start,
                     duration: span.duration,
-                    front_end: Vec::new(),
+                    front_end: Default::default(),
                 });
             }
         }

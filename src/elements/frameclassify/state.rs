@@ -2,6 +2,8 @@
 
 //! What a running stream needs: which pictures to take, which patches to accept, what was found so far.
 
+use std::sync::Arc;
+
 use gst::prelude::*;
 
 use crate::elements::contradictions;
@@ -24,7 +26,7 @@ pub enum Branch {
     },
     Audio {
         /// The front end that was last found to be the model's.
-        checked: Vec<(String, String)>,
+        checked: Arc<[(String, String)]>,
         /// Audio that passed before the first patch; unset once one came.
         unfed: Option<gst::ClockTime>,
     },
@@ -74,7 +76,7 @@ impl Branch {
                 })
             }
             (Modality::Audio { .. }, false) => Ok(Branch::Audio {
-                checked: Vec::new(),
+                checked: Default::default(),
                 unfed: Some(gst::ClockTime::ZERO),
             }),
             _ => {
@@ -217,7 +219,7 @@ impl State {
                     start: patch.start,
                     duration: patch.duration,
                 },
-                input: Input::Mel(patch.data.to_vec()),
+                input: Input::Mel(patch.data),
             });
         }
         Ok(requests)

@@ -9,7 +9,7 @@
 //!
 //! Parameters that are not set come from the model of the `frameclassify` downstream.
 
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use gst::glib;
 use gst::prelude::*;
@@ -67,6 +67,8 @@ struct State {
     downmix: Downmix,
     patcher: Patcher,
     front_end: FrontEnd,
+    /// Its parameters, which ride along with each patch.
+    fields: Arc<[(String, String)]>,
     /// Timestamp of the patcher's sample 0; unset before the first timestamp.
     origin: Option<gst::ClockTime>,
     /// Samples pushed since then.
@@ -266,6 +268,11 @@ impl MelSpec {
             rate: info.rate(),
             downmix: Downmix::new(info),
             patcher,
+            fields: front_end
+                .fields()
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
             front_end,
             origin: None,
             samples: 0,
@@ -405,15 +412,10 @@ impl State {
                     self.front_end.bands as u32,
                     self.front_end.patch_frames as u32,
                 ],
-                data: patch.data.into(),
+                data: patch.data,
                 start: Some(origin + start),
                 duration: Some(time(patch.end, self.rate) - start),
-                front_end: self
-                    .front_end
-                    .fields()
-                    .into_iter()
-                    .map(|(key, value)| (key.to_owned(), value))
-                    .collect(),
+                front_end: self.fields.clone(),
             }
         }));
     }
