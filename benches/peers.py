@@ -24,6 +24,7 @@ import onnxruntime
 import torch
 import torchaudio
 
+import options
 import report
 from report import CLIP_SECONDS, PICTURES, SECONDS, Times
 
@@ -123,13 +124,13 @@ def other_front_ends() -> dict:
 
     sound = noise(12_000)
     samples = sound.tolist()
-    options = kaldi_native_fbank.FbankOptions()
-    options.frame_opts.samp_freq, options.mel_opts.num_bins = 12_000, 96
-    options.frame_opts.frame_length_ms, options.frame_opts.frame_shift_ms = 512 / 12, 256 / 12
-    options.frame_opts.dither = 0
+    settings = kaldi_native_fbank.FbankOptions()
+    settings.frame_opts.samp_freq, settings.mel_opts.num_bins = 12_000, 96
+    settings.frame_opts.frame_length_ms, settings.frame_opts.frame_shift_ms = 512 / 12, 256 / 12
+    settings.frame_opts.dither = 0
 
     def kaldi() -> None:
-        fbank = kaldi_native_fbank.OnlineFbank(options)
+        fbank = kaldi_native_fbank.OnlineFbank(settings)
         fbank.accept_waveform(12_000, samples)
         fbank.input_finished()
 
@@ -147,11 +148,10 @@ def other_front_ends() -> dict:
     return {"kaldi-native-fbank": timed(kaldi), "essentia, streaming": timed(essentia)}
 
 
-def session(model: str, tuned: bool = True) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    if tuned:
-        options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(MODELS / f"{model}.onnx", options, providers=["CPUExecutionProvider"])
+def session(model: str) -> onnxruntime.InferenceSession:
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(MODELS / f"{model}.onnx", settings, providers=["CPUExecutionProvider"])
 
 
 def pipeline_jobs(rust: Served) -> dict:
@@ -186,13 +186,13 @@ def script_jobs() -> dict:
     }
 
 
-def stream(*options: object):
-    return child((BUILT / "streams").read_text(), *options)
+def stream(*words: object):
+    return child((BUILT / "streams").read_text(), *words)
 
 
-def streams(*options: object) -> dict:
+def streams(*words: object) -> dict:
     """What one run of benches/streams.rs prints."""
-    command = [(BUILT / "streams").read_text(), *(str(option) for option in options)]
+    command = [(BUILT / "streams").read_text(), *map(str, words)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -223,9 +223,9 @@ def model_streams(rounds: int) -> list[tuple[str, float, float]]:
         for name, (audio, video) in choices.items():
             print(f"\rround {index + 1} of {rounds}: {name:50}", end="", file=sys.stderr)
             interval = 5 if name.endswith("5 s") else 1
-            options = ["--seconds", CLIP_SECONDS, "--audio-model", audio, "--video-model", video, "--patch-interval", interval]
+            words = ["--seconds", CLIP_SECONDS, "--audio-model", audio, "--video-model", video, "--patch-interval", interval]
             for taken, file in zip(times[name], ([], ["--file", CLIP])):
-                taken.append(streams(*options, *file)["cpu"])
+                taken.append(streams(*words, *file)["cpu"])
     print("\r" + " " * 80, end="\r", file=sys.stderr)
     return [(name, median(bare), median(decoded)) for name, (bare, decoded) in times.items()]
 
@@ -241,6 +241,18 @@ def inference_times() -> dict[str, float]:
     return {name: taken.cpu / 5 for name, taken in measure(jobs, 5).items()}
 
 
+def option_costs(rounds: int) -> dict[str, dict]:
+    """What benches/options.py prints for each choice, the median of each figure."""
+    runs = {choice: [] for choice in options.CHOICES}
+    for _ in range(rounds):
+        for choice, taken in runs.items():
+            command = [sys.executable, ROOT / "benches/options.py", choice]
+            environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+            printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+            taken.append(json.loads(printed))
+    return {choice: {key: median(run[key] for run in taken) for key in taken[0]} for choice, taken in runs.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few rounds, no report; fails below the floors")
@@ -254,7 +266,7 @@ def main() -> None:
     for name, ratio, floor in found:
         print(f"{'ok    ' if ratio >= floor else 'BELOW '} {ratio:6.2f} (at least {floor:.2f})  {name}")
     if not quick:
-        text = report.page(mel, pipeline, script, many, model_streams(3), inference_times(), found)
+        text = report.page(mel, pipeline, script, many, model_streams(3), inference_times(), option_costs(5), found)
         (ROOT / "docs/performance.md").write_text(text)
     if any(ratio < floor for _, ratio, floor in found):
         sys.exit("bench: below a floor")

@@ -127,7 +127,7 @@ def costs(pipeline: dict, by_model: list[tuple[str, float, float]], inference: d
     }
 
 
-def page(mel: dict, pipeline: dict, script: dict, many: list, by_model: list, inference: dict, found: list) -> str:
+def page(mel: dict, pipeline: dict, script: dict, many: list, by_model: list, inference: dict, options: dict, found: list) -> str:
     def speeds(rows: dict[str, str], against: str) -> str:
         return table(
             ("what", "CPU ms", "times real time", f"speed against {rows[against]}"),
@@ -189,6 +189,10 @@ The same from S16 stereo, resampling included:
     ("`frameclassify`, the same", milliseconds("frameclassify-1080p"))])}
 A patch of sound takes {", ".join(f"{seconds * 1e3:.1f} ms (`{name}`)" for name, seconds in inference.items())}.
 
+ONNX Runtime's options, by pictures that come 50 ms after one another's end, one process each (`benches/options.py`):
+
+{table(("options", "CPU ms a picture", "ms on the clock", "resident MB"), [
+    (name, f"{run['cpu'] * 1e3:.1f}", f"{run['wall'] * 1e3:.1f}", f"{run['resident']:.0f}") for name, run in options.items()])}
 ## A whole video
 
 {CLIP_SECONDS} s of 1080p25 in H.264 with 48 kHz stereo in AAC: decoding, a picture a second, 10 s of sound each 5 s, fusion; all threads that each takes by itself.
