@@ -210,7 +210,7 @@ dispatch! {
 #[inline(always)]
 fn raise_all<const FMA: bool>(values: &mut [f32], lowest: f32) {
     for value in values {
-        *value = if *value > lowest { *value } else { lowest };
+        *value = value.max(lowest);
     }
 }
 
