@@ -11,6 +11,7 @@ COMMANDS = {
     "audio": "train, evaluate and export the audio network",
     "visual": "train, evaluate and export the visual network",
     "paper_visual": "train, evaluate and export the paper's visual network",
+    "distil": "teach the paper's visual network with another one's answers",
     "calibration": "fit a temperature, and measure calibration and thresholds",
     "multilabel": "train and export the sound model for several instruments at once",
     "variants": "make int8 and float16 variants of a model, and measure them",

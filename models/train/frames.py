@@ -23,15 +23,20 @@ def fit(picture, size, how="stretch", crop_fraction=1.0):
     return picture.resize((size, size), Image.BICUBIC, box)
 
 
+def random_canvas(rng):
+    """(width, height) of AREA pixels, shaped as videos are."""
+    aspect = rng.choice([a for a, _ in ASPECTS], p=[p for _, p in ASPECTS])
+    height = int(round(math.sqrt(AREA / aspect)))
+    return int(round(height * aspect)), height
+
+
 def video_frame(rng, picture, background):
     """A random frame of AREA pixels that shows `picture`; `background` is a picture without an instrument.
 
     Sometimes the picture is a part of a larger scene; otherwise it fills the frame, cropped. A picture whose
     ground can be cut out is more often put into a scene.
     """
-    aspect = rng.choice([a for a, _ in ASPECTS], p=[p for _, p in ASPECTS])
-    height = int(round(math.sqrt(AREA / aspect)))
-    canvas = (int(round(height * aspect)), height)
+    canvas = random_canvas(rng)
     if rng.random() < 0.5:
         picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
     if rng.random() < 0.4:
@@ -41,7 +46,7 @@ def video_frame(rng, picture, background):
     if rng.random() < (0.2 if mask is None else 0.55):
         frame = _place(rng, picture, mask, background, canvas)
     else:
-        frame = _crop(rng, picture, canvas, 0.45)
+        frame = crop(rng, picture, canvas, 0.45)
     frame = _light(rng, frame)
     frame = _blur(rng, frame)
     if rng.random() < 0.2:
@@ -51,7 +56,7 @@ def video_frame(rng, picture, background):
     return _compress(rng, frame)
 
 
-def _crop(rng, picture, canvas, least):
+def crop(rng, picture, canvas, least):
     """A random part of the picture of at least `least` of its area, squashed by up to 1.35 to fill the canvas."""
     width, height = picture.size
     area = rng.uniform(least, 1.0) * width * height
@@ -63,7 +68,7 @@ def _crop(rng, picture, canvas, least):
 
 def _place(rng, picture, mask, background, canvas):
     """The picture, 0.5 to 1.1 of the frame's short side, somewhere on the background, its ground cut out."""
-    frame = _crop(rng, background, canvas, 0.5)
+    frame = crop(rng, background, canvas, 0.5)
     scale = rng.uniform(0.5, 1.1) * min(canvas) / max(picture.size)
     stretch = math.exp(rng.uniform(-0.15, 0.15))
     w, h = (max(8, int(s * scale * k)) for s, k in zip(picture.size, (stretch, 1 / stretch)))

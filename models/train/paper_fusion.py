@@ -10,7 +10,8 @@ The input has 2 k + 1 rows of 1024: a frame's 2048 numbers take two, the sound's
 | batch norm | 1024 |
 | fully connected, softmax | 14 |
 
-There are no thousands of labelled videos to train 44 million weights on. Training begins with one frame embedding in
+There are no thousands of labelled videos to train 44 million weights on. So the labels are blended with what the two models' own
+classifiers say: the product of both, or the one that is there when the other is missing. Training begins with one frame embedding in
 the place of all, the mean over the frames: the same network with k = 1. Its weights, repeated for each frame and divided by k, are
 the same function of all frames; they are trained on from there, the frames in their own places.
 A missing modality's rows are zero behind the batch norm.
@@ -31,6 +32,11 @@ from .fusion import BOTH, NONE_INDEX, PICTURES, SOUND
 from .labels import CLASSES, LABELS
 
 ROW = 1024
+CASES = (BOTH, PICTURES, SOUND)
+# What neither model may say less than before the two are multiplied.
+FLOOR = 0.02
+# steps between two looks at the validation loss
+REPORT = 50
 
 
 def parameters(k, layers):
@@ -123,38 +129,50 @@ class Exported(nn.Module):
 
 
 class Material:
-    """Embeddings of sounds and of frames, and pairs of them."""
+    """Embeddings of sounds and of frames, what the models' own classifiers say of each, and pairs of them."""
 
-    def __init__(self, sounds, frames, pairs):
+    def __init__(self, sounds, frames, pairs, classifiers=(None, None)):
         self.sounds, self.frames, self.pairs = sounds, frames, pairs
+        self.looks, self.heard = classifiers
 
     def batch(self, n, mean=False):
         """(video [n, k or 1, 2048], audio [n, 1024], classes [n])."""
+        return self._embeddings(*self.pairs.batch(n), mean)
+
+    def taught(self, n, mean):
+        """The same, and the classifiers' probabilities [n, 3, 14] for CASES."""
         sounds, frames, classes = self.pairs.batch(n)
+        looks, heard = torch.stack([self.looks[f].mean(0) for f in frames]), self.heard[sounds]
+        both = (looks + FLOOR) * (heard + FLOOR)
+        experts = torch.stack([both / both.sum(1, keepdim=True), looks, heard], 1)
+        return *self._embeddings(sounds, frames, classes, mean), experts
+
+    def _embeddings(self, sounds, frames, classes, mean):
         video = torch.stack([self.frames[f] for f in frames])
         return video.mean(1, keepdim=True) if mean else video, self.sounds[sounds], classes
 
 
-def train(model, materials, validation, steps, batch, rate, missing, seed, report=50):
+def train(model, material, validation, args, stage):
     """Adam with the modalities missing now and then; returns the weights of the best validation loss."""
-    torch.manual_seed(seed)
-    mean = model.k == 1
+    torch.manual_seed(args.seed + stage)
+    steps, rate = args.steps[stage], args.rate[stage]
     optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01)
     best, least = copy.deepcopy(model), math.inf
+    shares = torch.tensor([1 - 2 * args.missing, args.missing, args.missing])
     bar = tqdm(range(steps), f"k={model.k}", mininterval=20)
     for step in bar:
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        parts = [m.batch(batch // len(materials), mean) for m in materials]
-        video, audio, classes = (torch.cat(p) for p in zip(*parts))
-        chance = torch.rand(len(classes), 1)
-        present = torch.cat([chance > missing, chance < 1 - missing], 1).float()
+        video, audio, classes, experts = material.taught(args.batch, model.k == 1)
+        case = torch.multinomial(shares, len(classes), replacement=True)
+        wanted = nn.functional.one_hot(classes, len(CLASSES)).float().lerp(experts[torch.arange(len(case)), case], args.taught)
         model.train()
-        loss = nn.functional.cross_entropy(model(video, audio, present), classes, label_smoothing=0.05)
+        log_p = model(video, audio, torch.tensor(CASES)[case])
+        loss = nn.functional.cross_entropy(log_p, wanted, label_smoothing=0.05)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if (step + 1) % report == 0:
+        if (step + 1) % REPORT == 0 or step + 1 == steps:
             value = judge(model, *validation)
             bar.set_postfix_str(f"validation {value:.3f}")
             if value < least:
@@ -168,7 +186,7 @@ def judge(model, video, audio, classes):
     model.eval()
     if model.k == 1:
         video = video.mean(1, keepdim=True)
-    losses = [nn.functional.nll_loss(model(video, audio, torch.tensor(p).expand(len(classes), 2)), classes) for p in (BOTH, PICTURES, SOUND)]
+    losses = [nn.functional.nll_loss(model(video, audio, torch.tensor(p).expand(len(classes), 2)), classes) for p in CASES]
     return float(sum(losses)) / 3
 
 
@@ -182,6 +200,25 @@ def compare(model, args, batch):
     for name, present in (("fusion", BOTH), ("fusion, pictures alone", PICTURES), ("fusion, sound alone", SOUND)):
         methods[name] = model(video, sound, torch.tensor(present).expand(len(classes), 2)).exp()
     return {name: visual.scores(p, classes) | fusion.calibration(p, classes) for name, p in methods.items()}, methods
+
+
+class File:
+    """The exported file, called as the network is."""
+
+    def __init__(self, path):
+        self.session = fusion.session(str(path))
+
+    def __call__(self, video, audio, present):
+        feed = {"video": video, "audio": audio, "present": present}
+        return fusion.with_none(torch.from_numpy(self.session.run(["tags"], {k: v.numpy() for k, v in feed.items()})[0]))
+
+
+def judged(model, args, tests, note=""):
+    """Show and return {test: figures}."""
+    results = {name: compare(model, args, batch)[0] for name, batch in tests.items()}
+    for name, figures in results.items():
+        visual.show(name + note, figures)
+    return results
 
 
 def spread_over(indices, k):
@@ -200,6 +237,7 @@ def main(argv):
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, nargs=2, default=(1e-3, 3e-5), metavar=("MEAN", "FRAMES"))
     parser.add_argument("--missing", type=float, default=0.2, help="share of the pairs without pictures, and without sound")
+    parser.add_argument("--taught", type=float, default=0.5, help="share of the models' own classifiers in what is learned, the rest the labels'")
     parser.add_argument("--bits", type=int, choices=(4, 8, 16), default=4, help="of a weight in the file")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
@@ -210,45 +248,46 @@ def main(argv):
     stored = fusion.Stored(args.frames)
     embeddings, classes = fusion.fit_sounds(args, frontend)
     sounds, quarter = torch.from_numpy(embeddings), np.arange(len(classes)) % 4 == 3
-    own, kept = (Material(sounds, stored.embeddings, fusion.Pairs(np.where(chosen, classes, -1), stored.part(which), args.seed + i, mismatch, args.k))
+    classifiers = [fusion.log_probabilities(model, e).exp() for model, e in ((args.video_model, stored.embeddings), (args.audio_model, sounds))]
+    own, kept = (Material(sounds, stored.embeddings, fusion.Pairs(np.where(chosen, classes, -1), stored.part(which), args.seed + i, mismatch, args.k),
+                          classifiers)
                  for i, (chosen, which, mismatch) in enumerate(((~quarter, stored.fit, args.mismatch), (quarter, stored.calibrate, (0, 0)))))
-    materials = [own]
     validation = kept.batch(600)
     model = PaperFusion(1, args.layers)
     with torch.no_grad():  # the statistics of the first batch norm are roughly right from the start
         video, audio, _ = own.batch(256, mean=True)
         x = torch.cat([video.flatten(1), audio], 1)
         model.norm.running_mean.copy_(x.mean(0)), model.norm.running_var.copy_(x.var(0))
-    model = train(model, materials, validation, args.steps[0], args.batch, args.rate[0], args.missing, args.seed)
+    model = train(model, own, validation, args, 0)
     fitted = stored.fit
     wide = model.spread(args.k, stored.embeddings[torch.from_numpy(fitted)])
     wide.eval()
     print(f"{args.name}: {sum(p.numel() for p in wide.parameters()):,} parameters; validation loss {judge(model, *validation):.4f} "
           f"with the mean frame, {judge(wide, *validation):.4f} with all frames")
     if args.steps[1]:
-        wide = train(wide, materials, validation, args.steps[1], args.batch, args.rate[1], args.missing, args.seed + 1)
+        wide = train(wide, own, validation, args, 1)
         print(f"validation loss {judge(wide, *validation):.4f} after training with all frames")
     with torch.no_grad():
         video, audio, classes = kept.batch(2000)
         wide.temperature.copy_(torch.tensor([fusion.temperature(wide(video, audio, torch.tensor(p).expand(len(classes), 2)), classes)
-                                             for p in (BOTH, PICTURES, SOUND)]))
+                                             for p in CASES]))
     print("temperatures", wide.temperature.tolist())
 
-    results = {}
+    tests = {}
     sets, clips = fusion.tests(args, frontend)
     for name, (embeddings, classes) in sets.items():
         pairs = fusion.Pairs(classes, stored.part(stored.test), args.seed + 1, k=args.k, classes=range(NONE_INDEX))
-        results[f"{name}, 1000 pairs"] = compare(wide, args, Material(torch.from_numpy(embeddings), stored.embeddings, pairs).batch(1000))[0]
+        tests[f"{name}, 1000 pairs"] = Material(torch.from_numpy(embeddings), stored.embeddings, pairs).batch(1000)
     own = [(visual.clip_target(p.stem), clips[0][i], np.flatnonzero((stored.kinds == "clip") & (stored.names == p.stem)))
            for i, p in enumerate(sorted(args.data.glob("clips/*.mp4")))]
     own = [c for c in own if c[0] is not None and len(c[2])]
     if own:
         video = torch.stack([stored.embeddings[spread_over(c[2], args.k)] for c in own])
-        results["labelled clips"] = compare(wide, args, (video, torch.from_numpy(np.stack([c[1] for c in own])), torch.tensor([c[0] for c in own])))[0]
-    for name, figures in results.items():
-        visual.show(name, figures)
+        tests["labelled clips"] = video, torch.from_numpy(np.stack([c[1] for c in own])), torch.tensor([c[0] for c in own])
+    results = judged(wide, args, tests)
     if args.export:
-        example = {"video": video[:3], "audio": torch.from_numpy(clips[0][:3]), "present": torch.tensor([BOTH, PICTURES, SOUND])}
+        example = {"video": video[:3], "audio": torch.from_numpy(clips[0][:3]), "present": torch.tensor(CASES)}
         card.export(Exported(wide), example, ["tags"], args.export, fusion.describe(args, results, args.k))
         half.store(args.export, args.bits)
         print(f"{args.export}: {args.export.stat().st_size / 1e6:.1f} MB")
+        judged(File(args.export), args, tests, f", {args.bits} bits a weight")

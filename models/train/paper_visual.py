@@ -104,6 +104,26 @@ class Loss(nn.Module):
         return (1 - self.share) * labels + self.share * scores + self.embedding_weight * distance
 
 
+def initial(args):
+    """The network with the weights that it starts from."""
+    network = inception.Inception()
+    if args.init != "random":
+        network.load(inception.torchvision_layers() if args.init == "torchvision" else inception.nsfwjs_layers(args.weights))
+    return network
+
+
+def validation(left_out):
+    """(which pictures train, which validate) of those that are not left out."""
+    judging = torch.zeros(len(left_out), dtype=torch.bool)
+    judging[np.flatnonzero(~left_out)[::VALIDATION]] = True
+    return ~left_out & ~judging, judging
+
+
+def cache(args, block):
+    """Where the inputs of `block` are kept."""
+    return pathlib.Path(args.cache, f"visual-inception-{args.init}-{block}-" + "-".join(args.held_out))
+
+
 def forward(tagger, x, split):
     embedding = visual.embed(tagger, x, split)
     return tagger.head(embedding), embedding
@@ -240,7 +260,7 @@ def main(argv):
     parser.add_argument("--teacher-share", type=float, default=0.5, help="of the teacher's scores, the rest the labels'")
     parser.add_argument("--embedding-weight", type=float, default=0.5, help="of the distance to the teacher's embedding")
     parser.add_argument("--shards", type=int, default=12, help=f"of {activations.SHARD} random frames each")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=100, help="0: measure and export only")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd", help="sgd has momentum 0.9")
     parser.add_argument("--rate", type=float, default=1e-4)
@@ -256,6 +276,7 @@ def main(argv):
     parser.add_argument("--run", default="run", help="name of the log and the checkpoint; another one starts anew")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", help="the ONNX file to write")
+    parser.add_argument("--bits", type=int, choices=(16, 8), default=8, help="of a weight in the file")
     parser.add_argument("--curve", help="the PNG file of the training loss to write")
     args = parser.parse_args(argv)
     if args.init == "nsfwjs" and not args.weights:
@@ -264,12 +285,10 @@ def main(argv):
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
 
-    network = inception.Inception()
-    if args.init != "random":
-        network.load(inception.torchvision_layers() if args.init == "torchvision" else inception.nsfwjs_layers(args.weights))
+    network = initial(args)
     training, test, left_out = visual.split(args)
     early = activations.Early(copy.deepcopy(network).eval(), args.cached, args.device, args.compile)
-    folder = pathlib.Path(args.cache, f"visual-inception-{args.init}-{args.cached}-" + "-".join(args.held_out))
+    folder = cache(args, args.cached)
     shards = [visual.shard(folder, early, training, args.seed + i, i, VIEW) for i in range(args.shards)]
     if args.teacher:
         teacher = Teacher(args.teacher, args)
@@ -278,19 +297,19 @@ def main(argv):
             assert torch.equal(index, same)
             shards[i] = (x, *taught, index)
     targets = torch.tensor([p.target for p in training])
-    judging = torch.zeros(len(training), dtype=torch.bool)
-    judging[np.flatnonzero(~left_out)[::VALIDATION]] = True
+    learned, judging = validation(left_out)
     tagger = visual.Tagger(network, Head())
     if args.start:
         tagger.load_state_dict(torch.load(args.start, weights_only=True)["tagger"])
     tagger = tagger.to(args.device, memory_format=torch.channels_last)
     shards = advance(shards, tagger.network, args.cached, args.split, args.device)
-    loss = Loss(args.teacher_share, args.smoothing, args.embedding_weight,
-                shards[0][2].shape[1] if args.teacher else None).to(args.device)
-    losses = train(tagger, loss, Frames(shards, targets, ~left_out & ~judging), Frames(shards, targets, judging), args,
-                   folder / f"{args.run}.csv")
-    if args.curve:
-        plots.curve(losses, args.curve)
+    if args.epochs:
+        loss = Loss(args.teacher_share, args.smoothing, args.embedding_weight,
+                    shards[0][2].shape[1] if args.teacher else None).to(args.device)
+        losses = train(tagger, loss, Frames(shards, targets, learned), Frames(shards, targets, judging), args,
+                       folder / f"{args.run}.csv")
+        if args.curve:
+            plots.curve(losses, args.curve)
     tests = visual.test_views(folder, early, test, VIEW)
     clips = visual.clip_views(folder, early, args.clips, VIEW) if args.clips else {}
     tagger.eval()
@@ -302,4 +321,4 @@ def main(argv):
         taught = ", taught by " + card.read(args.teacher)["name"] if args.teacher else ""
         visual.export(tagger, args.export, NAME, VIEW, visual.summary(figures, args.held_out),
                       f"{INITS[args.init]}; blocks from {args.cached if args.start else args.split} on trained on photographs of instruments (a public 30-class "
-                      f"set, ImageNet samples) made to look like video frames{taught}")
+                      f"set, ImageNet samples) made to look like video frames{taught}", bits=args.bits)

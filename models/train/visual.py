@@ -346,15 +346,16 @@ def summary(figures, held_out):
         if name.split()[0] in (*held_out, "k30", "clips"))
 
 
-def export(tagger, path, name, view, metrics, provenance, licence="MPL-2.0"):
-    """The tagger, weights rounded to float16, as a self-describing ONNX file."""
+def export(tagger, path, name, view, metrics, provenance, licence="MPL-2.0", bits=16):
+    """The tagger, its weights stored in so many bits, as a self-describing ONNX file."""
     tagger = tagger.float().cpu().eval()
-    half.round_weights(tagger)
+    if bits == 16:
+        half.round_weights(tagger)
     size, fit, crop_fraction = view
     path = pathlib.Path(path)
     example = {"frame": torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)}
     described = card.describe(name, "video", f"{name}/1", licence, provenance=provenance, metrics=metrics,
                               frame={"fit": fit, "crop-fraction": crop_fraction})
     card.export(tagger, example, ["tags", "embedding"], path, described)
-    half.store(path)
+    half.store(path, bits)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Inception v3 against torchvision's, and weights stored in fewer bits: `python -m unittest train.tests.test_visual`."""
+"""Inception v3 against torchvision's, the stream of frames, and weights stored in fewer bits: `python -m unittest train.tests.test_visual`."""
 
 import pathlib
 import tempfile
@@ -8,9 +8,11 @@ import unittest
 import numpy as np
 import onnxruntime
 import torch
+from PIL import Image
 from torch import nn
 
-from train import half, inception
+from train import half, inception, pictures, stream
+from train.labels import CLASSES, LABELS
 
 
 class Inception(unittest.TestCase):
@@ -33,6 +35,32 @@ class Inception(unittest.TestCase):
             expected = theirs(x)
             error = (ours(x) - expected).abs().max() / expected.abs().max()
         self.assertLess(error, 1e-5)
+
+
+class Stream(unittest.TestCase):
+    def test_nothing_held_out_is_shown_and_only_own_labels_are_told(self):
+        """What is held out is the only picture with much green and blue at once."""
+        colours = {"none": (0, 60, 0), "harp": (0, 120, 0), "mandolin": (0, 0, 200)} | {label.lower(): (200, 0, 0) for label in LABELS}
+        with tempfile.TemporaryDirectory() as folder:
+            for name, colour in colours.items():
+                path = pathlib.Path(folder, "images", name)
+                path.mkdir(parents=True)
+                for source in ("a", "held"):
+                    Image.new("RGB", (90, 80), (0, 255, 255) if source == "held" else colour).save(path / f"{source}_1.jpg")
+            training, _ = pictures.split(pictures.scan(folder), ["held"])
+            others = stream.outside(training, folder, ["held"], [])
+            self.assertEqual([(p.folder, p.source, p.target) for p in others], [("mandolin", "a", stream.UNKNOWN)])
+            (frames,), targets = stream.Stream(training, others, 0, (32, "stretch", 1.0)).block(60)
+        middle = frames[:, 16, 16].float()
+        self.assertTrue(((middle[:, 1] < 200) | (middle[:, 2] < 200)).all())
+        self.assertEqual(set(targets.tolist()) - set(range(len(CLASSES))), {stream.UNKNOWN})
+
+    def test_a_ring_keeps_the_latest(self):
+        ring, rng = stream.Ring(6), np.random.default_rng(0)
+        ring.add(torch.arange(4))
+        self.assertEqual(sorted(ring.draw(rng, 4)[0].tolist()), [0, 1, 2, 3])
+        ring.add(torch.arange(4, 8))
+        self.assertEqual(sorted(ring.draw(rng, 6)[0].tolist()), [2, 3, 4, 5, 6, 7])
 
 
 class Stored(unittest.TestCase):

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Frames that never come twice, and a teacher's embedding of each: what `paper_visual` learns from.
+
+There are few photographs. So that a network does not learn them by heart, each frame is made anew: as a random video frame,
+as a part of a photograph, or as two of them blended. Of the blended ones, and of pictures outside the labels, only the
+teacher knows what they show.
+"""
+
+import math
+import pathlib
+
+import numpy as np
+import torch
+from PIL import Image, ImageEnhance
+
+from . import activations, frames, pictures, variants
+from .labels import CLASSES, LABELS, NONE
+
+# Shares of the frames: parts of photographs, two blended, the rest random video frames.
+PART_SHARE, BLEND_SHARE = 0.4, 0.25
+# How often a frame shows a picture outside the labels.
+OUTSIDE_SHARE = 0.15
+# The smallest part of a photograph, of its area.
+LEAST_PART = 0.35
+UNKNOWN = -1
+
+
+def outside(training, data, held_out, folders):
+    """Pictures of which only a teacher can say something: lookalike instruments, and any in `folders`."""
+    known = {p.folder for p in training}
+    paths = [p for folder in sorted(pathlib.Path(data, "images").iterdir()) if folder.name not in known for p in sorted(folder.glob("*.jpg"))]
+    paths += [p for folder in folders for p in sorted(pathlib.Path(folder).rglob("*.jpg"))]
+    found = (pictures.Picture(str(p), UNKNOWN, p.parent.name, p.name.split("_")[0]) for p in paths)
+    return [p for p in found if p.source not in held_out]
+
+
+class Stream:
+    """Random frames of `training` pictures and of those outside, for each view (size, fit, crop fraction)."""
+
+    def __init__(self, training, others, seed, *views):
+        self.rng, self.views, self.others = np.random.default_rng(seed), views, others
+        self.labelled = [[p for p in training if p.target == c] for c in range(len(LABELS))]
+        self.nones = [p for p in training if p.folder == NONE]
+        self.different = [p for p in training if p.target == CLASSES.index(NONE) and p.folder != NONE]
+
+    def picture(self):
+        """One of the labels, one without an instrument, another instrument, or one from outside."""
+        rng = self.rng
+        if self.others and rng.random() < OUTSIDE_SHARE:
+            pool = self.others
+        else:
+            kind = rng.random() - activations.LABEL_SHARE
+            pool = self.labelled[rng.integers(len(LABELS))] if kind < 0 else \
+                self.nones if kind < activations.NONE_SHARE else self.different
+        return pool[rng.integers(len(pool))]
+
+    def frame(self):
+        """(a picture, its class or UNKNOWN)."""
+        rng, picture = self.rng, self.picture()
+        kind = rng.random()
+        if kind < PART_SHARE:
+            return self.part(picture, frames.random_canvas(rng)), picture.target
+        if kind < PART_SHARE + BLEND_SHARE:
+            canvas = frames.random_canvas(rng)
+            return Image.blend(self.part(picture, canvas), self.part(self.picture(), canvas), rng.uniform(0.2, 0.8)), UNKNOWN
+        background = self.nones[rng.integers(len(self.nones))].open()
+        return frames.video_frame(rng, picture.open(), background), picture.target
+
+    def part(self, picture, canvas):
+        """A part of the picture, or its mirror image, in a little other light."""
+        rng = self.rng
+        picture = picture.open()
+        if rng.random() < 0.5:
+            picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
+        picture = frames.crop(rng, picture, canvas, LEAST_PART)
+        for change, deviation in ((ImageEnhance.Brightness, 0.2), (ImageEnhance.Color, 0.3)):
+            if rng.random() < 0.5:
+                picture = change(picture).enhance(math.exp(rng.normal(0, deviation)))
+        return picture
+
+    def block(self, n):
+        """([uint8 [n, H, W, 3] of each view], classes [n])."""
+        made = [self.frame() for _ in range(n)]
+        views = [torch.from_numpy(np.stack([np.array(frames.fit(picture, *view)) for picture, _ in made])) for view in self.views]
+        return views, torch.tensor([target for _, target in made])
+
+
+class Ring:
+    """The last `size` frames: what replaces the oldest is drawn as often as what has been there for long."""
+
+    def __init__(self, size):
+        self.size, self.parts, self.place = size, None, 0
+
+    def add(self, *parts):
+        if self.parts is None:
+            self.parts = [torch.empty(self.size, *p.shape[1:], dtype=p.dtype) for p in parts]
+        places = (self.place + torch.arange(len(parts[0]))) % self.size
+        for mine, p in zip(self.parts, parts):
+            mine[places] = p
+        self.place += len(parts[0])
+
+    def draw(self, rng, n):
+        chosen = torch.from_numpy(rng.choice(min(self.place, self.size), n, replace=False))
+        return [p[chosen] for p in self.parts]
+
+
+class Teacher:
+    """An exported picture model's embeddings of frames of its own size."""
+
+    def __init__(self, path, described):
+        self.session = variants.session(path)
+        given = self.session.get_inputs()[0]
+        self.name, self.size = given.name, self.session.get_outputs()[1].shape[1]
+        self.view = (given.shape[1], described["frame.fit"], float(described["frame.crop-fraction"]))
+
+    def __call__(self, frame):
+        # One at a time is three times faster in ONNX Runtime on a CPU than all together.
+        found = [self.session.run(["embedding"], {self.name: one[None]})[0] for one in frame.numpy()]
+        return torch.from_numpy(np.concatenate(found)).half()
