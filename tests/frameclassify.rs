@@ -457,7 +457,10 @@ fn a_slow_model_holds_nothing_up_and_what_it_misses_is_counted() {
     bench.end();
     // Of thirty pictures the first was with the model, and the last one waited.
     assert_eq!(starts(&bench), [0, 2900]);
-    assert_eq!((stat(&bench, "inferences"), stat(&bench, "dropped")), (2, 28));
+    assert_eq!(
+        (stat(&bench, "inferences"), stat(&bench, "dropped")),
+        (2, 28)
+    );
 }
 
 #[test]
