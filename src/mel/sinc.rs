@@ -15,20 +15,20 @@ pub fn taps(pass: f64, stop: f64) -> usize {
     ((ATTENUATION - 8.0) / (2.285 * TAU * (stop - pass))).ceil() as usize + 1
 }
 
-/// A Kaiser-windowed low-pass filter around tap number `center`, with unit gain at 0 Hz.
+/// A Kaiser-windowed low-pass filter around tap number `center`, with unit gain in its pass band.
 ///
-/// `cutoff` is in cycles a sample; beyond `half` taps from the center the filter is zero.
+/// `cutoff` is in cycles a sample; beyond `half` taps from the center the filter is zero. The gain is that of the
+/// continuous filter: above 0.5 cycles the taps let images pass, so that their sum depends on `center`, as it must.
 pub fn filter(taps: usize, center: f64, half: f64, cutoff: f64) -> Vec<f32> {
     let beta = 0.1102 * (ATTENUATION - 8.7);
-    let filter: Vec<f64> = (0..taps)
+    let gain = 2.0 * cutoff / bessel_i0(beta);
+    (0..taps)
         .map(|tap| {
             let time = tap as f64 - center;
             let edge = (1.0 - (time / half).powi(2)).max(0.0).sqrt();
-            sinc(2.0 * cutoff * time) * bessel_i0(beta * edge)
+            (gain * sinc(2.0 * cutoff * time) * bessel_i0(beta * edge)) as f32
         })
-        .collect();
-    let gain: f64 = filter.iter().sum();
-    filter.iter().map(|value| (value / gain) as f32).collect()
+        .collect()
 }
 
 fn sinc(x: f64) -> f64 {
