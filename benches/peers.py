@@ -177,7 +177,8 @@ def script_jobs() -> dict:
     """The tagger of examples/ and the script that one would write instead, both as programs."""
     tag, script = ROOT / "target/release/examples/tag", ROOT / "benches/script.py"
     return {
-        "tag": child(tag, "--precision", "fp32", CLIP),
+        "tag": child(tag, CLIP),
+        "tag, fp32": child(tag, "--precision", "fp32", CLIP),
         "script": child(sys.executable, script, CLIP),
         "script, tuned": child(sys.executable, script, CLIP, "--tuned"),
         # What Python takes to start and load its libraries is not the script's work.
@@ -231,13 +232,14 @@ def model_streams(rounds: int) -> list[tuple[str, float, float]]:
 
 
 def inference_times() -> dict[str, float]:
-    """CPU seconds of a patch by each sound model, one thread."""
+    """CPU seconds of one input by each model, one thread."""
     jobs = {}
-    for name in ("yamnet-yt8m13", "choi-yt8m13", "han-yt8m13"):
+    for name in ("yamnet-yt8m13", "choi-yt8m13", "choi-yt8m13.int8", "han-yt8m13", "efficientnet-lite-yt8m13", "efficientnet-lite-yt8m13.int8"):
         model = session(name)
-        shape = [1, *model.get_inputs()[0].shape[1:]]
-        mel = np.random.default_rng(1).uniform(-60, 0, shape).astype(np.float32)
-        jobs[name] = timed(lambda model=model, mel=mel: [model.run(None, {"mel": mel}) for _ in range(5)])
+        wanted = model.get_inputs()[0]
+        values = np.random.default_rng(1).uniform(0, 100, [1, *wanted.shape[1:]])
+        values = values.astype(np.uint8 if "uint8" in wanted.type else np.float32)
+        jobs[name] = timed(lambda model=model, feed={wanted.name: values}: [model.run(None, feed) for _ in range(5)])
     return {name: taken.cpu / 5 for name, taken in measure(jobs, 5).items()}
 
 

@@ -114,7 +114,7 @@ def costs(pipeline: dict, by_model: list[tuple[str, float, float]], inference: d
     both = by_model[-1]
     nothing = alone["none"]
     decoding = by_model[0][2]
-    pictures = pipeline["bare loop"].cpu / PICTURES
+    pictures = inference["efficientnet-lite-yt8m13.int8"]
     scaling = (pipeline["frameclassify-1080p"].cpu - pipeline["frameclassify"].cpu) / PICTURES
     patches = inference["yamnet-yt8m13"] / 5
     rest = both[1] - nothing - pictures - scaling - patches
@@ -167,7 +167,7 @@ Machine: {machine()}. {versions()}.
 {table(("ratio", "measured", "at least", ""), [(name, f"{ratio:.2f}", f"{floor:.2f}", "" if ratio >= floor else "**below**") for name, ratio, floor in found])}
 ## Mel
 
-Choi's front end, 29.12 s of mono floats at 12 kHz, one thread. kaldi and essentia make another mel spectrogram with the same amount of work.
+Choi's front end, 29.12 s of mono floats at 12 kHz, one thread. kaldi and essentia make another mel spectrogram with the same amount of work; kaldi's takes the samples as a Python list, which is a part of its time.
 
 {speeds(mono, "librosa")}
 The same from S16 stereo, resampling included:
@@ -187,7 +187,7 @@ The same from S16 stereo, resampling included:
     ("`frameclassify`, the same", milliseconds("frameclassify")),
     ("Python loop with OpenCV, 1080p (I420)", milliseconds("Python, 1080p")),
     ("`frameclassify`, the same", milliseconds("frameclassify-1080p"))])}
-A patch of sound takes {", ".join(f"{seconds * 1e3:.1f} ms (`{name}`)" for name, seconds in inference.items())}.
+An input takes {", ".join(f"{seconds * 1e3:.1f} ms (`{name}`)" for name, seconds in inference.items())}, on one thread.
 
 ONNX Runtime's options, by pictures that come 50 ms after one another's end, one process each (`benches/options.py`):
 
@@ -196,19 +196,18 @@ ONNX Runtime's options, by pictures that come 50 ms after one another's end, one
 ## A whole video
 
 {CLIP_SECONDS} s of 1080p25 in H.264 with 48 kHz stereo in AAC: decoding, a picture a second, 10 s of sound each 5 s, fusion; all threads that each takes by itself.
-`benches/script.py` is what one would write with PyAV, OpenCV, librosa and onnxruntime; its imports ({script["imports"].cpu:.2f} s) are not counted, starting our program is.
+`examples/tag` takes the picture model in 8 bits where it is left to choose. `benches/script.py` is what one would write with PyAV, OpenCV, librosa and onnxruntime, in fp32; its imports ({script["imports"].cpu:.2f} s) are not counted, starting our program is.
 
 {table(("what", "CPU s", "s on the clock", "CPU s without decoding"), [
-    program("tag", "`examples/tag`"), program("script", "the script"), program("script, tuned", "the script, one thread that does not spin"),
+    program("tag", "`examples/tag`"), program("tag, fp32", "`examples/tag --precision fp32`"), program("script", "the script"), program("script, tuned", "the script, one thread that does not spin"),
     ("decoding alone (GStreamer)", f"{script['decoding'].cpu:.2f}", f"{script['decoding'].wall:.2f}", "")])}
 ## Many streams
 
-Streams of 48 kHz stereo and 1080p25 in one process, decoded already, as fast as they go: both taggers, a picture and a patch (9.6 s) each second, one thread a model.
+Streams of 48 kHz stereo and 1080p25 in one process, decoded already, as fast as they go: both taggers, a picture and a patch (9.6 s) each second, one thread a model, the picture model in 8 bits.
 
-{table(("streams", "CPU ms for a second of a stream", "resident MB", "pictures a run", "patches a run", "p99 latency of a picture, ms", "of a patch, ms"), [
-    (run["streams"], f"{run['cpu'] * 1e3:.1f}", f"{run['resident']:.0f}", f"{run['sees']['batch']:.1f}", f"{run['hears']['batch']:.1f}",
-     f"{run['sees']['p99']:.0f}", f"{run['hears']['p99']:.0f}") for run in many])}
-The latency is that of a machine with nothing left: all streams ask at once, and go as fast as they are answered.
+{table(("streams", "CPU ms for a second of a stream", "resident MB", "p99 latency of a picture, ms", "of a patch, ms"), [
+    (run["streams"], f"{run['cpu'] * 1e3:.1f}", f"{run['resident']:.0f}", f"{run['sees']['p99']:.0f}", f"{run['hears']['p99']:.0f}") for run in many])}
+On a CPU the models take one input at a time unless `batch-size` says otherwise. The latency is that of a machine with nothing left: all streams ask at once, and go as fast as they are answered.
 
 ![CPU and memory of many streams](images/performance-streams.svg)
 
