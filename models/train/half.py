@@ -12,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 # Smaller tensors (biases, shapes) stay as they are.
 LEAST = 1024
+# Matrices smaller than this, such as classifiers, take 16 bits also where others take fewer.
+LEAST_IN_STEPS = 32768
 # weights that share a scale where 4 bits are stored
 GROUP = 32
 
@@ -27,8 +29,8 @@ def round_weights(module):
 def store(path, bits=16):
     """Rewrite an ONNX file in place with its large float32 and float16 weights in 16, 8 or 4 bits.
 
-    With 16, results do not change when the weights were rounded before. With 8 and 4, matrices and kernels are stored so
-    and large vectors as float16.
+    With 16, results do not change when the weights were rounded before. With 8 and 4, large matrices and kernels are stored so
+    and what is smaller as float16.
     """
     model = onnx.load(path)
     graph = model.graph
@@ -40,7 +42,7 @@ def store(path, bits=16):
         if kind not in (TensorProto.FLOAT, TensorProto.FLOAT16) or np.prod(tensor.dims) < LEAST:
             continue
         name, values = tensor.name, numpy_helper.to_array(tensor).astype(np.float32)
-        if bits == 16 or values.ndim == 1:
+        if bits == 16 or values.ndim == 1 or values.size < LEAST_IN_STEPS:
             if kind == TensorProto.FLOAT16:
                 continue
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))

@@ -97,7 +97,10 @@ class PaperFusion(nn.Module):
 
 
 class Exported(nn.Module):
-    """The batch norms folded: `tags` [N, 13]."""
+    """The offsets of the first batch norm and all of the last one folded: `tags` [N, 13].
+
+    The scales of the first one stay apart: embeddings whose sizes differ by far would leave few of the steps of the weights' 4 bits in use.
+    """
 
     @torch.no_grad()
     def __init__(self, trained):
@@ -109,7 +112,7 @@ class Exported(nn.Module):
         parts = [first.weight[:, part] @ offset[part] for part in (slice(None, -ROW), slice(-ROW, None))]
         self.offsets = nn.Parameter(torch.stack(parts))
         self.hidden = copy.deepcopy(trained.hidden)
-        self.hidden[0].weight *= scale
+        self.scale = nn.Parameter(scale)
         self.output = copy.deepcopy(trained.output)
         norm = trained.last_norm
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
@@ -119,7 +122,7 @@ class Exported(nn.Module):
 
     def forward(self, video, audio, present):
         seen, heard = present[:, :1], present[:, 1:]
-        x = torch.cat([video.flatten(1) * seen, audio * heard], 1)
+        x = torch.cat([video.flatten(1) * seen, audio * heard], 1) * self.scale
         x = torch.relu(self.hidden[0](x) + present @ self.offsets)
         for layer in self.hidden[1:]:
             x = torch.relu(layer(x))

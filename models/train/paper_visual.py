@@ -276,7 +276,7 @@ def main(argv):
     parser.add_argument("--run", default="run", help="name of the log and the checkpoint; another one starts anew")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", help="the ONNX file to write")
-    parser.add_argument("--bits", type=int, choices=(16, 8), default=8, help="of a weight in the file")
+    parser.add_argument("--bits", type=int, choices=(16, 8), default=16, help="of a weight in the file")
     parser.add_argument("--curve", help="the PNG file of the training loss to write")
     args = parser.parse_args(argv)
     if args.init == "nsfwjs" and not args.weights:
