@@ -6,12 +6,14 @@ import sys
 
 COMMANDS = {
     "render": "make the audio training corpus",
+    "qrc": "unpack the recordings of GCompris",
     "teach": "label the corpus with YAMNet",
     "manifest": "list files with their labels, split and source",
     "audio": "train, evaluate and export the audio network",
     "visual": "train, evaluate and export the visual network",
     "paper_visual": "train, evaluate and export the paper's visual network",
     "distil": "teach the paper's visual network with another one's answers",
+    "left_out": "embed the pictures that trained no model, for the fusions",
     "calibration": "fit a temperature, and measure calibration and thresholds",
     "multilabel": "train and export the sound model for several instruments at once",
     "variants": "make int8 and float16 variants of a model, and measure them",

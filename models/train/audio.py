@@ -26,7 +26,7 @@ from .labels import LABELS, class_of
 from .patches import RATE, SCORES, Corpus, Patches
 from .render import load
 from .xception import Xception
-from .yamnet import Tagger, groups
+from .yamnet import Tagger, groups, released
 
 Model = collections.namedtuple("Model", "make release segmentation frames batch rate")
 MODELS = {
@@ -64,7 +64,7 @@ def held_out(data, extra, sources):
     alias = {"electric_guitar": "guitar", "drum_kit": "drums", "snare_drum": "drums", "cymbal": "drums",
              "flute_traversiere": "flute"}
     for folder in extra:
-        names = [(p, p.stem.split("_resource_")[-1]) for p in sorted(folder.glob("*.ogg"))]
+        names = [(p, p.stem) for p in sorted(folder.glob("*.ogg"))]
         sets[folder.name] = [(p, class_of(alias.get(name, name))) for p, name in names]
     return sets
 
@@ -183,7 +183,8 @@ def train(args):
         optimizer.load_state_dict(saved["optimizer"])
         state, best = saved["state"], saved["best"]
     elif args.start:
-        network.load_state_dict(torch.load(args.start, map_location=device)["average"])
+        network.load_state_dict(released(args.start, args.data / "teachers").state_dict() if args.start.suffix == ".onnx"
+                                else torch.load(args.start, map_location=device)["average"])
         average.load_state_dict(network.state_dict())
 
     def save():
@@ -192,7 +193,7 @@ def train(args):
                     "optimizer": optimizer.state_dict(), "state": state}, partial)
         partial.replace(checkpoint)
 
-    drawn = Patches(corpus, frames, args.seed + 1000 * state["step"], real=args.real, taught=args.taught, strength=args.strength)
+    drawn = Patches(corpus, frames, args.seed + 1000 * state["step"], args.real, args.taught, args.none, args.strength)
     loader = iter(torch.utils.data.DataLoader(drawn, batch_size=batch, num_workers=args.workers))
     log = open(checkpoint.with_suffix(".csv"), "a", newline="")
     table = csv.writer(log)
@@ -349,7 +350,7 @@ def main(argv):
     parser = argparse.ArgumentParser(prog="train audio", description=__doc__)
     parser.add_argument("command", choices=("train", "evaluate", "export", "plot"))
     add_arguments(parser)
-    parser.add_argument("--start", type=pathlib.Path, help="checkpoint whose averaged weights to begin with")
+    parser.add_argument("--start", type=pathlib.Path, help="checkpoint whose averaged weights to begin with; or an exported YAMNet")
     parser.add_argument("--minutes", type=float, help="of CPU time of the whole training, over which the learning rate falls to nothing (no limit, constant)")
     parser.add_argument("--patience", type=int, default=10, help="epochs without a better validation loss after which training stops")
     parser.add_argument("--epoch", type=int, default=EPOCH, help="steps of an epoch")
@@ -361,6 +362,7 @@ def main(argv):
     parser.add_argument("--smoothing", type=float, default=0.05, help="of the labels")
     parser.add_argument("--real", type=float, default=0.4, help="share of real notes for labels that have them")
     parser.add_argument("--taught", type=float, default=0.3, help="share of music labelled by the teacher")
+    parser.add_argument("--none", type=float, default=0.05, help="share of noise, speech and effects")
     parser.add_argument("--strength", type=float, default=1.0, help="of the augmentation")
     parser.add_argument("--segmentation", choices=("central", "uniform", "spread", "all"), help="of the recordings (the model's)")
     parser.add_argument("--workers", type=int, default=0, help="processes that make patches")

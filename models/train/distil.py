@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import activations, card, inception, paper_visual, stream, visual
+from . import activations, card, inception, left_out, paper_visual, stream, visual
 from .labels import CLASSES, LABELS
 
 # Frames that are made, and go through the frozen blocks, at once: few, so that they stay in the processor's caches.
@@ -149,11 +149,11 @@ def main(argv):
     torch.manual_seed(args.seed)
 
     network = paper_visual.initial(args)
-    training, _, left_out = visual.split(args)
-    learned, judging = paper_visual.validation(left_out)
+    training, _, spared = visual.split(args)
+    learned, judging = paper_visual.validation(spared)
     own = [p for p, chosen in zip(training, learned) if chosen]
     early = activations.Early(copy.deepcopy(network).eval(), args.split, args.device, True)
-    teacher = stream.Teacher(args.variant or args.teacher, card.read(args.teacher))
+    teacher = left_out.Embedder(args.variant or args.teacher, card.read(args.teacher))
     tagger = visual.Tagger(network, paper_visual.Head())
     lesson = Lesson(visual.released(args.teacher)[0].head, teacher.size, args)
     if args.start:
@@ -165,7 +165,7 @@ def main(argv):
 
     def refill():
         (ours, theirs), targets = source.block(BLOCK)
-        return *early(ours), teacher(theirs), targets
+        return *early(ours), torch.from_numpy(teacher(theirs)).half(), targets
 
     ring = stream.Ring(args.ring)
     folder = paper_visual.cache(args, args.split)

@@ -36,7 +36,8 @@ class Experts(nn.Module):
     """Log-probabilities of pictures [N, 14] and of sound [N, 14], and which are present [N, 2], to fused ones.
 
     An expert that finds no instrument says little of which one the other finds: `doubt` of its probability of
-    "none" is spread over the labels. With one expert missing the result is the other's own.
+    "none" is spread over the labels, and what it says of each is measured against that share, so that one that is sure
+    of "none" favours no label. With one expert missing the result is the other's own.
     """
 
     def __init__(self):
@@ -58,7 +59,7 @@ class Experts(nn.Module):
 def _spread(log_p, share):
     p = log_p.exp()
     none = p[:, NONE_INDEX:]
-    return torch.log(torch.cat([p[:, :NONE_INDEX] + share * none, none], 1) + 1e-6)
+    return torch.log(torch.cat([p[:, :NONE_INDEX] + share * none, none], 1) + 1e-6) - torch.log(share)
 
 
 class Frames(nn.Module):

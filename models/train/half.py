@@ -26,6 +26,12 @@ def round_weights(module):
             p.copy_(p.half().float())
 
 
+def weights(path):
+    """{name: float32 tensor} of what an ONNX file keeps as float32 or, by `store` with 16 bits, as float16."""
+    return {t.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(t).astype(np.float32))
+            for t in onnx.load(path).graph.initializer}
+
+
 def store(path, bits=16):
     """Rewrite an ONNX file in place with its large float32 and float16 weights in 16, 8 or 4 bits.
 

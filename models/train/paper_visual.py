@@ -313,10 +313,9 @@ def main(argv):
     tests = visual.test_views(folder, early, test, VIEW)
     clips = visual.clip_views(folder, early, args.clips, VIEW) if args.clips else {}
     tagger.eval()
-    figures, means = visual.evaluate(tagger, args.cached, tests["plain"], tests[visual.VIEWS[0]], test, clips)
+    figures, means = visual.evaluate(tagger, args.cached, tests["plain"], tests["video-like"], test, clips)
     visual.show(NAME, figures)
     visual.show_clips(means)
-    visual.store_frames(tagger, args.cached, args.fit, args.held_out, folder / "frames.npz", tests, test, clips)
     if args.export:
         taught = ", taught by " + card.read(args.teacher)["name"] if args.teacher else ""
         visual.export(tagger, args.export, NAME, VIEW, visual.summary(figures, args.held_out),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Frames that never come twice, and a teacher's embedding of each: what `paper_visual` learns from.
+"""Frames that never come twice: what `distil` learns from.
 
 There are few photographs. So that a network does not learn them by heart, each frame is made anew: as a random video frame,
 as a part of a photograph, or as two of them blended. Of the blended ones, and of pictures outside the labels, only the
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
-from . import activations, frames, pictures, variants
+from . import activations, frames, pictures
 from .labels import CLASSES, LABELS, NONE
 
 # Shares of the frames: parts of photographs, two blended, the rest random video frames.
@@ -102,18 +102,3 @@ class Ring:
     def draw(self, rng, n):
         chosen = torch.from_numpy(rng.choice(min(self.place, self.size), n, replace=False))
         return [p[chosen] for p in self.parts]
-
-
-class Teacher:
-    """An exported picture model's embeddings of frames of its own size."""
-
-    def __init__(self, path, described):
-        self.session = variants.session(path)
-        given = self.session.get_inputs()[0]
-        self.name, self.size = given.name, self.session.get_outputs()[1].shape[1]
-        self.view = (given.shape[1], described["frame.fit"], float(described["frame.crop-fraction"]))
-
-    def __call__(self, frame):
-        # One at a time is three times faster in ONNX Runtime on a CPU than all together.
-        found = [self.session.run(["embedding"], {self.name: one[None]})[0] for one in frame.numpy()]
-        return torch.from_numpy(np.concatenate(found)).half()

@@ -11,9 +11,7 @@ import copy
 import pathlib
 
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 from sklearn.metrics import f1_score
 from torch import nn
 from tqdm import tqdm
@@ -37,8 +35,7 @@ IMAGENET_ROWS = {
     "Harmonica": (593,),
     "Banjo": (420,),
 }
-# Each picture that training leaves out, as a random video frame, so many times.
-VIEWS = ("video-like", "video-like-2", "video-like-3")
+# Of the random video frames that are made of the pictures that training leaves out.
 VIEWS_SEED = 77
 OTHER_FIT = {"stretch": "crop", "crop": "stretch"}
 # ImageNet has no clarinet: its row is added at the end, a copy of the oboe's to start with.
@@ -84,8 +81,7 @@ def pretrained(variant):
 
 def released(path):
     """(tagger, variant) with the weights of an exported file."""
-    stored = {t.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(t).astype(np.float32))
-              for t in onnx.load(path).graph.initializer}
+    stored = half.weights(path)
     for variant in efficientnet.VARIANTS:
         tagger = pretrained(variant)
         shapes = {name: p.shape for name, p in tagger.named_parameters()}
@@ -226,11 +222,9 @@ def shard(folder, early, training, seed, i, *views):
 
 
 def test_views(folder, early, test, *views):
-    """{name: what `early` makes of all test pictures}: plain, and VIEWS."""
+    """{name: what `early` makes of all test pictures}: as they are, and as random video frames."""
     nones = [p for p in test if p.folder == NONE]
-    datasets = {"plain": activations.EachFrame(test, views)}
-    for i, name in enumerate(VIEWS):
-        datasets[name] = activations.EachFrame(test, views, nones, VIEWS_SEED + i)
+    datasets = {"plain": activations.EachFrame(test, views), "video-like": activations.EachFrame(test, views, nones, VIEWS_SEED)}
     return {name: activations.cached(folder / f"{name}.pt", lambda: activations.run(early, dataset, name, 1))
             for name, dataset in datasets.items()}
 
@@ -294,7 +288,7 @@ def main(argv):
     clips = clip_views(cache, early, args.clips, *((view[0], how, 1.0) for how in ("stretch", "crop"))) if args.clips else {}
 
     original = original.to(args.device, memory_format=torch.channels_last)
-    judged = views["plain"], views[VIEWS[0]]
+    judged = views["plain"], views["video-like"]
     show("ImageNet's weights", evaluate(original, args.split, *judged, test, clips)[0])
     tuned = copy.deepcopy(original)
     losses = train(tuned, shards, torch.tensor([p.target for p in training]), args.split, args.steps, args.batch,
@@ -308,35 +302,11 @@ def main(argv):
         if share == args.average:
             chosen, chosen_figures, chosen_means = mixed, figures, means
     show_clips(chosen_means)
-    store_frames(chosen, args.split, args.fit, args.held_out, cache / "frames.npz", views, test, clips)
     if args.export:
         metrics = summary({k: v for k, v in chosen_figures.items() if k != f"clips {OTHER_FIT[args.fit]}"}, args.held_out)
         export(chosen, args.export, NAME, view, metrics,
                f"EfficientNet-Lite{args.variant} with ImageNet weights (Apache-2.0), last blocks fine-tuned on "
                "photographs of instruments (a public 30-class set, ImageNet samples) made to look like video frames")
-
-
-def store_frames(tagger, split, fit, held_out, path, views, test, clips):
-    """The embeddings of all pictures that training did not see, for `fusion`."""
-    device = next(tagger.parameters()).device
-    stored = {"embeddings": [], "classes": [], "pictures": [], "kinds": [], "names": []}
-
-    def add(x, classes, numbers, kinds, names):
-        with torch.no_grad():
-            e = torch.cat([embed(tagger, part.to(device), split) for part in x.split(64)]).cpu()
-        for key, values in zip(stored, (e.numpy().astype(np.float16), classes, numbers, kinds, names)):
-            stored[key].append(np.asarray(values))
-
-    for x, index in views.values():
-        chosen = [test[i] for i in index]
-        add(x, [p.target for p in chosen], index, ["held out" if p.source in held_out else "left out" for p in chosen],
-            [p.folder for p in chosen])
-    for name, x in clips.items():
-        how, name = name.split()
-        if how == fit:
-            add(x, [-1] * len(x), [-1] * len(x), ["clip"] * len(x), [name] * len(x))
-    np.savez(path, **{key: np.concatenate(parts) for key, parts in stored.items()})
-    print(f"{path}: {sum(map(len, stored['classes']))} frames")
 
 
 def summary(figures, held_out):

@@ -23,8 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .frontend import YAMNET
+from . import half
 from .classifier import Softmax
+from .frontend import YAMNET
 from .labels import CLASSES, LABELS
 from .teach import AUDIOSET
 
@@ -152,6 +153,14 @@ class Tagger(nn.Module):
 
     def exported(self):
         return Softmax(self)
+
+
+def released(path, teachers):
+    """The Tagger with the weights of an exported file, without its temperature."""
+    stored, tagger = half.weights(path), Tagger(teachers)
+    prefix = "network."
+    tagger.load_state_dict({name: stored[prefix + name].reshape(value.shape) for name, value in tagger.state_dict().items()})
+    return tagger.eval()
 
 
 def _value(interpreter, detail):
