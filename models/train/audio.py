@@ -34,7 +34,7 @@ MODELS = {
     "han": Model(lambda args: Han(), 1, "spread", 43, 64, 1e-3),
     "choi": Model(lambda args: Choi(), 2, "uniform", 192, 32, 1e-3),
     "xception": Model(lambda args: Xception(), 1, "uniform", 96, 32, 1e-3),
-    "yamnet": Model(lambda args: Tagger(args.data / "teachers"), 1, "all", 288, 32, 2e-4),
+    "yamnet": Model(lambda args: Tagger(args.data / "teachers"), 2, "all", 288, 32, 2e-4),
 }
 EMBEDDING = 1024  # of all of them
 DECAY = 0.995  # of the running mean of the weights, which is what is judged and kept
@@ -155,6 +155,13 @@ class Validation:
         return F.cross_entropy(logits, self.targets).item(), 100 * hits.float().mean().item()
 
 
+def beginning(args, device):
+    """The weights of `--start`: those of an exported YAMNet, or the average of a checkpoint."""
+    if args.start.suffix == ".onnx":
+        return released(args.start, args.data / "teachers").to(device).state_dict()
+    return torch.load(args.start, map_location=device)["average"]
+
+
 def train(args):
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -183,8 +190,7 @@ def train(args):
         optimizer.load_state_dict(saved["optimizer"])
         state, best = saved["state"], saved["best"]
     elif args.start:
-        network.load_state_dict(released(args.start, args.data / "teachers").state_dict() if args.start.suffix == ".onnx"
-                                else torch.load(args.start, map_location=device)["average"])
+        network.load_state_dict(beginning(args, device))
         average.load_state_dict(network.state_dict())
 
     def save():
@@ -258,7 +264,7 @@ def trained(args):
     """The network with the weights that are kept: the best by validation or the last ones (`--keep`), averaged with the start's (`--share`)."""
     network = MODELS[args.model].make(args)
     kept = torch.load(args.cache / f"{args.run or args.model}.pt", map_location="cpu")[args.keep]
-    begin = network.state_dict()
+    begin = beginning(args, "cpu") if args.start else network.state_dict()
     network.load_state_dict({k: v if args.share == 1 or not v.is_floating_point() else torch.lerp(begin[k], v, args.share) for k, v in kept.items()})
     return network.eval()
 
@@ -285,9 +291,8 @@ def export(args):
     fitted = calibration.temperature(*Validation(args.cache, network.frontend, args.frames or model.frames).logits(network))
     network.rescale(fitted)
     half.round_weights(network)
-    with open(args.cache / f"{args.run or args.model}.csv") as file:
-        last = {row["set"]: row for row in csv.DictReader(file) if row["f1"]}  # the last report of each set
-    metrics = "; ".join(f"{key} Hit@1 {row['hit1']} Hit@3 {row['hit3']} F1 {row['f1']}" for key, row in last.items())
+    judge = Judge(held_out(args.data, args.extra, args.judged), network.frontend, model.segmentation, args.cache / "judged")
+    metrics = describe(judge(network)[0])
     name, frontend = f"{args.model}-yt8m13", network.frontend
     description = card.describe(name, "audio", f"{name}/{model.release}", "MPL-2.0", args.provenance, f"not in training: {metrics}; temperature {fitted:.2f}", frontend=frontend)
     error = write(network.exported(), frontend, args.out, description)
@@ -338,7 +343,8 @@ def add_arguments(parser):
     parser.add_argument("--extra", type=pathlib.Path, nargs="*", default=[], help="further held-out folders of LABEL*.ogg")
     parser.add_argument("--judged", nargs="*", default=["fsd"], help="sources of audio/ to report on; never trained on")
     parser.add_argument("--frames", type=int, help="of a training patch")
-    parser.add_argument("--share", type=float, default=1.0, help="of the trained weights, the rest is the untrained network's (WiSE-FT)")
+    parser.add_argument("--start", type=pathlib.Path, help="what to begin with: a checkpoint, of which the averaged weights, or an exported YAMNet")
+    parser.add_argument("--share", type=float, default=1.0, help="of the trained weights, the rest is those that training began with (WiSE-FT)")
     parser.add_argument("--keep", choices=("average", "best"), default="average", help="weights: the last running mean, or the one of the best validation")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -350,7 +356,6 @@ def main(argv):
     parser = argparse.ArgumentParser(prog="train audio", description=__doc__)
     parser.add_argument("command", choices=("train", "evaluate", "export", "plot"))
     add_arguments(parser)
-    parser.add_argument("--start", type=pathlib.Path, help="checkpoint whose averaged weights to begin with; or an exported YAMNet")
     parser.add_argument("--minutes", type=float, help="of CPU time of the whole training, over which the learning rate falls to nothing (no limit, constant)")
     parser.add_argument("--patience", type=int, default=10, help="epochs without a better validation loss after which training stops")
     parser.add_argument("--epoch", type=int, default=EPOCH, help="steps of an epoch")
