@@ -6,7 +6,6 @@ exported graph (`audio export` does both).
 """
 
 import argparse
-import pathlib
 
 import numpy as np
 import torch

@@ -11,7 +11,6 @@ import argparse
 import copy
 import csv
 import math
-import pathlib
 import time
 
 import numpy as np

@@ -20,7 +20,6 @@ A missing modality's rows are zero behind the batch norm.
 import argparse
 import copy
 import math
-import pathlib
 
 import numpy as np
 import torch
