@@ -41,7 +41,7 @@ DECAY = 0.995  # of the running mean of the weights, which is what is judged and
 EPOCH = 200    # steps between two validations
 # Sources that only choose the weights, in no label the only real ones.
 VALIDATION = ("TimGM6mb", "tonejs-cello", "tonejs-clarinet", "tonejs-flute", "tonejs-acoustic", "kit-colombo",
-              "asterisk-ru", "tuxpaint")
+              "asterisk-ru", "tuxpaint", "flare", "freedroid")
 
 
 def patches(path, frontend=CHOI, how="central"):

@@ -26,6 +26,8 @@ from .patches import Corpus, Patches
 NAME = "fusion-yt8m13"
 NONE_INDEX = len(LABELS)
 MOST_FRAMES = 20
+# Patches of "none" for one of a label: it is of many kinds.
+MORE_NONE = 4
 THRESHOLD = 0.30  # the elements' default
 # What fits a fusion: the sources that the sound models' training leaves out, but no speech that tests "none".
 SOURCES = tuple(s for s in audio.VALIDATION if s != "asterisk-ru")
@@ -136,7 +138,7 @@ def log_probabilities(model, embeddings):
 
 
 def patches(cache, frontend, sources, each, strength, seed):
-    """`mels` float16 [n, bands, frames] of `each` patches a class and their `classes`, changed as in training (`strength` 1), in
+    """`mels` float16 [n, bands, frames] of `each` patches a label, more of "none", and their `classes`, changed as in training (`strength` 1), in
     windows of an eighth to all of a patch that repeat.
     """
     corpus = Corpus(cache, frontend, only=sources)
@@ -144,7 +146,7 @@ def patches(cache, frontend, sources, each, strength, seed):
     size = frontend["patch-frames"]
     mels, classes = [], []
     for label in tqdm(range(len(CLASSES)), "patches", mininterval=20):
-        for _ in range(each):
+        for _ in range(each * MORE_NONE if label == NONE_INDEX else each):
             drawn = Patches(corpus, int(rng.uniform(size / 8, size)), seed, strength=strength)
             target = np.zeros(len(CLASSES), np.float32)
             target[label] = 1
@@ -176,7 +178,8 @@ def embed(cache, model, name, mels):
 
 def fit_sounds(args, frontend):
     """(embeddings [n, D], classes [n]) of patches of the training corpus."""
-    name = f"{frontend['rate']}-{frontend['bands']}-{args.each}-{args.strength}-{args.seed}"
+    sources = hashlib.md5(repr(SOURCES).encode()).hexdigest()[:8]
+    name = f"{frontend['rate']}-{frontend['bands']}-{args.each}-{args.strength}-{args.seed}-{sources}"
     made = kept(args.cache / "fusion" / f"{name}.npz",
                 lambda: patches(args.cache, frontend, SOURCES, args.each, args.strength, args.seed))
     return embed(args.cache, args.audio_model, name, made["mels"]), made["classes"]
@@ -216,12 +219,13 @@ class Pairs:
 
     The frames of a pair are views of one or two pictures. In some pairs a part of the frames, or all of them, show
     nothing (title cards, audiences), in some others the sound is nobody's (speech over a picture of a player).
-    `mismatch` is how often the sound, and how often the pictures, are of another label.
+    `mismatch` is how often the sound, and how often the pictures, are of another label; `nothing` how often neither has an
+    instrument (as often as any label, if 0).
     """
 
-    def __init__(self, sound_classes, frames, seed, mismatch=(0, 0), k=None, classes=range(len(CLASSES))):
+    def __init__(self, sound_classes, frames, seed, mismatch=(0, 0), k=None, classes=range(len(CLASSES)), nothing=0):
         indices, frame_classes, frame_pictures = frames
-        self.rng, self.mismatch, self.k = np.random.default_rng(seed), mismatch, k
+        self.rng, self.mismatch, self.k, self.nothing = np.random.default_rng(seed), mismatch, k, nothing
         self.sounds_of = [np.flatnonzero(sound_classes == c) for c in range(len(CLASSES))]
         self.pictures_of = []
         for c in range(len(CLASSES)):
@@ -235,6 +239,8 @@ class Pairs:
         """(index of a sound, indices of frames, class)."""
         rng = self.rng
         c, other = (self.classes[rng.integers(len(self.classes))] for _ in range(2))
+        if self.nothing and rng.random() < self.nothing:
+            c = other = NONE_INDEX
         mismatch = rng.random()
         heard = other if mismatch < self.mismatch[0] else c
         seen = other if mismatch > 1 - self.mismatch[1] else c
@@ -353,6 +359,7 @@ def tests(args, frontend):
 def main(argv):
     parser = argparse.ArgumentParser(prog="train fusion", description=__doc__)
     add_arguments(parser)
+    parser.add_argument("--nothing", type=float, default=0.2, help="share of the pairs without an instrument")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=0.02)
@@ -369,7 +376,7 @@ def main(argv):
     sounds = log_probabilities(args.audio_model, embeddings)
     quarter = np.arange(len(classes)) % 4 == 3
     # Wrong sounds and pictures keep the fusion from trusting one model too much; how sure it may be is seen without them.
-    parts = [Material(sounds, frames, Pairs(np.where(chosen, classes, -1), stored.part(which), args.seed + i, mismatch))
+    parts = [Material(sounds, frames, Pairs(np.where(chosen, classes, -1), stored.part(which), args.seed + i, mismatch, nothing=args.nothing))
              for i, (chosen, which, mismatch) in enumerate(((~quarter, stored.fit, args.mismatch), (quarter, stored.calibrate, (0, 0))))]
     pool, experts = Frames(), Experts()
     train(pool, experts, parts[0], args.steps, args.batch, args.rate, args.decay, args.seed)
