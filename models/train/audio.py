@@ -127,6 +127,11 @@ class Judge:
         return {name: scores(own, [c for _, c in self.sets[name][2]]) for name, own in tags.items() if name != "none"}, tags
 
 
+def judge_of(args, frontend, how):
+    """The Judge of the recordings that the arguments name."""
+    return Judge(held_out(args.data, args.extra, args.judged), frontend, how, args.cache / "judged")
+
+
 def describe(result):
     return "; ".join(f"{k} n={v['n']} Hit@1 {v['hit1']:.1f} Hit@3 {v['hit3']:.1f} F1 {v['f1']:.1f}" for k, v in result.items())
 
@@ -173,7 +178,7 @@ def train(args):
     corpus = Corpus(args.cache, frontend, VALIDATION, member=member)
     corpus.summary()
     validation = Validation(args.cache, frontend, frames)
-    judge = Judge(held_out(args.data, args.extra, args.judged), frontend, model.segmentation, args.cache / "judged")
+    judge = judge_of(args, frontend, model.segmentation)
 
     network = model.make(args).to(device, memory_format=torch.channels_last)
     teacher = torch.nn.Linear(EMBEDDING, SCORES).to(device)  # reads YAMNet's scores from the embedding, in training alone
@@ -272,7 +277,7 @@ def trained(args):
 def evaluate(args):
     model = MODELS[args.model]
     network = trained(args)
-    judge = Judge(held_out(args.data, args.extra, args.judged), network.frontend, args.segmentation or model.segmentation, args.cache / "judged")
+    judge = judge_of(args, network.frontend, args.segmentation or model.segmentation)
     result, tags = judge(network)
     for name, values in result.items():
         print(describe({name: values}))
@@ -291,8 +296,7 @@ def export(args):
     fitted = calibration.temperature(*Validation(args.cache, network.frontend, args.frames or model.frames).logits(network))
     network.rescale(fitted)
     half.round_weights(network)
-    judge = Judge(held_out(args.data, args.extra, args.judged), network.frontend, model.segmentation, args.cache / "judged")
-    metrics = describe(judge(network)[0])
+    metrics = describe(judge_of(args, network.frontend, model.segmentation)(network)[0])
     name, frontend = f"{args.model}-yt8m13", network.frontend
     description = card.describe(name, "audio", f"{name}/{model.release}", "MPL-2.0", args.provenance, f"not in training: {metrics}; temperature {fitted:.2f}", frontend=frontend)
     error = write(network.exported(), frontend, args.out, description)

@@ -138,8 +138,8 @@ def log_probabilities(model, embeddings):
 
 
 def patches(cache, frontend, sources, each, strength, seed):
-    """`mels` float16 [n, bands, frames] of `each` patches a label, more of "none", and their `classes`, changed as in training (`strength` 1), in
-    windows of an eighth to all of a patch that repeat.
+    """`mels` float16 [n, bands, frames] of `each` patches a label, more of "none", and their `classes`, changed as in
+    training (`strength` 1), in windows of an eighth to all of a patch that repeat.
     """
     corpus = Corpus(cache, frontend, only=sources)
     rng = np.random.default_rng(seed)
@@ -220,7 +220,7 @@ class Pairs:
     The frames of a pair are views of one or two pictures. In some pairs a part of the frames, or all of them, show
     nothing (title cards, audiences), in some others the sound is nobody's (speech over a picture of a player).
     `mismatch` is how often the sound, and how often the pictures, are of another label; `nothing` how often neither has an
-    instrument (as often as any label, if 0).
+    instrument, besides the one of 14 pairs that are so by chance.
     """
 
     def __init__(self, sound_classes, frames, seed, mismatch=(0, 0), k=None, classes=range(len(CLASSES)), nothing=0):
@@ -359,7 +359,7 @@ def tests(args, frontend):
 def main(argv):
     parser = argparse.ArgumentParser(prog="train fusion", description=__doc__)
     add_arguments(parser)
-    parser.add_argument("--nothing", type=float, default=0.2, help="share of the pairs without an instrument")
+    parser.add_argument("--nothing", type=float, default=0.2, help="share of the pairs that have no instrument, besides one of 14 of the others")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=0.02)

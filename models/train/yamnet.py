@@ -158,8 +158,7 @@ class Tagger(nn.Module):
 def released(path, teachers):
     """The Tagger with the weights of an exported file, without its temperature."""
     stored, tagger = half.weights(path), Tagger(teachers)
-    prefix = "network."
-    tagger.load_state_dict({name: stored[prefix + name].reshape(value.shape) for name, value in tagger.state_dict().items()})
+    tagger.load_state_dict({name: stored[f"network.{name}"] for name in tagger.state_dict()})
     return tagger.eval()
 
 
