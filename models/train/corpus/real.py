@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The real recordings, pictures and clips of `sources.toml`, each with its label, its group and its fold.
+
+Five folds by group: a model judged on a fold has learnt from no file of the fold's groups. Fold TEST only tests.
+"""
+
+import csv
+import pathlib
+import re
+import tomllib
+import zlib
+from dataclasses import dataclass
+
+from ..labels import class_of
+
+FOLDS = 5
+TEST = -1
+
+
+@dataclass(frozen=True)
+class Item:
+    path: pathlib.Path
+    label: str
+    also: tuple[str, ...]  # other labels of the 13 that are in it
+    source: str
+    group: str
+    fold: int
+
+
+def fold_of(group):
+    return zlib.crc32(group.encode()) % FOLDS
+
+
+def table(path):
+    with path.open(encoding="utf-8") as file:
+        return {row["file"]: row for row in csv.DictReader(file, delimiter="\t")}
+
+
+def items(data, *sources):
+    """The items of the named sources (all of them without a name)."""
+    data = pathlib.Path(data)
+    every = tomllib.loads((pathlib.Path(__file__).parent / "sources.toml").read_text())
+    tested = {path for entry in every.values() if entry.get("split") == "test" for path in data.glob(entry["files"])}
+    found = []
+    for source, entry in every.items():
+        if sources and source not in sources:
+            continue
+        test = entry.get("split") == "test"
+        rows = table(data / entry["table"]) if "table" in entry else {}
+        for path in sorted(data.glob(entry["files"])):
+            if (path in tested) != test:
+                continue
+            row = rows.get(path.name)
+            also = tuple(name for name in re.split(", *", row["also"]) if class_of(name) is not None) if row else ()
+            if row:
+                group = row["source"]
+            else:
+                pattern = entry.get("group", source)
+                group = re.match(pattern, path.stem)[1] if "(" in pattern else pattern
+            found.append(Item(path, row["label"] if row else path.parent.name, also, source, group, TEST if test else fold_of(group)))
+    return found
