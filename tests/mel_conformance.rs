@@ -91,6 +91,16 @@ fn musicnn_conforms_to_librosa() {
     assert_conforms(&FrontEnd::preset(Preset::Musicnn), "musicnn.f32", 0.001);
 }
 
+#[test]
+fn ced_conforms_to_librosa() {
+    // Each patch is a signal of its own, of 99 hops, mirrored around its ends.
+    let front_end = FrontEnd {
+        patch_frames: 100,
+        ..FrontEnd::preset(Preset::Ced)
+    };
+    assert_conforms(&front_end, "ced.f32", 0.01);
+}
+
 /// The same for what a machine with less than this one has, each in a process of its own.
 #[test]
 fn every_instruction_set_conforms() {
@@ -102,7 +112,7 @@ fn every_instruction_set_conforms() {
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{limit}: {text}");
-        assert!(text.contains("4 passed"), "{limit}: {text}");
+        assert!(text.contains("5 passed"), "{limit}: {text}");
         let used = format!("with {expected}");
         assert!(text.contains(&used) || !avx2(), "{limit}: {text}");
     }

@@ -567,6 +567,7 @@ fn presets() {
         (Preset::Han, "han"),
         (Preset::Yamnet, "yamnet"),
         (Preset::Musicnn, "musicnn"),
+        (Preset::Ced, "ced"),
     ] {
         let mut bench = Bench::new(&format!("melspec preset={name}"), CAPS);
         let all = patches(&mut bench, [sound(&sweep(0, 2400), ms(0))]);

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::{FrontEnd, FrontEndError};
 
 /// The parameters' names in model cards, in the order of [`FrontEnd::fields`].
-pub const KEYS: [&str; 19] = [
+pub const KEYS: [&str; 20] = [
     "rate",
     "fft-size",
     "window-size",
@@ -26,17 +26,19 @@ pub const KEYS: [&str; 19] = [
     "scale",
     "top-db",
     "center",
+    "pad-mode",
     "patch-frames",
 ];
 
 impl FrontEnd {
     /// The front end that a model card describes: its keys without `instruments.frontend.`, and their values.
     ///
-    /// Errors name the key that is unknown or missing, or whose value cannot be used.
+    /// All keys must be there but `pad-mode`, which is `constant` where it is missing. Errors name the key that is
+    /// unknown or missing, or whose value cannot be used.
     pub fn from_fields<'a>(
         fields: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, FrontEndError> {
-        let mut values = [None; KEYS.len()];
+        let mut values = KEYS.map(default);
         for (key, value) in fields {
             let Some(index) = KEYS.iter().position(|&known| known == key) else {
                 return Err(FrontEndError::Unknown {
@@ -74,6 +76,7 @@ impl FrontEnd {
                 field => Some(parse(field, "must be a number of dB or none")?),
             },
             center: parse(next(), "must be true or false")?,
+            pad_mode: choice(next())?,
             patch_frames: parse(next(), INTEGER)?,
         };
         front_end.validate()?;
@@ -101,6 +104,7 @@ impl FrontEnd {
             self.scale.to_string(),
             self.top_db.map_or("none".to_owned(), |db| db.to_string()),
             self.center.to_string(),
+            self.pad_mode.name().to_owned(),
             self.patch_frames.to_string(),
         ];
         KEYS.into_iter().zip(values).collect()
@@ -108,11 +112,12 @@ impl FrontEnd {
 
     /// The fields that make this front end's patches differ from `other`'s: name, our value, theirs.
     ///
-    /// Parameters of a compression that neither uses don't count.
+    /// Parameters that do not matter to this front end's compression and framing don't count.
     pub fn differences(&self, other: &FrontEnd) -> Vec<(&'static str, String, String)> {
         let used = |name: &str| match name {
             "reference" | "amin" | "top-db" => self.compression.is_db(),
             "offset" | "scale" => self.compression.is_log(),
+            "pad-mode" => self.center,
             _ => true,
         };
         self.fields()
@@ -122,6 +127,11 @@ impl FrontEnd {
             .map(|((name, ours), (_, theirs))| (name, ours, theirs))
             .collect()
     }
+}
+
+/// What a model card says that lacks a key: cards from before there was one describe front ends with this value.
+fn default(key: &str) -> Option<&'static str> {
+    (key == "pad-mode").then_some("constant")
 }
 
 const INTEGER: &str = "must be a whole number, 0 or above";

@@ -15,6 +15,8 @@ pub enum Preset {
     Yamnet,
     /// MusiCNN: 16 kHz, 96 bands, 3 s patches, log10(1 + 10000 x).
     Musicnn,
+    /// CED: 16 kHz, 64 HTK bands, 10.08 s patches, dB, each patch mirrored around its ends.
+    Ced,
 }
 
 /// Declares an enum whose variants have the names that model cards use.
@@ -74,6 +76,16 @@ named! {
 }
 
 named! {
+    /// What lies beyond the ends of a signal whose frames are centred.
+    PadMode {
+        /// Zeros, before the start and after the end of the stream.
+        Constant = "constant",
+        /// The signal, mirrored around its first and its last sample; the signal is the patch, not the stream.
+        Reflect = "reflect",
+    }
+}
+
+named! {
     /// What is done to the values of the mel spectrogram.
     Compression {
         /// Nothing.
@@ -126,8 +138,10 @@ pub struct FrontEnd {
     pub scale: f64,
     /// dB below a patch's maximum at which its values are cut off; `None`: not at all.
     pub top_db: Option<f64>,
-    /// Frame `n` is centred on sample `n * hop`, with zeros around the signal, rather than starting there.
+    /// Frame `n` is centred on sample `n * hop`, with padding around the signal, rather than starting there.
     pub center: bool,
+    /// What the padding is.
+    pub pad_mode: PadMode,
     /// Frames in a patch.
     pub patch_frames: usize,
 }
@@ -197,6 +211,7 @@ impl FrontEnd {
             scale: 1.0,
             top_db: Some(80.0),
             center: true,
+            pad_mode: PadMode::Constant,
             patch_frames: 1366,
         };
         match preset {
@@ -238,6 +253,20 @@ impl FrontEnd {
                 scale: 10000.0,
                 top_db: None,
                 patch_frames: 187,
+                ..choi
+            },
+            Preset::Ced => Self {
+                rate: 16000,
+                hop: 160,
+                bands: 64,
+                fmax: 8000.0,
+                mel_scale: MelScale::Htk,
+                mel_norm: MelNorm::None,
+                compression: Compression::PowerDb,
+                amin: 1e-10,
+                top_db: None,
+                pad_mode: PadMode::Reflect,
+                patch_frames: 1008,
                 ..choi
             },
         }

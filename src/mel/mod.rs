@@ -16,6 +16,7 @@ mod fields;
 mod filter_bank;
 mod front_end;
 mod halve;
+mod mirror;
 mod patcher;
 mod polyphase;
 mod pool;
@@ -29,7 +30,9 @@ mod spectrogram;
 mod validate;
 
 pub use downmix::{SampleFormat, downmix};
-pub use front_end::{Compression, FrontEnd, FrontEndError, MelNorm, MelScale, Preset, Window};
+pub use front_end::{
+    Compression, FrontEnd, FrontEndError, MelNorm, MelScale, PadMode, Preset, Window,
+};
 pub use patcher::{Partial, Patch, PatchOptions, Patcher, Segmentation};
 
 /// The instruction set that the inner loops use: `Portable`, `Avx2` or `Avx512`.

@@ -335,9 +335,7 @@ impl Patcher {
 
     /// The patch of the last frames.
     fn last_patch(&mut self) -> Patch {
-        let frames = self.spectrogram.frames();
-        let first = frames.saturating_sub(self.content as u64);
-        self.patch(self.timing.start(first)..self.timing.end(frames))
+        self.patch(self.spectrogram.signal())
     }
 
     /// The patch of the last frames, which are about the samples in `span`.

@@ -43,16 +43,6 @@ impl Timing {
         (samples - self.reach) / self.hop + 1
     }
 
-    /// The sample of frame `index`'s time.
-    pub fn start(&self, index: u64) -> u64 {
-        index * self.hop
-    }
-
-    /// Samples that must be known for `frames` frames to be complete.
-    pub fn end(&self, frames: u64) -> u64 {
-        (frames - 1) * self.hop + self.reach
-    }
-
     /// Whether a signal of `samples` is long enough for any frame.
     pub fn is_frame(&self, samples: u64) -> bool {
         samples >= self.window

@@ -2,12 +2,15 @@
 
 //! From samples to compressed mel frames; the last ones are kept.
 
+use std::ops::Range;
+
 use super::compress::Compressor;
 use super::filter_bank::FilterBank;
+use super::mirror::Mirror;
 use super::power::PowerSpectra;
 use super::queue::Queue;
 use super::simd::{LANES, Lanes, dispatch};
-use super::{FrontEnd, Window};
+use super::{FrontEnd, PadMode, Window};
 
 /// A streaming mel spectrogram: `librosa.feature.melspectrogram` and the logarithm of its values, without
 /// the clamp to `top_db`.
@@ -33,6 +36,14 @@ pub struct Spectrogram {
     maxima: Vec<f32>,
     capacity: usize,
     frames: u64,
+    /// Samples so far.
+    pushed: u64,
+    ended: bool,
+    /// Where the signal of a patch is mirrored around its ends.
+    mirror: Option<Mirror>,
+    /// The frames of a patch that the mirror made, and their values, `[frames][bands]`.
+    mirrored: Vec<usize>,
+    mirrored_values: Vec<f32>,
 }
 
 impl Spectrogram {
@@ -56,6 +67,12 @@ impl Spectrogram {
             maxima: vec![0.0; capacity],
             capacity,
             frames: 0,
+            pushed: 0,
+            ended: false,
+            mirror: (front_end.center && front_end.pad_mode == PadMode::Reflect)
+                .then(|| Mirror::new(front_end, capacity, piece)),
+            mirrored: Vec::new(),
+            mirrored_values: Vec::new(),
         };
         spectrogram.reset();
         spectrogram
@@ -69,10 +86,15 @@ impl Spectrogram {
     /// Adds `samples`; [`Self::advance`] turns them into frames.
     pub fn push(&mut self, samples: &[f32]) {
         self.queue.push(samples);
+        self.pushed += samples.len() as u64;
+        if let Some(mirror) = &mut self.mirror {
+            mirror.push(samples);
+        }
     }
 
-    /// Adds the zeros after the end of the signal.
+    /// Ends the signal: adds the padding that its last frames need.
     pub fn pad(&mut self) {
+        self.ended = true;
         self.queue.push_zeros(self.padding);
     }
 
@@ -97,6 +119,22 @@ impl Spectrogram {
         true
     }
 
+    /// The samples that the last frames, at most `capacity`, are about. There must be a frame.
+    pub fn signal(&self) -> Range<u64> {
+        let count = self.frames.min(self.capacity as u64);
+        let start = (self.frames - count) * self.hop as u64;
+        let last = (self.frames - 1) * self.hop as u64;
+        let reach = (self.fft_size - self.padding) as u64;
+        let end = match self.mirror {
+            None => last + reach,
+            // All of the signal, if the last frame is its last.
+            Some(_) if self.ended && self.pushed < last + self.hop as u64 => self.pushed,
+            // A signal that gives these frames alone, if it is long enough to be mirrored.
+            Some(_) => last.max(start + reach).min(self.pushed),
+        };
+        start..end
+    }
+
     /// Copies the last frames, at most `capacity`, to `data`, `[bands, columns]`: after them they repeat, or
     /// `filling` follows. No value is left further than `range` below the largest.
     pub fn read(
@@ -110,15 +148,22 @@ impl Spectrogram {
         let count = self.frames.min(self.capacity as u64);
         let first = ((self.frames - count) % self.capacity as u64) as usize;
         let count = count as usize;
+        self.mirror(count);
         let until_wrap = count.min(self.capacity - first);
         // Until the ring is full, its frames are at its front.
         let filling_shows = filling.filter(|_| count < columns);
-        let maxima = self.maxima[..count].iter().chain(&filling_shows);
-        let lowest = range.map(|range| maxima.copied().fold(f32::MIN, f32::max) - range);
+        let lowest = range.map(|range| {
+            let highest = self.highest(first, count).into_iter().chain(filling_shows);
+            highest.fold(f32::MIN, f32::max) - range
+        });
         let rows = self.ring.chunks_exact(self.capacity);
-        for (row, data) in rows.zip(data.chunks_exact_mut(columns)) {
+        for (band, (row, data)) in rows.zip(data.chunks_exact_mut(columns)).enumerate() {
             data[..until_wrap].copy_from_slice(&row[first..first + until_wrap]);
             data[until_wrap..count].copy_from_slice(&row[..count - until_wrap]);
+            let values = self.mirrored_values.chunks_exact(self.mel.len());
+            for (&frame, values) in self.mirrored.iter().zip(values) {
+                data[frame] = values[band];
+            }
             match filling {
                 Some(value) => data[count..].fill(value),
                 None => {
@@ -144,6 +189,51 @@ impl Spectrogram {
         self.queue.push_zeros(self.padding);
         self.waiting = 0;
         self.frames = 0;
+        self.pushed = 0;
+        self.ended = false;
+        if let Some(mirror) = &mut self.mirror {
+            mirror.reset();
+        }
+    }
+
+    /// Makes the frames of the last `count` that reach beyond the ends of [`Self::signal`], if that is mirrored.
+    fn mirror(&mut self, count: usize) {
+        self.mirrored.clear();
+        self.mirrored_values.clear();
+        if self.mirror.is_none() {
+            return;
+        }
+        let signal = self.signal();
+        let Some(mut mirror) = self.mirror.take() else {
+            return;
+        };
+        let length = signal.end - signal.start;
+        let reaching = (0..count).filter(|&frame| mirror.reaches_out(frame, length));
+        self.mirrored.extend(reaching);
+        for first in (0..self.mirrored.len()).step_by(LANES) {
+            let lanes = (self.mirrored.len() - first).min(LANES);
+            for lane in 0..lanes {
+                let frame = mirror.frame(self.mirrored[first + lane], &signal);
+                self.transform.transform(frame, lane);
+            }
+            self.compress();
+            for lane in 0..lanes {
+                let values = self.mel.iter().map(|values| values[lane]);
+                self.mirrored_values.extend(values);
+            }
+        }
+        self.mirror = Some(mirror);
+    }
+
+    /// The largest value of the last `count` frames, of which the ring has the first at `first`.
+    fn highest(&self, first: usize, count: usize) -> Option<f32> {
+        if self.mirrored.is_empty() {
+            return self.maxima[..count].iter().copied().reduce(f32::max);
+        }
+        let within = (0..count).filter(|frame| self.mirrored.binary_search(frame).is_err());
+        let within = within.map(|frame| self.maxima[(first + frame) % self.capacity]);
+        let mirrored = self.mirrored_values.iter().copied();
+        within.chain(mirrored).reduce(f32::max)
     }
 
     /// Puts the frames that wait into the ring.
@@ -151,15 +241,7 @@ impl Spectrogram {
         if self.waiting == 0 {
             return;
         }
-        let bins = self.filter_bank.bins();
-        self.transform.side_by_side(bins, &mut self.spectra);
-        if self.power == 1 {
-            for values in &mut self.spectra {
-                *values = values.map(f32::sqrt);
-            }
-        }
-        self.filter_bank.apply(&self.spectra, &mut self.mel);
-        self.compressor.apply(&mut self.mel);
+        self.compress();
         let first = (self.frames - self.waiting as u64) % self.capacity as u64;
         let first = first as usize;
         let rows = self.ring.chunks_exact_mut(self.capacity).zip(&self.mel);
@@ -175,6 +257,19 @@ impl Spectrogram {
         let maxima = &maxima(&self.mel)[..self.waiting];
         put(maxima, first, &mut self.maxima);
         self.waiting = 0;
+    }
+
+    /// Makes `mel` of the frames that were transformed last.
+    fn compress(&mut self) {
+        let bins = self.filter_bank.bins();
+        self.transform.side_by_side(bins, &mut self.spectra);
+        if self.power == 1 {
+            for values in &mut self.spectra {
+                *values = values.map(f32::sqrt);
+            }
+        }
+        self.filter_bank.apply(&self.spectra, &mut self.mel);
+        self.compressor.apply(&mut self.mel);
     }
 }
 

@@ -317,3 +317,77 @@ fn options_that_make_no_sense_are_named() {
     let slow = error(10, sliding(Partial::Drop, 1.0));
     assert!(slow.starts_with("The input's sample rate is 10, but must be 1000 to 1536000 Hz"));
 }
+
+/// CED's front end with patches of 0.4 s.
+fn ced() -> FrontEnd {
+    FrontEnd {
+        patch_frames: 40,
+        ..FrontEnd::preset(Preset::Ced)
+    }
+}
+
+#[test]
+fn a_mirrored_patch_is_that_of_its_sound_alone() {
+    let samples = noise(48_000);
+    let mut patcher = Patcher::new(&ced(), 16_000, sliding(Partial::Drop, 0.05)).unwrap();
+    let made = run(&mut patcher, &samples, 48_000);
+    // 39 hops each, 5 hops apart.
+    assert_eq!(made[0].end, 39 * 160);
+    assert_eq!(made[9].start, 9 * 5 * 160);
+    for patch in &made {
+        let alone = &samples[patch.start as usize..patch.end as usize];
+        assert_eq!(
+            run(&mut patcher, alone, alone.len())[0].data,
+            patch.data,
+            "{}",
+            patch.start
+        );
+    }
+    for chunk in [1, 997, 5000] {
+        assert!(run(&mut patcher, &samples, chunk) == made, "{chunk}");
+    }
+}
+
+#[test]
+fn the_mirror_is_at_the_first_and_the_last_sample() {
+    // 21 hops and a bit: the last frame is centred before the end.
+    for length in [21 * 160 + 77, 39 * 160] {
+        let samples = noise(length);
+        let before = samples[1..257].iter().rev();
+        let after = samples[length - 257..length - 1].iter().rev();
+        let padded: Vec<f32> = before.chain(&samples).chain(after).copied().collect();
+        let framed = FrontEnd {
+            center: false,
+            patch_frames: 1 + length / 160,
+            ..ced()
+        };
+        let expected = &patches(&framed, sliding(Partial::Drop, 9.0), &padded)[0];
+        for (segmentation, top_db) in [
+            (Segmentation::Sliding, None),
+            (Segmentation::Central, None),
+            (Segmentation::Ten, Some(3.0)),
+        ] {
+            let front_end = FrontEnd {
+                patch_frames: framed.patch_frames,
+                top_db,
+                ..ced()
+            };
+            let options = PatchOptions {
+                interval: 9.0,
+                ..excerpt(segmentation, Partial::Repeat, length)
+            };
+            let made = patches(&front_end, options, &samples);
+            assert_eq!(spans(&made), [(0, length as u64)]);
+            let highest = expected.data.iter().copied().fold(f32::MIN, f32::max);
+            let clamped =
+                |&value: &f32| value.max(top_db.map_or(f32::MIN, |db| highest - db as f32));
+            assert!(
+                made[0]
+                    .data
+                    .iter()
+                    .copied()
+                    .eq(expected.data.iter().map(clamped))
+            );
+        }
+    }
+}

@@ -87,7 +87,13 @@ mod tests {
 
     #[test]
     fn presets_are_valid_and_survive_the_card() {
-        for preset in [Preset::Choi, Preset::Han, Preset::Yamnet, Preset::Musicnn] {
+        for preset in [
+            Preset::Choi,
+            Preset::Han,
+            Preset::Yamnet,
+            Preset::Musicnn,
+            Preset::Ced,
+        ] {
             let front_end = FrontEnd::preset(preset);
             let fields = front_end.fields();
             let fields = fields.iter().map(|(key, value)| (*key, value.as_str()));
@@ -102,6 +108,7 @@ mod tests {
         assert!((seconds(Preset::Han) - 1.0).abs() < 0.01);
         assert_eq!(seconds(Preset::Yamnet), 0.96);
         assert!((seconds(Preset::Musicnn) - 2.99).abs() < 0.01);
+        assert_eq!(seconds(Preset::Ced), 10.08);
     }
 
     /// The error of Choi's card with one field changed, added or (an empty value) left out.
@@ -164,6 +171,11 @@ mod tests {
                 "top-db is x, but must be a number of dB or none",
             ),
             ("center", "yes", "center is yes, but must be true or false"),
+            (
+                "pad-mode",
+                "edge",
+                "pad-mode is edge, but must be one of: constant reflect",
+            ),
             ("power", "3", "power is 3, but must be 1 to 2"),
         ];
         for (key, value, expected) in cases {

@@ -49,8 +49,14 @@ auto_enum!(
 auto_enum!(
     /// Whether frames are centred on their time.
     Center, "GstMelSpecCenter",
-    True = "Frames are centred on their time, the signal padded with silence",
+    True = "Frames are centred on their time, the signal padded as pad-mode says",
     False = "Frames start at their time"
+);
+auto_enum!(
+    /// Padding of frames that are centred on their time.
+    PadMode, "GstMelSpecPadMode",
+    Constant = "Zeros around the stream",
+    Reflect = "Each patch, mirrored around its ends"
 );
 
 /// Value of a number property that leaves the choice to the preset or the model.
@@ -79,6 +85,7 @@ pub struct Parameters {
     pub scale: f64,
     pub top_db: f64,
     pub center: Center,
+    pub pad_mode: PadMode,
     pub patch_frames: u32,
 }
 
@@ -104,6 +111,7 @@ impl Default for Parameters {
             scale: AUTO,
             top_db: AUTO,
             center: Center::Auto,
+            pad_mode: PadMode::Auto,
             patch_frames: 0,
         }
     }
@@ -147,6 +155,7 @@ impl Parameters {
             ("scale", number(self.scale)),
             ("top-db", top_db),
             ("center", choice(self.center)),
+            ("pad-mode", choice(self.pad_mode)),
             ("patch-frames", integer(self.patch_frames)),
         ]
         .into_iter()
@@ -166,6 +175,7 @@ impl Parameters {
             (Preset::Han, _) => FrontEnd::preset(mel::Preset::Han),
             (Preset::Yamnet, _) => FrontEnd::preset(mel::Preset::Yamnet),
             (Preset::Musicnn, _) => FrontEnd::preset(mel::Preset::Musicnn),
+            (Preset::Ced, _) => FrontEnd::preset(mel::Preset::Ced),
         };
         let mut fields = base.fields();
         for (key, value) in self.explicit() {

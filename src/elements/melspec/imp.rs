@@ -18,7 +18,7 @@ use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 
 use super::downmix::Downmix;
-use super::front_end::{AUTO, Center, Compression, MelNorm, MelScale, Parameters, Window};
+use super::front_end::{AUTO, Center, Compression, MelNorm, MelScale, PadMode, Parameters, Window};
 use super::{Partial, Preset, Segmentation};
 use crate::elements::{FRONT_END_QUERY, always_pads, seconds};
 use crate::mel::{FrontEnd, Patch, PatchOptions, Patcher};
@@ -101,6 +101,7 @@ pub struct MelSpec {
     #[property(name = "scale", get, set, type = f64, member = scale, minimum = AUTO, default_value = AUTO, blurb = "Factor before ln and log10 (-1 = auto)")]
     #[property(name = "top-db", get, set, type = f64, member = top_db, minimum = AUTO, default_value = AUTO, blurb = "Range below a patch's maximum in dB, what is lower is clamped (0 = no clamping, -1 = auto)")]
     #[property(name = "center", get, set, type = Center, member = center, default, blurb = "Whether frames are centred on their time")]
+    #[property(name = "pad-mode", get, set, type = PadMode, member = pad_mode, default, blurb = "Padding of the signal where frames are centred")]
     #[property(name = "patch-frames", get, set, type = u32, member = patch_frames, blurb = "Frames in a patch (0 = auto)")]
     parameters: Mutex<Parameters>,
     #[property(name = "segmentation", get, set, type = Segmentation, member = segmentation, default, blurb = "Which parts of the stream become patches")]

@@ -37,6 +37,9 @@ pub enum Preset {
     /// MusiCNN.
     #[enum_value(name = "MusiCNN: 16 kHz, 96 bands, patches of 3 s", nick = "musicnn")]
     Musicnn,
+    /// CED.
+    #[enum_value(name = "CED: 16 kHz, 64 HTK bands, patches of 10.08 s", nick = "ced")]
+    Ced,
     /// What the other properties say, and Choi's where they say nothing.
     #[enum_value(name = "Custom: what the other properties say, choi where they say nothing")]
     Custom,

@@ -69,8 +69,8 @@ def render(soundfont):
     return samples.mean(axis=1)[:SECONDS * 44100]
 
 
-def mel(samples, rate, **parameters):
-    return librosa.feature.melspectrogram(y=samples, sr=rate, pad_mode="constant", **parameters)
+def mel(samples, rate, pad_mode="constant", **parameters):
+    return librosa.feature.melspectrogram(y=samples, sr=rate, pad_mode=pad_mode, **parameters)
 
 
 def cut(spectrogram, frames):
@@ -99,12 +99,22 @@ def musicnn(samples):
     return cut(np.log10(1 + 10000 * power), 187)
 
 
+def ced(samples):
+    """Patches of 100 frames one after the other, each the mirrored signal of its own 99 hops."""
+    hop, frames = 160, 100
+    patches = [
+        mel(samples[start:start + (frames - 1) * hop], 16000, "reflect", n_fft=512, hop_length=hop, n_mels=64, fmin=0, fmax=8000, htk=True, norm=None)
+        for start in range(0, len(samples) - (frames - 1) * hop + 1, frames * hop)
+    ]
+    return [librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None) for power in patches]
+
+
 def main():
     music = render(sys.argv[1] if len(sys.argv) > 1 else SOUNDFONT)
     for rate in (12000, 16000, 22050):
         samples = librosa.resample(music, orig_sr=44100, target_sr=rate)
         soundfile.write(HERE / f"music-{rate}.wav", samples, rate, subtype="PCM_16")
-    for front_end, rate in ((choi, 12000), (han, 22050), (yamnet, 16000), (musicnn, 16000)):
+    for front_end, rate in ((choi, 12000), (han, 22050), (yamnet, 16000), (musicnn, 16000), (ced, 16000)):
         samples, _ = soundfile.read(HERE / f"music-{rate}.wav", dtype="float32")
         patches = np.stack(front_end(samples)).astype("<f4")
         patches.tofile(HERE / f"{front_end.__name__}.f32")
