@@ -78,11 +78,6 @@ impl Spectrogram {
         spectrogram
     }
 
-    /// Frames computed so far.
-    pub fn frames(&self) -> u64 {
-        self.frames
-    }
-
     /// Adds `samples`; [`Self::advance`] turns them into frames.
     pub fn push(&mut self, samples: &[f32]) {
         self.queue.push(samples);

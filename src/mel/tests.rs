@@ -372,6 +372,10 @@ fn the_mirror_is_at_the_first_and_the_last_sample() {
                 top_db,
                 ..ced()
             };
+            // Of a stream that is a bit longer than a patch the excerpts leave that out.
+            if length % 160 != 0 && segmentation != Segmentation::Sliding {
+                continue;
+            }
             let options = PatchOptions {
                 interval: 9.0,
                 ..excerpt(segmentation, Partial::Repeat, length)
