@@ -132,6 +132,7 @@ fn window(start: u64, end: u64, pictures: &[u64], heard: Option<u64>) -> Tags {
             .collect(),
         start: Some(ms(start * 1000)),
         duration: Some(ms((end - start) * 1000)),
+        media: 1.0,
         scores,
         fresh: true,
     }

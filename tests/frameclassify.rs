@@ -184,6 +184,7 @@ fn tags_and_embedding_ride_on_the_picture_they_are_about() {
         sources: vec![Source::Video],
         start: Some(ms(300)),
         duration: Some(ms(1000)),
+        media: 1.0,
         scores: [("Guitar", 0.8), ("Piano", 0.6), ("Drums", 0.4)]
             .map(|(label, score)| (label.to_owned(), score))
             .to_vec(),
@@ -500,6 +501,8 @@ fn patch(values: [f32; 4], start: gst::ClockTime) -> Features {
         data: values.iter().flat_map(|&value| [value; 8]).collect(),
         start: Some(start),
         duration: Some(ms(128)),
+        media: 1.0,
+        blank: false,
         front_end: front_end.clone().into(),
     }
 }

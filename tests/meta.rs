@@ -13,6 +13,7 @@ fn tags() -> Tags {
         sources: vec![Source::Video, Source::Audio],
         start: Some(gst::ClockTime::from_mseconds(1500)),
         duration: Some(gst::ClockTime::SECOND),
+        media: 0.75,
         scores: vec![("Violin".into(), 0.75), ("Piano, upright".into(), 0.125)],
         fresh: false,
     }
@@ -26,6 +27,8 @@ fn features() -> Features {
         data: [1.0, -2.5, f32::MIN_POSITIVE].into(),
         start: Some(gst::ClockTime::ZERO),
         duration: None,
+        media: 0.5,
+        blank: true,
         front_end: [
             ("rate".into(), "12000".into()),
             ("window".into(), "hann".into()),

@@ -16,6 +16,7 @@ fn tags(source: Source, start: u64, fresh: bool) -> Tags {
         sources: vec![source],
         start: Some(start * SECOND),
         duration: Some(10 * SECOND),
+        media: 1.0,
         scores: vec![("Violin".into(), 0.75), ("Piano".into(), 0.125)],
         fresh,
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use gst::glib;
 use gst::prelude::*;
 
-use crate::meta::{Analysis, Source, Tags};
+use super::analysis::Analysis;
+use crate::meta::{Source, Tags};
 use crate::model::{self, Card, Model, Progress};
 
 pub const DEFAULT_THRESHOLD: f32 = 0.3;

@@ -2,6 +2,7 @@
 
 //! The elements: each translates between GStreamer and the pure modules.
 
+mod analysis;
 pub mod avfuse;
 pub mod frameclassify;
 mod inference;

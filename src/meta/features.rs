@@ -39,6 +39,10 @@ pub struct Features {
     pub start: Option<gst::ClockTime>,
     /// Length of the described time.
     pub duration: Option<gst::ClockTime>,
+    /// Share of the described time that had media, from 0 to 1; the rest was gaps.
+    pub media: f32,
+    /// Whether the signal says nothing: silence, or a picture of one colour. Fusion treats such an embedding as missing.
+    pub blank: bool,
     /// For a mel patch: the front end's parameters, under the names that the model card uses.
     pub front_end: Arc<[(String, String)]>,
 }
@@ -89,6 +93,8 @@ impl Features {
             .field("dims", gst::Array::new(self.dims.iter().copied()))
             .field("data", gst::Buffer::from_slice(Bytes(self.data.clone())))
             .field("front-end", front_end)
+            .field("media", f64::from(self.media))
+            .field("blank", self.blank)
             .field_if_some("start", self.start)
             .field_if_some("duration", self.duration)
             .build()
@@ -119,6 +125,10 @@ impl Features {
                 .collect(),
             start: structure.get("start").ok(),
             duration: structure.get("duration").ok(),
+            media: structure
+                .get::<f64>("media")
+                .map_or(1.0, |media| media as f32),
+            blank: structure.get("blank").unwrap_or(false),
             front_end: structure
                 .get::<&gst::StructureRef>("front-end")
                 .map(|structure| {

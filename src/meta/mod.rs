@@ -12,7 +12,7 @@ mod features;
 mod tags;
 
 pub use features::{Features, Kind};
-pub use tags::{Analysis, Clip, Source, Tags};
+pub use tags::{Source, Tags};
 
 /// Name of the `GstCustomMeta` that holds [`Tags`].
 pub const TAGS_META: &str = "InstrumentTagsMeta";

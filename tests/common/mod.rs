@@ -332,6 +332,8 @@ pub fn embedding(
         data: values.into(),
         start: Some(start),
         duration: Some(duration),
+        media: 1.0,
+        blank: false,
         front_end: Default::default(),
     }
 }

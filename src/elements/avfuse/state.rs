@@ -3,8 +3,9 @@
 //! What a running stream needs: the embeddings so far, and how far each modality has come.
 
 use super::settings::Settings;
+use crate::elements::analysis::Analysis;
 use crate::fusion::{Collector, Config, Fusion, Source, Span, Whole, Window};
-use crate::meta::{self, Analysis, Features, Tags};
+use crate::meta::{self, Features, Tags};
 use crate::model;
 
 /// A mel patch is complete this long after the audio it covers, at the most: half an FFT, the
@@ -111,5 +112,6 @@ pub fn analyse(
         sources: seen.into_iter().chain(heard).collect(),
         start: segment.position_from_running_time(start),
         duration: Some(end - start),
+        media: 1.0,
     })
 }

@@ -23,11 +23,12 @@ use super::requests::{Answer, Requests};
 use super::settings::{DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL, Settings};
 use super::state::{Branch, State};
 use super::{Activation, Scheduling};
+use crate::elements::analysis::Analysis;
 use crate::elements::inference::{
     DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision, open_model,
 };
 use crate::elements::{FRONT_END_QUERY, always_pads, model_error};
-use crate::meta::{self, Analysis, Features, Kind, Tags};
+use crate::meta::{self, Features, Kind, Tags};
 use crate::model::{self, Modality, Model};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -355,6 +356,7 @@ impl FrameClassify {
                 sources: vec![source],
                 start: span.start,
                 duration: span.duration,
+                media: 1.0,
             };
             state.add(&analysis);
             tags.push(inference.tags(&analysis, source, card));
@@ -366,6 +368,8 @@ impl FrameClassify {
                     data,
                     start: span.start,
                     duration: span.duration,
+                    media: 1.0,
+                    blank: false,
                     front_end: Default::default(),
                 });
             }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use gst::prelude::*;
 
+use crate::elements::analysis::{Analysis, Clip};
 use crate::elements::contradictions;
 use crate::fusion::Sample;
 use crate::mel::FrontEnd;
-use crate::meta::{Analysis, Clip, Features, Kind, Source, Tags};
+use crate::meta::{Features, Kind, Source, Tags};
 use crate::model::{Card, Input, Modality};
 
 use super::picture::Picture;

@@ -416,6 +416,8 @@ impl State {
                 data: patch.data,
                 start: Some(origin + start),
                 duration: Some(time(patch.end, self.rate) - start),
+                media: 1.0,
+                blank: false,
                 front_end: self.fields.clone(),
             }
         }));
