@@ -3,15 +3,21 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    io::Write,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gstinstruments::{
     fusion::{Fusion, Source, Span, Window},
-    model::{Activation, Error, Fit, Input, Modality, Model, Options, Output, Provider, Space},
+    model::{
+        Activation, Client, Error, Fit, Input, Modality, Model, Options, Output, Provider, Space,
+        Stats,
+    },
 };
 
 fn path(name: &str) -> String {
@@ -99,6 +105,7 @@ fn an_audio_model_gives_tags_and_embedding() {
         front_end,
         bands,
         frames,
+        min_frames: 8,
     } = &card.modality
     else {
         panic!("{:?}", card.modality);
@@ -340,7 +347,7 @@ fn every_bad_model_is_one_sentence_that_names_it() {
         (
             "bad-bands",
             |e| matches!(e, Error::Card { .. }),
-            "`instruments.frontend.bands` is `four`",
+            "`instruments.frontend.bands` is `four`; use a whole number from 1 to 67108864",
         ),
         (
             "bad-fit",
@@ -376,6 +383,26 @@ fn every_bad_model_is_one_sentence_that_names_it() {
             "other-frames",
             |e| matches!(e, Error::CardContradictsGraph { .. }),
             "`instruments.fusion.frames` is any, but its input `video` float32 [any, 2, 3] takes 2",
+        ),
+        (
+            "fixed-length",
+            |e| matches!(e, Error::CardContradictsGraph { .. }),
+            "it takes patches of 2 to 8 frames, but its input `mel` float32 [any, 1, 4, 8] takes 8",
+        ),
+        (
+            "short-maximum",
+            |e| matches!(e, Error::Card { .. }),
+            "`instruments.mel.min-frames` is `9`; use a whole number from 1 to 8",
+        ),
+        (
+            "many-frames",
+            |e| matches!(e, Error::Card { .. }),
+            "`instruments.frontend.patch-frames` is `68719476736`; use a whole number from 1 to 16777216",
+        ),
+        (
+            "large",
+            |e| matches!(e, Error::Card { .. }),
+            "its input `frame` uint8 [any, 60000, 60000, 3] must have 1 to 67108864 values",
         ),
         (
             "no-embedding",
@@ -546,7 +573,10 @@ fn equal_options_share_a_model_and_the_last_handle_closes_it() {
     }
     drop(models);
     assert!(last.upgrade().is_none());
-    assert_eq!(receiver.try_iter().filter(Result::is_ok).count(), 20);
+    let done = |result: &Result<Output, Error>| {
+        result.is_ok() || matches!(result, Err(Error::Cancelled { .. }))
+    };
+    assert_eq!(receiver.try_iter().filter(done).count(), 20);
 }
 
 #[test]
@@ -616,4 +646,277 @@ fn an_asked_for_gpu_is_used_or_named_as_missing() {
             }
         }
     }
+}
+
+/// A picture on which the model `endless` does not end.
+fn white() -> Input {
+    Input::Frame(vec![255; 6 * 8 * 3])
+}
+
+fn black() -> Input {
+    Input::Frame(vec![0; 6 * 8 * 3])
+}
+
+/// [`alone`] with a time limit in milliseconds.
+fn limited(device: u32, milliseconds: u64) -> Options {
+    Options {
+        timeout: Duration::from_millis(milliseconds),
+        ..alone(device)
+    }
+}
+
+/// Panics when `wait` takes longer than the second within which everything that is cancelled ends.
+#[track_caller]
+fn soon<T>(wait: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let result = wait();
+    let taken = started.elapsed();
+    assert!(taken < Duration::from_secs(10), "{taken:?}");
+    result
+}
+
+#[test]
+fn a_run_without_end_ends_when_its_client_cancels_and_the_model_goes_on() {
+    let model = open_with("endless", &alone(20));
+    let client = Arc::new(Client::new(model.clone()));
+    let waiting = client.clone();
+    let run = thread::spawn(move || waiting.run(white()));
+    let (sender, behind) = mpsc::channel();
+    client.submit(black(), move |result| sender.send(result).unwrap());
+    // Nothing tells from outside that the run has begun; the others come before or in the middle of it.
+    thread::sleep(Duration::from_millis(100));
+    let cancelled = Err(Error::Cancelled {
+        model: "endless".into(),
+    });
+    soon(|| client.cancel());
+    assert_eq!(behind.try_recv(), Ok(cancelled.clone()));
+    assert_eq!(soon(|| run.join().unwrap()), cancelled);
+    assert_eq!(soon(|| client.run(black())), cancelled, "until resumed");
+    client.resume();
+    assert_eq!(soon(|| client.run(black())).unwrap().tags, [0.0; 3]);
+    assert_eq!(model.stats().inferences, 1);
+}
+
+#[test]
+fn a_cancelled_batch_goes_on_for_whoever_else_is_in_it() {
+    let model = open_with("endless", &alone(21));
+    let [first, ours, theirs] = [(); 3].map(|()| Client::new(model.clone()));
+    let (sender, results) = mpsc::channel();
+    for (name, client) in [("first", &first), ("ours", &ours), ("theirs", &theirs)] {
+        let sender = sender.clone();
+        client.submit(white(), move |result| {
+            sender.send((name, result.unwrap_err())).unwrap();
+        });
+    }
+    let cancelled = |name| {
+        let model = "endless".into();
+        Ok((name, Error::Cancelled { model }))
+    };
+    // What waited behind the first is now one batch, if it was not the first's own.
+    first.cancel();
+    assert_eq!(results.try_recv(), cancelled("first"));
+    ours.cancel();
+    assert_eq!(results.try_recv(), cancelled("ours"));
+    // A run that had been ended would be an error of theirs.
+    let nothing = results.recv_timeout(Duration::from_millis(300));
+    assert_eq!(nothing, Err(mpsc::RecvTimeoutError::Timeout));
+    theirs.cancel();
+    assert_eq!(results.try_recv(), cancelled("theirs"));
+    assert_eq!(soon(|| model.run(black())).unwrap().tags, [0.0; 3]);
+}
+
+#[test]
+fn clients_are_counted_apart() {
+    let model = open_with("audio", &alone(26));
+    let [ours, theirs] = [(); 2].map(|()| Arc::new(Client::new(model.clone())));
+    let (sender, results) = mpsc::channel();
+    let (one, other) = (ours.clone(), theirs.clone());
+    // From a reply, so that all wait at once.
+    model.submit(mel([0.0; 4]), move |_| {
+        for client in [&one, &one, &other] {
+            let sender = sender.clone();
+            client.submit(mel([1.0; 4]), move |result| sender.send(result).unwrap());
+        }
+        one.submit(Input::Mel([0.0; 5].into()), move |result| {
+            sender.send(result).unwrap();
+        });
+    });
+    assert_eq!(results.iter().filter(Result::is_ok).count(), 3);
+    let counts = |stats: Stats| {
+        (
+            stats.inferences,
+            stats.failures,
+            stats.batches[..3].to_vec(),
+        )
+    };
+    assert_eq!(counts(ours.stats()), (2, 1, vec![0, 0, 1]));
+    assert_eq!(counts(theirs.stats()), (1, 0, vec![0, 0, 1]));
+    assert_eq!(counts(model.stats()), (4, 1, vec![1, 0, 1]));
+}
+
+#[test]
+fn a_run_has_a_time_limit() {
+    // Loading ONNX Runtime counts too.
+    drop(open("endless"));
+    let model = open_with("endless", &limited(22, 2000));
+    let (sender, behind) = mpsc::channel();
+    let late = Error::TimedOut {
+        model: "endless".into(),
+        limit: Duration::from_secs(2),
+    };
+    let waiting = model.clone();
+    let run = thread::spawn(move || waiting.run(white()));
+    thread::sleep(Duration::from_millis(50));
+    model.submit(black(), move |result| sender.send(result).unwrap());
+    assert_eq!(soon(|| run.join().unwrap()), Err(late.clone()));
+    // What waited behind it has lost nothing.
+    assert_eq!(soon(|| behind.recv().unwrap()).unwrap().tags, [0.0; 3]);
+    assert_eq!(model.stats().failures, 1);
+    let message = late.to_string();
+    assert!(
+        message.contains("`endless` did not finish within 2 s") && message.contains("`timeout`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn opening_has_a_time_limit_for_everybody_who_waits() {
+    let options = limited(23, 1000);
+    let open = || Model::open(&path("never"), &options).unwrap_err();
+    let errors = soon(|| {
+        thread::scope(|scope| {
+            let threads = [0, 1].map(|_| scope.spawn(open));
+            threads.map(|thread| thread.join().unwrap())
+        })
+    });
+    for error in errors {
+        assert!(
+            matches!(&error, Error::TimedOut { model, .. } if model.contains("never")),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn the_last_handle_ends_a_run_without_end() {
+    let model = open_with("endless", &alone(24));
+    let last = Arc::downgrade(&model);
+    let (sender, receiver) = mpsc::channel();
+    model.submit(white(), move |result| sender.send(result).unwrap());
+    thread::sleep(Duration::from_millis(100));
+    soon(|| drop(model));
+    assert!(last.upgrade().is_none());
+    assert!(matches!(receiver.recv(), Ok(Err(Error::Cancelled { .. }))));
+    assert!(
+        receiver.recv().is_err(),
+        "the thread has dropped its requests"
+    );
+}
+
+#[test]
+fn a_dropped_client_cancels() {
+    let model = open_with("endless", &alone(25));
+    let client = Client::new(model.clone());
+    let (sender, receiver) = mpsc::channel();
+    client.submit(white(), move |result| sender.send(result).unwrap());
+    soon(|| drop(client));
+    assert!(matches!(
+        receiver.try_recv(),
+        Ok(Err(Error::Cancelled { .. }))
+    ));
+    assert_eq!(soon(|| model.run(black())).unwrap().tags, [0.0; 3]);
+}
+
+#[test]
+fn a_model_may_take_patches_of_any_length_in_a_range() {
+    let model = open_with("any-length", &alone(30));
+    let Modality::Audio {
+        frames, min_frames, ..
+    } = model.card().modality
+    else {
+        panic!("{:?}", model.card().modality);
+    };
+    assert_eq!((min_frames, frames), (2, 8));
+    let patch = |frames: usize| {
+        let bands = [1.0, -2.0, 3.0, 0.5].map(|value| vec![value; frames]);
+        Input::Mel(bands.concat().into())
+    };
+    // Of six that wait, those of one length are one batch.
+    let lengths = [3, 8, 3, 2, 8, 3].map(patch).to_vec();
+    for result in run_waiting(&model, patch(5), lengths) {
+        assert_eq!(result.unwrap().tags, [2.0, -4.0, 6.0]);
+    }
+    assert_eq!(model.stats().batches[..3], [2, 1, 1]);
+    for (frames, actual) in [(1, 4), (9, 36)] {
+        let message = model.run(patch(frames)).unwrap_err().to_string();
+        let wanted = "takes a mel patch of 4 bands by 2 to 8 frames";
+        assert!(
+            message.contains(wanted) && message.ends_with(&format!("of {actual} values")),
+            "{message}"
+        );
+    }
+    let ragged = Input::Mel([0.0; 13].into());
+    assert!(matches!(model.run(ragged), Err(Error::WrongInput { .. })));
+}
+
+#[test]
+fn options_have_limits() {
+    let error = |options: Options| {
+        Model::open(&path("audio"), &options)
+            .unwrap_err()
+            .to_string()
+    };
+    let batch_size = Options {
+        batch_size: u32::MAX as usize,
+        ..Options::default()
+    };
+    assert_eq!(
+        error(batch_size),
+        "`batch-size` is 4294967295; use at most 1024"
+    );
+    let threads = Options {
+        threads: u32::MAX,
+        ..Options::default()
+    };
+    assert_eq!(error(threads), "`threads` is 4294967295; use at most 1024");
+}
+
+#[test]
+fn files_that_are_not_regular_or_too_large_are_not_read() {
+    let dir = directory("files");
+    let fifo = dir.join("fifo.onnx");
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let (large, sidecar) = (dir.join("large.txt"), dir.join("audio.onnx.modelinfo"));
+    let mut file = fs::File::create(&large).unwrap();
+    file.write_all(&b"label\n".repeat(200_000)).unwrap();
+    let audio = dir.join("audio.onnx");
+    fs::copy(path("audio"), &audio).unwrap();
+    let error = |model: &Path, labels: Option<&Path>| {
+        let options = Options {
+            labels_file: labels.map(Path::to_owned),
+            ..Options::default()
+        };
+        let model = model.to_str().unwrap();
+        soon(|| Model::open(model, &options).unwrap_err().to_string())
+    };
+    let not_regular = |path: &Path| {
+        format!(
+            "{} cannot be read: it is not a regular file; check the path and its permissions",
+            path.display()
+        )
+    };
+    assert_eq!(error(&fifo, None), not_regular(&fifo));
+    assert_eq!(error(&dir, None), not_regular(&dir));
+    for labels in [Path::new("/dev/zero"), &fifo] {
+        assert_eq!(error(&audio, Some(labels)), not_regular(labels));
+    }
+    let message = error(&audio, Some(&large));
+    assert!(message.contains("it is larger than 1 MB"), "{message}");
+    fs::rename(&fifo, &sidecar).unwrap();
+    assert_eq!(error(&audio, None), not_regular(&sidecar));
+    fs::remove_file(&sidecar).unwrap();
+    symlink("/dev/zero", &sidecar).unwrap();
+    assert_eq!(error(&audio, None), not_regular(&sidecar));
+    fs::remove_dir_all(dir).unwrap();
 }

@@ -97,6 +97,35 @@ fn a_picture_model_says_what_numpy_says() {
     }
 }
 
+#[test]
+fn patches_are_as_short_as_asked_where_the_model_takes_them() {
+    // 8 kHz and a hop of 128: 62.5 frames a second, of which the model takes 2 to 8.
+    let sound = "audiotestsrc num-buffers=40 samplesperbuffer=256 ! audio/x-raw,rate=8000";
+    for (property, milliseconds) in [
+        ("", 128),
+        ("patch-duration=64000000", 64),
+        ("patch-frames=3", 48),
+        // The shortest that there is, filled up.
+        ("patch-duration=16000000 partial=repeat", 16),
+    ] {
+        let outcome = play(&launch(&format!(
+            "{sound} ! melspec patch-interval=128000000 {property} ! frameclassify name=f model=any-length ! fakesink"
+        )));
+        assert!(outcome.error.is_none(), "{property}: {outcome:?}");
+        let windows = outcome.windows("f");
+        assert!(windows.len() >= 8, "{property}: {windows:?}");
+        assert_eq!(windows[2].duration, Some(ms(milliseconds)), "{property}");
+    }
+    let outcome = play(&launch(&format!(
+        "{sound} ! melspec patch-frames=9 ! frameclassify model=any-length ! fakesink"
+    )));
+    let text = outcome.error_text();
+    assert!(
+        text.contains("patch-frames is 9, the model's is 8"),
+        "{text}"
+    );
+}
+
 /// What the guide quotes of each mistake.
 #[test]
 fn mistakes_read_as_the_guide_says() {

@@ -130,6 +130,7 @@ impl Inference {
             batch_size: batch_size as usize,
             labels_file: self.labels_file.as_ref().map(PathBuf::from),
             engine_cache: self.engine_cache.as_ref().map(PathBuf::from),
+            ..model::Options::default()
         }
     }
 }

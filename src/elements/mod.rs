@@ -15,6 +15,9 @@ use crate::mel::FrontEnd;
 /// trained on; the answer has the card's front-end keys as string fields.
 pub(crate) const FRONT_END_QUERY: &str = "instruments-front-end";
 
+/// The field of the answer with the frames of the shortest patch that the model takes; `patch-frames` are the longest's.
+pub(crate) const MIN_FRAMES: &str = "min-patch-frames";
+
 /// Nanoseconds to seconds.
 pub(crate) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
@@ -34,11 +37,18 @@ pub(crate) fn model_error(err: &crate::model::Error) -> gst::ErrorMessage {
     gst::error_msg!(gst::LibraryError::Init, ("{}", err))
 }
 
-/// The front end's parameters that differ from the model's, as part of a sentence; `None` when all are the same.
-pub(crate) fn contradictions(ours: &FrontEnd, model: &FrontEnd) -> Option<String> {
+/// The front end's parameters that differ from the model's, which takes patches of `min_frames` to its `patch_frames`,
+/// as part of a sentence; `None` when all are the same.
+pub(crate) fn contradictions(
+    ours: &FrontEnd,
+    model: &FrontEnd,
+    min_frames: usize,
+) -> Option<String> {
+    let fits = (min_frames..=model.patch_frames).contains(&ours.patch_frames);
     let differences: Vec<_> = ours
         .differences(model)
         .into_iter()
+        .filter(|(name, ..)| *name != "patch-frames" || !fits)
         .map(|(name, ours, theirs)| format!("{name} is {ours}, the model's is {theirs}"))
         .collect();
     (!differences.is_empty()).then(|| differences.join("; "))

@@ -16,12 +16,30 @@ pub const MEL_LAYOUTS: [&str; 6] = [
 /// How a graph takes one picture or mel patch.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Arrangement {
-    /// The shape of its tensor, without the axis of the batch.
+    /// The shape of its tensor, without the axis of the batch; of a mel patch the longest one's.
     pub shape: Vec<usize>,
-    /// So many columns (channels or frames) become rows.
-    transposed: Option<usize>,
+    /// The axis of a mel patch's frames, whose number may vary.
+    frames: Option<usize>,
+    /// How the values are a matrix whose columns become rows.
+    transposed: Option<Matrix>,
     /// What bytes become, in each channel; `None`: nothing else.
     levels: Option<[Level; 3]>,
+}
+
+/// A matrix of any number of values, row by row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Matrix {
+    Rows(usize),
+    Columns(usize),
+}
+
+impl Matrix {
+    fn columns(self, values: usize) -> usize {
+        match self {
+            Self::Rows(rows) => values / rows,
+            Self::Columns(columns) => columns,
+        }
+    }
 }
 
 /// The values that stand for the bytes 0 and 255.
@@ -39,11 +57,27 @@ impl Arrangement {
             "frames" => frames,
             _ => 1,
         };
+        let transposed = layout.find("frames") < layout.find("bands");
         Self {
             shape: layout.split(',').map(length).collect(),
-            transposed: (layout.find("frames") < layout.find("bands")).then_some(frames),
+            frames: layout.split(',').position(|axis| axis == "frames"),
+            transposed: transposed.then_some(Matrix::Rows(bands)),
             levels: None,
         }
+    }
+
+    /// The shape of a mel patch of so many frames, or of a picture.
+    pub fn shape_of(&self, frames: usize) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        if let Some(axis) = self.frames {
+            shape[axis] = frames;
+        }
+        shape
+    }
+
+    /// The axis of a mel patch's frames in the graph's input, whose first is the batch's.
+    pub fn frames_axis(&self) -> Option<usize> {
+        self.frames.map(|axis| axis + 1)
     }
 
     /// A picture of bytes, or with `ranges` of 32-bit floats: `min,max` for all channels or, separated by `;`, for each
@@ -61,7 +95,8 @@ impl Arrangement {
         };
         Some(Self {
             shape,
-            transposed: planar.then_some(3),
+            frames: None,
+            transposed: planar.then_some(Matrix::Columns(3)),
             levels: match ranges {
                 Some(text) => Some(levels(text)?),
                 None => None,
@@ -77,7 +112,7 @@ impl Arrangement {
     /// A picture's RGB bytes, for a graph that takes bytes, or a mel patch.
     pub fn values<'a, T: Copy>(&self, values: &'a [T]) -> Cow<'a, [T]> {
         match self.transposed {
-            Some(columns) => transpose(values, columns).collect(),
+            Some(matrix) => transpose(values, matrix.columns(values.len())).collect(),
             None => values.into(),
         }
     }
@@ -92,7 +127,10 @@ impl Arrangement {
         };
         let values = pixels.iter().zip(levels.iter().cycle()).map(value);
         match self.transposed {
-            Some(columns) => transpose(&values.collect::<Vec<f32>>(), columns).collect(),
+            Some(matrix) => {
+                let columns = matrix.columns(pixels.len());
+                transpose(&values.collect::<Vec<f32>>(), columns).collect()
+            }
             None => values.collect(),
         }
     }
@@ -139,6 +177,13 @@ mod tests {
         let turned = Arrangement::mel("frames,bands,1", 2, 3);
         assert_eq!(turned.shape, [3, 2, 1]);
         assert_eq!(*turned.values(&patch), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        // A shorter patch.
+        assert_eq!(*turned.values(&patch[..4]), [1.0, 3.0, 2.0, 4.0]);
+        assert_eq!(turned.shape_of(2), [2, 2, 1]);
+        assert_eq!(
+            [as_they_are.frames_axis(), turned.frames_axis()],
+            [Some(3), Some(1)]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use ort::{
     memory::Allocator,
-    session::{Session, SessionInputValue},
+    session::{RunOptions, Session, SessionInputValue},
     value::{DynTensor, PrimitiveTensorElementType, TensorElementType},
 };
 
@@ -14,6 +14,7 @@ use super::{
     binding::{Buffers, Memory, Tensor},
     card::{Card, Modality},
     gpu::{engines::Engines, fault},
+    limits,
     verify::Layout,
 };
 
@@ -21,6 +22,8 @@ use super::{
 const RUNS_TO_RECORD: usize = 4;
 /// For how many shapes a session keeps its buffers.
 const KEPT: usize = 32;
+/// How many picture embeddings a fusion model that takes any number gets: at least, as a rule, at most.
+const PICTURES: [usize; 3] = [1, 20, 128];
 
 /// A model's sessions with what its card says of it.
 pub struct Runner {
@@ -35,16 +38,14 @@ pub struct Lane {
     memory: Memory,
     session: Session,
     size: Option<usize>,
-    /// Dropped after the session, which may write to it at its end.
-    _engines: Option<Engines>,
+    engines: Option<Engines>,
 }
 
 /// What buffers of one model can differ in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape {
     items: usize,
-    /// Picture embeddings of one item of a fusion model.
-    pictures: usize,
+    length: usize,
 }
 
 impl Lane {
@@ -55,7 +56,7 @@ impl Lane {
             memory: Memory::host(),
             session,
             size: None,
-            _engines: None,
+            engines: None,
         }
     }
 
@@ -66,16 +67,22 @@ impl Lane {
             memory,
             session,
             size: Some(size),
-            _engines: engines,
+            engines,
         }
     }
 
     /// Runs the session on inputs of the same length, and gives the values of its outputs: `tags` and, if the layout
     /// has one, `embedding`.
-    fn run(&mut self, card: &Card, layout: &Layout, inputs: &[&Input]) -> ort::Result<[&[f32]; 2]> {
+    fn run(
+        &mut self,
+        card: &Card,
+        layout: &Layout,
+        inputs: &[&Input],
+        run: &RunOptions,
+    ) -> ort::Result<[&[f32]; 2]> {
         let shape = Shape {
             items: self.size.unwrap_or(inputs.len()),
-            pictures: pictures(card, inputs[0]),
+            length: length(card, inputs[0]),
         };
         let index = match self.buffers.iter().position(|(of, _)| *of == shape) {
             Some(index) => index,
@@ -86,7 +93,7 @@ impl Lane {
                 let buffers = Buffers::new(
                     &self.session,
                     &self.memory,
-                    &self::inputs(card, layout, shape.items, shape.pictures),
+                    &self::inputs(card, layout, shape.items, shape.length),
                     &outputs(card, layout, shape.items),
                 )?;
                 self.buffers.push((shape, buffers));
@@ -95,7 +102,7 @@ impl Lane {
         };
         let buffers = &mut self.buffers[index].1;
         fill(card, layout, buffers, inputs)?;
-        buffers.run(&mut self.session)?;
+        buffers.run(&mut self.session, run)?;
         let embedding = match layout.embedding {
             Some(_) => buffers.output(1)?,
             None => &[],
@@ -125,9 +132,19 @@ impl Runner {
     /// [`Error::WrongInput`].
     pub fn check(&self, input: &Input) -> Result<(), Error> {
         let (fits, expected) = match &self.card.modality {
-            Modality::Audio { bands, frames, .. } => (
-                matches!(input, Input::Mel(mel) if mel.len() == bands * frames),
-                format!("a mel patch of {bands} bands by {frames} frames"),
+            Modality::Audio {
+                bands,
+                frames,
+                min_frames,
+                ..
+            } => (
+                matches!(input, Input::Mel(mel) if mel.len().is_multiple_of(*bands)
+                    && (*min_frames..=*frames).contains(&(mel.len() / bands))),
+                if min_frames == frames {
+                    format!("a mel patch of {bands} bands by {frames} frames")
+                } else {
+                    format!("a mel patch of {bands} bands by {min_frames} to {frames} frames")
+                },
             ),
             Modality::Video { width, height, .. } => (
                 matches!(input, Input::Frame(frame) if frame.len() == pixels(*width, *height) * 3),
@@ -140,7 +157,7 @@ impl Runner {
             } => (
                 matches!(input, Input::Fusion { video: rows, audio: row, .. }
                     if row.len() == audio.size
-                        && !rows.is_empty()
+                        && (1..=limits::VALUES).contains(&rows.len())
                         && rows.len().is_multiple_of(video.size)
                         && frames.is_none_or(|frames| rows.len() == frames * video.size)),
                 format!(
@@ -165,7 +182,7 @@ impl Runner {
     ///
     /// # Errors
     /// [`Error::Run`], also when a session that replays the GPU's recorded work does not see its inputs change.
-    pub fn warm(&mut self) -> Result<(), Error> {
+    pub fn warm(&mut self, run: &RunOptions) -> Result<(), Error> {
         let (silence, noise) = (sample(&self.card, |_| 0.0), sample(&self.card, noise));
         let Self {
             lanes,
@@ -178,7 +195,7 @@ impl Runner {
         };
         for lane in lanes.iter_mut().filter(|lane| lane.size.is_some()) {
             let mut answer = |input: &Input| -> Result<Vec<u32>, Error> {
-                let outputs = lane.run(card, layout, &[input]);
+                let outputs = lane.run(card, layout, &[input], run);
                 let outputs = outputs.map_err(|error| failed(fault::explain(error.message())))?;
                 Ok(outputs.concat().into_iter().map(f32::to_bits).collect())
             };
@@ -201,7 +218,11 @@ impl Runner {
     ///
     /// # Errors
     /// [`Error::Run`] when the model as a whole fails; what is wrong with one item only is in its own result.
-    pub fn run(&mut self, inputs: &[&Input]) -> Result<Vec<Result<Output, Error>>, Error> {
+    pub fn run(
+        &mut self,
+        inputs: &[&Input],
+        run: &RunOptions,
+    ) -> Result<Vec<Result<Output, Error>>, Error> {
         let Self {
             lanes,
             card,
@@ -211,10 +232,12 @@ impl Runner {
             .iter_mut()
             .find(|lane| lane.size.is_none_or(|size| size >= inputs.len()))
             .expect("a session for the largest batch");
-        let [tags, embeddings] = lane.run(card, layout, inputs).map_err(|error| Error::Run {
-            model: card.name.clone(),
-            cause: fault::explain(error.message()),
-        })?;
+        let [tags, embeddings] =
+            lane.run(card, layout, inputs, run)
+                .map_err(|error| Error::Run {
+                    model: card.name.clone(),
+                    cause: fault::explain(error.message()),
+                })?;
         let item = |index: usize| {
             let tags = row(tags, card.labels.len(), index);
             finite(card, "tags", tags)?;
@@ -235,25 +258,55 @@ impl Runner {
     }
 }
 
+impl Drop for Runner {
+    fn drop(&mut self) {
+        for mut lane in self.lanes.drain(..) {
+            if let Some(engines) = lane.engines.take() {
+                engines.close(|| drop(lane));
+            }
+        }
+    }
+}
+
 /// Runs a session on zeros and checks that its outputs have the shapes that the card calls for; their values may be
 /// NaN, for a model that normalises.
 ///
 /// # Errors
 /// [`Error::Run`].
-pub fn check(session: &mut Session, card: &Card, layout: &Layout) -> Result<(), Error> {
+pub fn check(
+    session: &mut Session,
+    card: &Card,
+    layout: &Layout,
+    run: &RunOptions,
+) -> Result<(), Error> {
+    // The longest first, from which the shortest differs at most in whether it works.
+    let [least, usual, _] = lengths(card);
+    check_length(session, card, layout, run, usual)?;
+    if least != usual && matches!(card.modality, Modality::Audio { .. }) {
+        check_length(session, card, layout, run, least)?;
+    }
+    Ok(())
+}
+
+fn check_length(
+    session: &mut Session,
+    card: &Card,
+    layout: &Layout,
+    run: &RunOptions,
+    length: usize,
+) -> Result<(), Error> {
     let failed = |cause: String| Error::Run {
         model: card.name.clone(),
         cause,
     };
-    let pictures = pictures(card, &sample(card, |_| 0.0));
-    let inputs = inputs(card, layout, 1, pictures);
+    let inputs = inputs(card, layout, 1, length);
     let refused = |error: ort::Error| failed(fault::explain(error.message()));
     let values: Vec<(Cow<str>, SessionInputValue)> = inputs
         .iter()
         .map(|input| Ok((input.name.as_str().into(), zeros(input)?.into())))
         .collect::<ort::Result<_>>()
         .map_err(refused)?;
-    let given = session.run(values).map_err(refused)?;
+    let given = session.run_with_options(values, run).map_err(refused)?;
     for Tensor { name, shape, .. } in &outputs(card, layout, 1) {
         let value = given
             .get(name)
@@ -273,17 +326,40 @@ fn pixels(width: u32, height: u32) -> usize {
     width as usize * height as usize
 }
 
-/// How many picture embeddings are in one input of a fusion model; 0 for other models.
-fn pictures(card: &Card, input: &Input) -> usize {
+/// What inputs of one model can differ in: the frames of a patch, the picture embeddings of a fusion model's input; 0
+/// for pictures.
+fn length(card: &Card, input: &Input) -> usize {
     match (&card.modality, input) {
+        (Modality::Audio { bands, .. }, Input::Mel(mel)) => mel.len() / bands,
         (Modality::Fusion { video: space, .. }, Input::Fusion { video, .. }) => {
-            video.len() / space.size.max(1)
+            video.len() / space.size
         }
         _ => 0,
     }
 }
 
-/// An input whose values are `value` of their number.
+/// The lengths of a model's inputs: at least, as a rule, at most.
+pub fn lengths(card: &Card) -> [usize; 3] {
+    match card.modality {
+        Modality::Audio {
+            frames, min_frames, ..
+        } => [min_frames, frames, frames],
+        Modality::Video { .. } => [0; 3],
+        Modality::Fusion { frames, .. } => frames.map_or(PICTURES, |frames| [frames; 3]),
+    }
+}
+
+/// The largest batch of a model, at least 1, by the values of its inputs.
+pub fn largest(card: &Card) -> usize {
+    let values = match &card.modality {
+        Modality::Audio { bands, frames, .. } => bands * frames,
+        Modality::Video { width, height, .. } => pixels(*width, *height) * 3,
+        Modality::Fusion { video, audio, .. } => video.size * lengths(card)[2] + audio.size,
+    };
+    (limits::BATCH_VALUES / values).max(1)
+}
+
+/// An input of the usual length whose values are `value` of their number.
 fn sample(card: &Card, value: impl Fn(usize) -> f32) -> Input {
     let values = |count: usize| (0..count).map(&value).collect::<Vec<f32>>();
     match &card.modality {
@@ -309,15 +385,15 @@ fn noise(index: usize) -> f32 {
     (index * 61 % 97 + 1) as f32
 }
 
-/// The inputs of a batch, of a fusion model with so many pictures an item.
-pub fn inputs(card: &Card, layout: &Layout, items: usize, pictures: usize) -> Vec<Tensor> {
+/// The inputs of a batch of items of the same length.
+pub fn inputs(card: &Card, layout: &Layout, items: usize, length: usize) -> Vec<Tensor> {
     let shapes = match &card.modality {
         Modality::Audio { .. } | Modality::Video { .. } => {
-            let item = layout.arrangement.shape.iter().copied();
+            let item = layout.arrangement.shape_of(length);
             vec![[items].into_iter().chain(item).collect()]
         }
         Modality::Fusion { video, audio, .. } => vec![
-            vec![items, pictures, video.size],
+            vec![items, length, video.size],
             vec![items, audio.size],
             vec![items, 2],
         ],

@@ -3,7 +3,7 @@
 
 use ort::{
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
-    session::{IoBinding, Session},
+    session::{IoBinding, RunOptions, Session},
     value::{DynTensor, PrimitiveTensorElementType, TensorElementType},
 };
 
@@ -143,7 +143,7 @@ impl Buffers {
     ///
     /// # Errors
     /// ONNX Runtime's.
-    pub fn run(&mut self, session: &mut Session) -> ort::Result<()> {
+    pub fn run(&mut self, session: &mut Session, run: &RunOptions) -> ort::Result<()> {
         for input in &mut self.inputs {
             match &mut input.device {
                 Some(device) => input.host.copy_into(device)?,
@@ -152,7 +152,7 @@ impl Buffers {
             }
         }
         self.binding.synchronize_inputs()?;
-        session.run_binding(&self.binding)?;
+        session.run_binding_with_options(&self.binding, run)?;
         self.binding.synchronize_outputs()?;
         for output in &mut self.outputs {
             if let Some(device) = &output.device {
@@ -189,6 +189,7 @@ mod tests {
             element: TensorElementType::Float32,
             shape: shape.into(),
         };
+        let run = RunOptions::new().unwrap();
         let inputs = [tensor("mel", &[2, 1, 4, 8])];
         let outputs = [tensor("tags", &[2, 3]), tensor("embedding", &[2, 4])];
         for memory in [Memory::host(), fixed()] {
@@ -204,7 +205,7 @@ mod tests {
                         .into()
                 };
                 buffers.input(0).unwrap().copy_from_slice(&values);
-                buffers.run(&mut session).unwrap();
+                buffers.run(&mut session, &run).unwrap();
                 assert_eq!(buffers.output(0).unwrap(), expected[0]);
                 assert_eq!(buffers.output(1).unwrap(), expected[1]);
             }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A model's card: what it says of itself in the keys `instruments.*`.
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, path::Path, path::PathBuf, str::FromStr, sync::Arc};
 
-use super::{Error, Precision, keyfile};
+use super::{Error, Precision, keyfile, limits};
 
 /// What precedes every key in an ONNX file's metadata.
 pub const PREFIX: &str = "instruments.";
@@ -40,8 +40,10 @@ pub enum Modality {
         front_end: Vec<(String, String)>,
         /// Mel bands.
         bands: usize,
-        /// Frames in a patch.
+        /// Frames in a patch, and in the longest one where their number may vary.
         frames: usize,
+        /// Frames in the shortest patch; `frames` where all are of one length.
+        min_frames: usize,
     },
     /// Pictures, uint8 RGB `[height, width, 3]`.
     Video {
@@ -139,7 +141,7 @@ impl Fields {
         let sidecar = sidecar(path);
         let mut tensors = keyfile::Sections::new();
         if sidecar.exists() {
-            let text = read(&sidecar)?;
+            let text = limits::read(&sidecar)?;
             let in_sidecar = |problem| Error::Card {
                 path: path.into(),
                 problem: format!("{} in {}", problem, sidecar.display()),
@@ -196,6 +198,22 @@ impl Fields {
                 "`{PREFIX}{key}` is `{text}`, which is no valid number"
             ))
         })
+    }
+
+    /// The value of a key as a whole number from 1 to `most`.
+    ///
+    /// # Errors
+    /// [`Error::Card`] when it is not there or no such number.
+    pub fn count(&self, key: &str, most: usize) -> Result<usize, Error> {
+        let text = self.text(key)?;
+        let number = text.trim().parse().ok();
+        number
+            .filter(|number| (1..=most).contains(number))
+            .ok_or_else(|| {
+                self.problem(format!(
+                    "`{PREFIX}{key}` is `{text}`; use a whole number from 1 to {most}"
+                ))
+            })
     }
 
     /// The value of a key among those that are allowed; the first of them when the key is not there.
@@ -271,7 +289,7 @@ pub fn labels(
             .collect()
     };
     match labels_file {
-        Some(file) => Ok((lines(&read(file)?), file.display().to_string())),
+        Some(file) => Ok((lines(&limits::read(file)?), file.display().to_string())),
         None => Ok((lines(fields.text("labels")?), format!("`{PREFIX}labels`"))),
     }
 }
@@ -281,13 +299,6 @@ pub fn sidecar(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".modelinfo");
     name.into()
-}
-
-fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|error| Error::Unreadable {
-        path: path.into(),
-        cause: error.to_string(),
-    })
 }
 
 #[cfg(test)]

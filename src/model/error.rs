@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What can go wrong with a model, each as one sentence that names the thing, the value and what to do.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Why a model could not be opened or run. Every error may be tried again: nothing is remembered of a
 /// failed attempt, so a runtime or a model installed meanwhile is found by the next one.
@@ -216,6 +216,36 @@ pub enum Error {
         path: PathBuf,
         /// What ONNX Runtime says, and what to do.
         cause: String,
+    },
+
+    /// The request was cancelled, or its model closed, before there was an answer.
+    #[error("the request to the model `{model}` was cancelled")]
+    Cancelled {
+        /// The model's name.
+        model: String,
+    },
+
+    /// Opening or running the model took too long.
+    #[error(
+        "the model `{model}` did not finish within {} s and was stopped; raise `timeout`, give it more `threads`, or \
+         choose a smaller model", .limit.as_secs_f64()
+    )]
+    TimedOut {
+        /// The model's name.
+        model: String,
+        /// The time limit.
+        limit: Duration,
+    },
+
+    /// An option is beyond what is possible.
+    #[error("`{name}` is {value}; use at most {most}")]
+    Limit {
+        /// The option's name as a property.
+        name: String,
+        /// Its value.
+        value: usize,
+        /// The largest that is possible.
+        most: usize,
     },
 
     /// Inference failed.

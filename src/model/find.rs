@@ -38,6 +38,11 @@ pub struct Files {
 }
 
 impl Files {
+    /// The name or path that was asked for.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// All of them, at least one.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(_, path)| path.as_path())
@@ -102,7 +107,8 @@ fn model_in(name: &str, path_variable: &OsStr, plugin: Option<&Path>) -> Result<
     };
     if name.contains('/') || name.ends_with(".onnx") {
         let path = PathBuf::from(name);
-        return if path.is_file() {
+        // That it is a regular file is found out when it is opened.
+        return if path.exists() {
             Ok(found(vec![(Precision::Auto, path)]))
         } else {
             Err(not_found(vec![path]))
@@ -216,13 +222,12 @@ mod tests {
         assert_eq!(find("y"), Ok(plugin.join("../../models/y.onnx")));
         let direct = dir.join("z.onnx").to_str().unwrap().to_owned();
         assert_eq!(find(&direct), Ok(direct.into()));
-        // A directory is no model, and a name is not looked for in the current directory.
+        // A name is not looked for in the current directory.
         let Err(Error::ModelNotFound { looked, .. }) = find("z") else {
             panic!("{:?}", find("z"));
         };
         assert_eq!(looked.len(), 7);
         assert_eq!(looked[0], Path::new("/nowhere/z.onnx"));
-        assert!(find(dir.to_str().unwrap()).is_err());
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -9,28 +9,36 @@ mod arrange;
 mod batch;
 mod binding;
 mod card;
+mod client;
 mod error;
 mod find;
 mod gpu;
 mod graph;
 mod keyfile;
+mod limits;
+mod load;
 mod onnx;
+mod open;
 mod provider;
+mod queue;
 mod runtime;
 mod session;
-mod shared;
 mod stats;
+mod timer;
 mod verify;
 mod worker;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, ThreadId},
+    time::Duration,
 };
 
 pub use self::{
     card::{Activation, Card, Fit, Modality, Space},
+    client::Client,
     error::Error,
     find::set_plugin_dir,
     provider::Provider,
@@ -40,14 +48,8 @@ pub use self::{
 pub use ort::logging::LogLevel;
 
 use self::{
-    batch::{Lane, Runner},
-    card::Fields,
-    find::Files,
-    gpu::sessions::Request,
-    graph::Graph,
-    runtime::Runtime,
-    stats::Recorder,
-    worker::Worker,
+    load::About,
+    queue::{Owner, Queue},
 };
 
 /// What a model computes in, and so which of a name's files is run: `NAME.onnx`, `NAME.fp16.onnx` or `NAME.int8.onnx`.
@@ -77,7 +79,7 @@ impl Precision {
 }
 
 /// How a model is run. Models opened with equal options are shared.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Options {
     /// What runs it.
     pub provider: Provider,
@@ -85,15 +87,34 @@ pub struct Options {
     pub device: u32,
     /// What it computes in.
     pub precision: Precision,
-    /// Threads for one inference; 0: as many as ONNX Runtime thinks right, one a core.
+    /// Threads for one inference, at most 1024; 0: as many as ONNX Runtime thinks right, one a core.
     pub threads: u32,
-    /// How many waiting inputs are run at once at most; 0: 1 on the processor, where batches save no time and cost
+    /// How many waiting inputs are run at once at most, up to 1024; 0: 1 on the processor, where batches save no time and cost
     /// memory, 8 on a GPU.
     pub batch_size: usize,
     /// Labels, one a line, instead of the card's.
     pub labels_file: Option<PathBuf>,
     /// Where the engines that TensorRT builds are kept; unset: `gst-instruments/engines` in XDG's folder for caches.
     pub engine_cache: Option<PathBuf>,
+    /// The longest time that one run may take, and that opening may take apart from building engines, before it ends
+    /// with [`Error::TimedOut`]; zero: no limit.
+    pub timeout: Duration,
+}
+
+/// The first provider that works, one thread a core, and a time limit of 30 s.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            provider: Provider::default(),
+            device: 0,
+            precision: Precision::default(),
+            threads: 0,
+            batch_size: 0,
+            labels_file: None,
+            engine_cache: None,
+            timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 /// What takes long while a model is opened.
@@ -170,15 +191,16 @@ pub struct Output {
     pub embedding: Option<Arc<[f32]>>,
 }
 
-/// An open model. The last handle that is dropped ends its thread and frees its session.
+/// An open model. The last handle that is dropped cancels all requests, ends its thread and frees its session, within
+/// a second even while it runs.
 pub struct Model {
-    card: Arc<Card>,
-    path: PathBuf,
-    active_provider: String,
-    cpu_nodes: usize,
+    about: About,
     notes: Mutex<Vec<String>>,
-    recorder: Arc<Mutex<Recorder>>,
-    worker: Worker,
+    queue: Arc<Queue>,
+    /// The thread that it runs on.
+    thread: ThreadId,
+    /// Of the requests that are no client's.
+    owner: Arc<Owner>,
 }
 
 impl Model {
@@ -193,7 +215,7 @@ impl Model {
         Self::open_with(name_or_path, options, &mut |_| ())
     }
 
-    /// [`open`](Self::open) that says what takes long.
+    /// [`open`](Self::open) that says what takes long. `progress` is called on this thread, with no lock held.
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
@@ -202,108 +224,39 @@ impl Model {
         options: &Options,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<Self>, Error> {
-        let files = find::model(name_or_path)?;
-        shared::open(&files, options, || Self::load(&files, options, progress))
+        limits::check(options)?;
+        open::open(&find::model(name_or_path)?, options, progress)
     }
 
-    /// Loads it on the first provider that works.
-    fn load(
-        files: &Files,
-        options: &Options,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self, Error> {
-        let runtime = runtime::get()?;
-        let mut candidates = options.provider.candidates(&runtime.path);
-        let last = candidates.pop().unwrap_or(Provider::Cpu);
-        for provider in candidates {
-            match Self::load_on(provider, files, options, &runtime, progress) {
-                Ok(model) => return Ok(model),
-                Err(error) => runtime::log(LogLevel::Warning, &error.to_string()),
-            }
+    /// A model whose queue this thread works through.
+    fn new(mut about: About, queue: Arc<Queue>) -> Self {
+        Self {
+            notes: Mutex::new(std::mem::take(&mut about.notes)),
+            owner: Owner::new(about.batch_size),
+            thread: thread::current().id(),
+            about,
+            queue,
         }
-        Self::load_on(last, files, options, &runtime, progress)
-    }
-
-    fn load_on(
-        provider: Provider,
-        files: &Files,
-        options: &Options,
-        runtime: &Runtime,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self, Error> {
-        let path = files.pick(provider, options.precision)?;
-        onnx::check(path)?;
-        provider.find_library(&runtime.path)?;
-        // Whatever runs it, the processor tells what it is and whether it works: what then fails is the GPU's.
-        let mut session = session::cpu(path, options, runtime)?;
-        let fields = Fields::read(path, session::metadata(&session))?;
-        let graph = Graph::from(&session);
-        let (card, layout) = verify::verify(&fields, &graph, options.labels_file.as_deref())?;
-        batch::check(&mut session, &card, &layout)?;
-        let card = Arc::new(card);
-        let batch_size = options.batch_size_on(provider);
-        let recorder = Arc::new(Mutex::new(Recorder::new(batch_size)));
-        let spawn = |lanes| {
-            let runner = Runner::new(lanes, card.clone(), layout.clone());
-            Worker::spawn(&card.name, runner, batch_size, recorder.clone())
-        };
-        let model = |worker, active_provider| Self {
-            card: card.clone(),
-            path: path.into(),
-            active_provider,
-            cpu_nodes: 0,
-            notes: Mutex::default(),
-            recorder: recorder.clone(),
-            worker,
-        };
-        if provider == Provider::Cpu {
-            let worker = spawn(vec![Lane::any(session)])?;
-            return Ok(model(worker, format!("cpu ({})", card.precision.as_str())));
-        }
-        drop(session);
-        let mut request = Request {
-            provider,
-            path,
-            card: &card,
-            layout: &layout,
-            options,
-            runtime,
-            graphs: true,
-        };
-        request.graphs = request.replays();
-        let mut open = |request: &Request| {
-            let opened = request.open(progress)?;
-            Ok((spawn(opened.lanes)?, opened.summary))
-        };
-        let (worker, summary) = match open(&request) {
-            // What cannot be replayed may still be run.
-            Err(error @ (Error::Provider { .. } | Error::Run { .. })) if request.graphs => {
-                runtime::log(LogLevel::Info, &error.to_string());
-                request.graphs = false;
-                open(&request)?
-            }
-            opened => opened?,
-        };
-        Ok(Self {
-            cpu_nodes: summary.placement.cpu_nodes(),
-            notes: Mutex::new(summary.notes(&card.name)),
-            ..model(worker, summary.to_string())
-        })
     }
 
     /// What the model says of itself.
     pub fn card(&self) -> &Card {
-        &self.card
+        &self.about.card
     }
 
     /// The model's file.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.about.path
     }
 
     /// What runs the model, on which GPU, and in which precision, e.g. `cpu (fp32)` or `cuda (NVIDIA H200, fp16)`.
     pub fn active_provider(&self) -> &str {
-        &self.active_provider
+        &self.about.active_provider
+    }
+
+    /// The largest number of inputs that are run at once.
+    pub fn batch_size(&self) -> usize {
+        self.about.batch_size
     }
 
     /// What the user should know though it works, each a sentence; nothing when they were taken already.
@@ -311,50 +264,39 @@ impl Model {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Runs the model on one input and waits for the result. Not to be called from a reply of
-    /// [`submit`](Self::submit), which it would wait for.
+    /// [`Client::run`] for a user who never cancels.
     ///
     /// # Errors
-    /// [`Error::WrongInput`], [`Error::NotFinite`] or [`Error::Run`].
+    /// Those of [`Client::run`] but [`Error::Cancelled`].
     pub fn run(&self, input: Input) -> Result<Output, Error> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        self.submit(input, move |result| {
-            // The receiver waits below for as long as this can be called.
-            let _ = answer.send(result);
-        });
-        answered.recv().unwrap_or_else(|_| Err(self.ended()))
+        self.queue.run_and_wait(&self.owner, input)
     }
 
-    /// Runs the model on one input, together with others that are waiting, and returns at once. `reply` is called
-    /// exactly once, on the model's thread, and must be short.
+    /// [`Client::submit`] for a user who never cancels.
     pub fn submit(&self, input: Input, reply: impl FnOnce(Result<Output, Error>) + Send + 'static) {
-        if let Err(reply) = self.worker.submit(input, Box::new(reply)) {
-            reply(Err(self.ended()));
-        }
+        self.queue.submit(&self.owner, input, Box::new(reply));
     }
 
-    /// What the model has done so far.
+    /// What the model has done since it was opened, for all who share it.
     pub fn stats(&self) -> Stats {
-        let recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
         Stats {
-            cpu_nodes: self.cpu_nodes,
-            ..recorder.stats()
+            cpu_nodes: self.about.cpu_nodes,
+            ..self.queue.recorder().stats()
         }
     }
+}
 
-    fn ended(&self) -> Error {
-        Error::Run {
-            model: self.card.name.clone(),
-            cause: "its thread has ended; open it again".into(),
-        }
+impl Drop for Model {
+    fn drop(&mut self) {
+        worker::stop(&self.queue, self.thread);
     }
 }
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Model")
-            .field("path", &self.path)
-            .field("active_provider", &self.active_provider)
+            .field("path", &self.about.path)
+            .field("active_provider", &self.about.active_provider)
             .finish_non_exhaustive()
     }
 }

@@ -2,76 +2,81 @@
 //! Tells an ONNX file from other files and from half a one, which ONNX Runtime's loader does not.
 
 use std::{
-    fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek, SeekFrom},
     path::Path,
 };
 
-use super::Error;
+use super::{Error, limits};
 
-/// Largest field number of `ModelProto` (onnx.proto: `configuration` = 26).
-const LAST_FIELD: u64 = 26;
+/// The field number of `ModelProto.ir_version`, which comes first.
+const IR_VERSION: u64 = 1;
 /// The field number of `ModelProto.graph`.
 const GRAPH: u64 = 7;
+/// The largest field number of protobuf.
+const LAST_FIELD: u64 = (1 << 29) - 1;
 
-/// Walks the top-level fields of the file's `ModelProto` without reading what they hold.
+/// Walks the top-level fields of the file's `ModelProto` without reading what they hold. Fields that a later ONNX adds
+/// are skipped.
 ///
 /// # Errors
 /// [`Error::Unreadable`], [`Error::NotOnnx`] or [`Error::Truncated`].
 pub fn check(path: &Path) -> Result<(), Error> {
-    let unreadable = |error: std::io::Error| Error::Unreadable {
+    let unreadable = |error: io::Error| limits::unreadable(path, error);
+    let not_onnx = |cause: String| Error::NotOnnx {
         path: path.into(),
-        cause: error.to_string(),
+        cause,
     };
-    let file = File::open(path).map_err(unreadable)?;
+    let file = limits::open(path)?;
     let length = file.metadata().map_err(unreadable)?.len();
-    let not_onnx = |cause: &str| Error::NotOnnx {
-        path: path.into(),
-        cause: cause.into(),
-    };
     if length == 0 {
-        return Err(not_onnx("it is empty"));
+        return Err(not_onnx("it is empty".into()));
     }
     let mut reader = BufReader::new(file);
-    let mut graph = false;
+    let (mut version, mut graph) = (false, false);
     loop {
         let at = reader.stream_position().map_err(unreadable)?;
         if at == length {
             break;
         }
-        let truncated = |expected| Error::Truncated {
-            path: path.into(),
-            expected,
-            actual: length,
+        let no_field = || not_onnx(format!("byte {at} begins no field of an ONNX model"));
+        // Bytes that only happen to look like a field say nothing of the file's length.
+        let truncated = |version: bool, expected: u64| {
+            if !version {
+                return no_field();
+            }
+            Error::Truncated {
+                path: path.into(),
+                expected,
+                actual: length,
+            }
         };
         let Some(tag) = varint(&mut reader) else {
-            return Err(truncated(length + 1));
+            return Err(truncated(version, length + 1));
         };
         let (field, wire) = (tag >> 3, tag & 7);
-        if field == 0 || field > LAST_FIELD || !matches!(wire, 0 | 2) {
-            return Err(not_onnx(&format!(
-                "byte {at} begins no field of an ONNX model"
-            )));
+        if !(1..=LAST_FIELD).contains(&field) {
+            return Err(no_field());
         }
-        let Some(value) = varint(&mut reader) else {
-            return Err(truncated(length + 1));
+        let skipped = match wire {
+            0 => varint(&mut reader).map(|_| 0),
+            1 => Some(8),
+            2 => varint(&mut reader),
+            5 => Some(4),
+            _ => return Err(no_field()),
         };
-        if wire == 2 {
-            let end = reader
-                .stream_position()
-                .map_err(unreadable)?
-                .saturating_add(value);
-            if end > length {
-                return Err(truncated(end));
-            }
-            reader.seek(SeekFrom::Start(end)).map_err(unreadable)?;
+        version |= (field, wire) == (IR_VERSION, 0);
+        graph |= (field, wire) == (GRAPH, 2);
+        let here = reader.stream_position().map_err(unreadable)?;
+        let end = skipped.map_or(length + 1, |skipped| here.saturating_add(skipped));
+        if end > length {
+            return Err(truncated(version, end));
         }
-        graph |= field == GRAPH;
+        reader.seek(SeekFrom::Start(end)).map_err(unreadable)?;
     }
     if graph {
         Ok(())
     } else {
-        Err(not_onnx("it holds no graph"))
+        Err(not_onnx("it holds no graph".into()))
     }
 }
 
@@ -87,4 +92,46 @@ fn varint(reader: &mut impl Read) -> Option<u64> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use super::*;
+
+    #[test]
+    fn fields_of_a_later_onnx_are_skipped() {
+        let path = env::temp_dir().join(format!("instruments-onnx-{}", std::process::id()));
+        let check = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            check(&path)
+        };
+        // ir_version, a graph of two bytes, and the fields 27 (length), 300 (8 bytes) and 301 (4 bytes).
+        let later = [
+            &[0x08, 0x0a, 0x3a, 0x02, 0x00, 0x00][..],
+            &[0xda, 0x01, 0x01, 0xff, 0xe1, 0x12],
+            &[0; 8],
+            &[0xed, 0x12],
+            &[0; 4],
+        ]
+        .concat();
+        assert_eq!(check(&later), Ok(()));
+        let expected = later.len() as u64;
+        let truncated = |actual| Error::Truncated {
+            path: path.clone(),
+            expected,
+            actual,
+        };
+        let cut = later.len() - 3;
+        assert_eq!(check(&later[..cut]), Err(truncated(cut as u64)));
+        // Text whose first letters look like fields: `h` is field 13, `i` field 13 of 8 bytes.
+        for text in ["hello", "ink"] {
+            assert!(
+                matches!(check(text.as_bytes()), Err(Error::NotOnnx { .. })),
+                "{text}"
+            );
+        }
+        fs::remove_file(path).unwrap();
+    }
 }

@@ -9,7 +9,11 @@ use super::{
     card::{Activation, Card, Fields, Fit, Modality, Space, labels},
     find,
     graph::{Element, Graph, Port},
+    limits,
 };
+
+/// The key of the shortest patch's frames, where their number may vary.
+const MIN_FRAMES: &str = "mel.min-frames";
 
 /// The names in a graph of what a card describes.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,10 +134,13 @@ impl<'a> Check<'a> {
     }
 
     fn audio(&self) -> Result<Input<'a>, Error> {
-        let (bands, frames) = (
-            self.fields.number("frontend.bands")?,
-            self.fields.number("frontend.patch-frames")?,
-        );
+        let bands = self.fields.count("frontend.bands", limits::VALUES)?;
+        let most = limits::VALUES / bands;
+        let frames = self.fields.count("frontend.patch-frames", most)?;
+        let min_frames = match self.fields.optional(MIN_FRAMES) {
+            Some(_) => self.fields.count(MIN_FRAMES, frames)?,
+            None => frames,
+        };
         let mel = self.input("mel", 1)?;
         let shape = |layout: &str| -> Vec<Option<usize>> {
             let arrangement = Arrangement::mel(layout, bands, frames);
@@ -151,12 +158,21 @@ impl<'a> Check<'a> {
             None => MEL_LAYOUTS.into_iter().find(fits).unwrap_or(MEL_LAYOUTS[0]),
         };
         self.expect("the input", mel, Element::Float32, &shape(layout))?;
+        let arrangement = Arrangement::mel(layout, bands, frames);
+        let fixed = arrangement.frames_axis().and_then(|axis| mel.shape[axis]);
+        if let Some(fixed) = fixed.filter(|_| min_frames < frames) {
+            return Err(self.contradiction(
+                format!("it takes patches of {min_frames} to {frames} frames"),
+                format!("its input {mel} takes {fixed}"),
+            ));
+        }
         let modality = Modality::Audio {
             front_end: self.fields.group("frontend."),
             bands,
             frames,
+            min_frames,
         };
-        Ok((modality, vec![mel], Arrangement::mel(layout, bands, frames)))
+        Ok((modality, vec![mel], arrangement))
     }
 
     fn video(&self) -> Result<Input<'a>, Error> {
@@ -186,6 +202,7 @@ impl<'a> Check<'a> {
                 format!("its input is {frame}"),
             ));
         };
+        self.item(frame, &[height, width, 3])?;
         let arrangement = Arrangement::picture(height, width, planar, ranges);
         let arrangement = arrangement.ok_or_else(|| {
             self.fields.problem(format!(
@@ -219,7 +236,7 @@ impl<'a> Check<'a> {
     fn fusion(&self) -> Result<Input<'a>, Error> {
         let frames = match self.fields.optional("fusion.frames") {
             None | Some("any") => None,
-            Some(_) => Some(self.fields.number("fusion.frames")?),
+            Some(_) => Some(self.fields.count("fusion.frames", limits::VALUES)?),
         };
         let (video, audio, present) = (
             self.input("video", 3)?,
@@ -235,6 +252,8 @@ impl<'a> Check<'a> {
                 format!("its input {video} takes {fixed}"),
             ));
         }
+        self.item(video, &[frames.unwrap_or(1), self.size(video)?])?;
+        self.item(audio, &[self.size(audio)?])?;
         let space = |key, port: &Port| {
             Ok(Space {
                 id: self.fields.text(key)?.to_owned(),
@@ -323,6 +342,20 @@ impl<'a> Check<'a> {
             format!("it calls for {what} {expected}, the first axis any or 1"),
             format!("the graph has {port}"),
         ))
+    }
+
+    /// One item of an input must have values, and not too many.
+    fn item(&self, port: &Port, lengths: &[usize]) -> Result<(), Error> {
+        let values = lengths
+            .iter()
+            .try_fold(1_usize, |values, length| values.checked_mul(*length));
+        if values.is_some_and(|values| (1..=limits::VALUES).contains(&values)) {
+            return Ok(());
+        }
+        Err(self.fields.problem(format!(
+            "one item of its input {port} must have 1 to {} values",
+            limits::VALUES
+        )))
     }
 
     /// The length of a port's last axis.

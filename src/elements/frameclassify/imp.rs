@@ -27,7 +27,7 @@ use crate::elements::analysis::Analysis;
 use crate::elements::inference::{
     DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision, open_model,
 };
-use crate::elements::{FRONT_END_QUERY, always_pads, model_error};
+use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, model_error};
 use crate::meta::{self, Features, Kind, Tags};
 use crate::model::{self, Modality, Model};
 
@@ -173,12 +173,17 @@ impl BaseTransformImpl for FrameClassify {
         {
             // When there is no model, the caps that follow make that an error.
             if let Ok(model) = self.model_for(DEFAULT_AUDIO_MODEL)
-                && let Modality::Audio { front_end, .. } = &model.card().modality
+                && let Modality::Audio {
+                    front_end,
+                    min_frames,
+                    ..
+                } = &model.card().modality
             {
                 let structure = query.structure_mut();
                 for (key, value) in front_end {
                     structure.set(key.as_str(), value);
                 }
+                structure.set(MIN_FRAMES, *min_frames as u64);
                 return true;
             }
             return false;

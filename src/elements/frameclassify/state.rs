@@ -194,6 +194,7 @@ impl State {
                 front_end,
                 bands,
                 frames,
+                min_frames,
             },
         ) = (&mut self.branch, &card.modality)
         else {
@@ -206,12 +207,14 @@ impl State {
         {
             *unfed = None;
             if *checked != patch.front_end {
-                check_front_end(&card.name, front_end, &patch.front_end)?;
+                check_front_end(&card.name, front_end, *min_frames, &patch.front_end)?;
                 *checked = patch.front_end;
             }
-            if patch.dims != [*bands as u32, *frames as u32] {
+            let fits = matches!(patch.dims[..], [height, width] if height as usize == *bands
+                && (*min_frames..=*frames).contains(&(width as usize)));
+            if !fits {
                 return Err(format!(
-                    "The model {} takes mel patches of {bands} bands x {frames} frames, these are {:?}: unset melspec's bands and patch-frames",
+                    "The model {} takes mel patches of {bands} bands x {min_frames} to {frames} frames, these are {:?}: unset melspec's bands and patch-frames",
                     card.name, patch.dims
                 ));
             }
@@ -257,6 +260,7 @@ impl State {
 fn check_front_end(
     model: &str,
     theirs: &[(String, String)],
+    min_frames: usize,
     ours: &[(String, String)],
 ) -> Result<(), String> {
     let parse = |fields: &[(String, String)]| {
@@ -268,7 +272,7 @@ fn check_front_end(
         .map_err(|err| err.to_string())
     };
     let (theirs, ours) = (parse(theirs)?, parse(ours)?);
-    contradictions(&ours, &theirs).map_or(Ok(()), |contradictions| {
+    contradictions(&ours, &theirs, min_frames).map_or(Ok(()), |contradictions| {
         Err(format!(
             "The mel patches are not what the model {model} was trained on ({contradictions}): unset these properties of melspec"
         ))

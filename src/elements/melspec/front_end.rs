@@ -62,6 +62,14 @@ auto_enum!(
 /// Value of a number property that leaves the choice to the preset or the model.
 pub const AUTO: f64 = -1.0;
 
+/// What a model was trained on.
+pub struct Trained {
+    /// Its patches are the longest.
+    pub front_end: FrontEnd,
+    /// Frames in the shortest patch.
+    pub min_frames: usize,
+}
+
 /// The front end's parameters as the user set them; 0, [`AUTO`] and `Auto` leave them to the preset or the model.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
@@ -165,10 +173,16 @@ impl Parameters {
 
     /// The front end to use: the preset's, else `model`'s, else Choi's, with the explicit parameters put over it.
     ///
+    /// Unless it is set, the length of a patch is `duration` in seconds, as far as `model` takes patches of that length.
+    ///
     /// Errors when parameters don't make sense together, or contradict what `model` was trained on.
-    pub fn resolve(&self, model: Option<&FrontEnd>) -> Result<FrontEnd, String> {
+    pub fn resolve(
+        &self,
+        model: Option<&Trained>,
+        duration: Option<f64>,
+    ) -> Result<FrontEnd, String> {
         let base = match (self.preset, model) {
-            (Preset::Auto, Some(model)) => model.clone(),
+            (Preset::Auto, Some(model)) => model.front_end.clone(),
             (Preset::Auto | Preset::Choi | Preset::Custom, _) => {
                 FrontEnd::preset(mel::Preset::Choi)
             }
@@ -183,9 +197,18 @@ impl Parameters {
                 field.1 = value;
             }
         }
-        let front_end = FrontEnd::from_fields(fields.iter().map(|(k, v)| (*k, v.as_str())))
+        let mut front_end = FrontEnd::from_fields(fields.iter().map(|(k, v)| (*k, v.as_str())))
             .map_err(|err: FrontEndError| err.to_string())?;
-        if let Some(contradictions) = model.and_then(|model| contradictions(&front_end, model)) {
+        if let Some((model, duration)) = model.zip(duration)
+            && self.patch_frames == 0
+        {
+            let frames = duration * f64::from(front_end.rate) / front_end.hop as f64;
+            let most = model.front_end.patch_frames;
+            front_end.patch_frames = (frames.round() as usize).clamp(model.min_frames, most);
+        }
+        let contradictions =
+            model.and_then(|model| contradictions(&front_end, &model.front_end, model.min_frames));
+        if let Some(contradictions) = contradictions {
             return Err(format!(
                 "melspec contradicts the model downstream ({contradictions}): unset these properties, or choose a model that was trained on them"
             ));
@@ -198,14 +221,47 @@ impl Parameters {
 mod tests {
     use super::*;
 
+    fn trained(preset: mel::Preset, min_frames: usize) -> Trained {
+        let front_end = FrontEnd::preset(preset);
+        Trained {
+            front_end,
+            min_frames,
+        }
+    }
+
     #[test]
     fn unset_parameters_come_from_the_model_then_from_choi() {
-        let han = FrontEnd::preset(mel::Preset::Han);
+        let han = trained(mel::Preset::Han, 43);
         let parameters = Parameters::default();
-        assert_eq!(parameters.resolve(Some(&han)).unwrap(), han);
+        assert_eq!(parameters.resolve(Some(&han), None).unwrap(), han.front_end);
         assert_eq!(
-            parameters.resolve(None).unwrap(),
+            parameters.resolve(None, None).unwrap(),
             FrontEnd::preset(mel::Preset::Choi)
+        );
+    }
+
+    #[test]
+    fn a_patch_is_as_long_as_asked_where_the_model_takes_that() {
+        let frames = |patch_frames, min_frames, seconds| {
+            let parameters = Parameters {
+                patch_frames,
+                ..Default::default()
+            };
+            let han = trained(mel::Preset::Han, min_frames);
+            let resolved = parameters.resolve(Some(&han), seconds);
+            resolved.map(|front_end| front_end.patch_frames)
+        };
+        // 0.5 s * 22050 Hz / 512 = 21.5 frames.
+        assert_eq!(frames(0, 10, Some(0.5)), Ok(22));
+        assert_eq!(frames(0, 10, Some(0.1)), Ok(10));
+        assert_eq!(frames(0, 10, Some(9.0)), Ok(43));
+        assert_eq!(frames(0, 10, None), Ok(43));
+        assert_eq!(frames(0, 43, Some(0.5)), Ok(43), "of one length only");
+        assert_eq!(frames(30, 10, None), Ok(30));
+        let error = frames(30, 43, None).unwrap_err();
+        assert!(
+            error.contains("patch-frames is 30, the model's is 43"),
+            "{error}"
         );
     }
 
@@ -218,7 +274,7 @@ mod tests {
             top_db: 0.0,
             ..Default::default()
         };
-        let front_end = parameters.resolve(None).unwrap();
+        let front_end = parameters.resolve(None, None).unwrap();
         assert_eq!((front_end.bands, front_end.rate), (64, 22050));
         assert_eq!(front_end.mel_scale, mel::MelScale::Htk);
         assert_eq!(front_end.top_db, None);
@@ -231,7 +287,7 @@ mod tests {
             ..Default::default()
         };
         let error = parameters
-            .resolve(Some(&FrontEnd::preset(mel::Preset::Choi)))
+            .resolve(Some(&trained(mel::Preset::Choi, 1366)), None)
             .unwrap_err();
         assert!(error.contains("bands is 64, the model's is 96"), "{error}");
     }

@@ -18,9 +18,11 @@ use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 
 use super::downmix::Downmix;
-use super::front_end::{AUTO, Center, Compression, MelNorm, MelScale, PadMode, Parameters, Window};
+use super::front_end::{
+    AUTO, Center, Compression, MelNorm, MelScale, PadMode, Parameters, Trained, Window,
+};
 use super::{Partial, Preset, Segmentation};
-use crate::elements::{FRONT_END_QUERY, always_pads, seconds};
+use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, seconds};
 use crate::mel::{FrontEnd, Patch, PatchOptions, Patcher};
 use crate::meta::{self, Features, Kind};
 
@@ -239,8 +241,10 @@ impl MelSpec {
     /// Makes the analysis of a stream described by `info`; errors are sentences for the user.
     fn open(&self, info: gst_audio::AudioInfo) -> Result<State, String> {
         let model = self.ask_downstream()?;
-        let front_end = self.parameters.lock().unwrap().resolve(model.as_ref())?;
         let settings = self.settings.lock().unwrap().clone();
+        let content = (settings.patch_duration > 0).then(|| seconds(settings.patch_duration));
+        let parameters = self.parameters.lock().unwrap().clone();
+        let front_end = parameters.resolve(model.as_ref(), content)?;
         let total = match settings.segmentation {
             Segmentation::Sliding => None,
             _ => {
@@ -259,7 +263,7 @@ impl MelSpec {
             segmentation: settings.segmentation.into(),
             partial: settings.partial.into(),
             interval: seconds(settings.patch_interval),
-            content: (settings.patch_duration > 0).then(|| seconds(settings.patch_duration)),
+            content,
             total,
         };
         let patcher =
@@ -282,8 +286,8 @@ impl MelSpec {
         })
     }
 
-    /// The front end that the model downstream was trained on; `None` when nobody knows of one.
-    fn ask_downstream(&self) -> Result<Option<FrontEnd>, String> {
+    /// What the model downstream was trained on; `None` when nobody knows of one.
+    fn ask_downstream(&self) -> Result<Option<Trained>, String> {
         let mut query = gst::query::Custom::new(gst::Structure::new_empty(FRONT_END_QUERY));
         if !self.obj().src_pad().peer_query(&mut query) {
             return Ok(None);
@@ -295,8 +299,14 @@ impl MelSpec {
             .iter()
             .filter_map(|(key, value)| Some((key.as_str(), value.get().ok()?)))
             .collect();
+        let min_frames = answer.get::<u64>(MIN_FRAMES).ok();
         FrontEnd::from_fields(fields)
-            .map(Some)
+            .map(|front_end| {
+                Some(Trained {
+                    min_frames: min_frames.map_or(front_end.patch_frames, |least| least as usize),
+                    front_end,
+                })
+            })
             .map_err(|err| format!("The model downstream describes its front end wrongly: {err}"))
     }
 

@@ -57,19 +57,18 @@ impl Key {
     }
 }
 
-/// The folder of one key. Its list of checksums is written anew when it is dropped: some providers write their files
-/// only when the session ends, so it must outlive the session.
+/// The folder of one key.
 #[derive(Debug)]
 pub struct Engines {
     folder: PathBuf,
     key: Key,
-    warm: bool,
 }
 
 /// An [`Engines`] that no other process or thread uses until this is dropped.
 #[derive(Debug)]
 pub struct Building {
     engines: Engines,
+    warm: bool,
     _lock: File,
 }
 
@@ -91,24 +90,39 @@ impl Engines {
     pub fn open(root: &Path, key: Key) -> io::Result<Building> {
         let folder = root.join(key.folder());
         fs::create_dir_all(&folder)?;
-        let lock = File::create(folder.join(LOCK))?;
-        lock.lock()?;
-        let mut engines = Self {
-            folder,
-            key,
-            warm: false,
-        };
-        let files = engines.files()?;
-        engines.warm = !files.is_empty() && engines.manifest() == Some(engines.seal_of(&files)?);
-        if !engines.warm {
-            for name in &files {
-                fs::remove_file(engines.folder.join(name))?;
+        let building = Self { folder, key }.lock()?;
+        if !building.warm {
+            for name in building.engines.files()? {
+                fs::remove_file(building.path().join(name))?;
             }
         }
+        Ok(building)
+    }
+
+    /// Waits until nobody else uses the folder, and looks whether its files can be trusted.
+    fn lock(self) -> io::Result<Building> {
+        let lock = File::create(self.folder.join(LOCK))?;
+        lock.lock()?;
+        let files = self.files()?;
         Ok(Building {
-            engines,
+            warm: !files.is_empty() && self.manifest() == Some(self.seal_of(&files)?),
+            engines: self,
             _lock: lock,
         })
+    }
+
+    /// Calls `end`, which ends the session of these engines: some providers write files only then. What is there
+    /// afterwards is trusted if what was there before could be.
+    pub fn close(self, end: impl FnOnce()) {
+        match self.lock() {
+            Ok(building) => {
+                end();
+                if building.warm {
+                    building.finish();
+                }
+            }
+            Err(_) => end(),
+        }
     }
 
     /// The folder.
@@ -159,7 +173,7 @@ impl Engines {
 impl Building {
     /// Whether engines are there that can be trusted.
     pub fn is_warm(&self) -> bool {
-        self.engines.warm
+        self.warm
     }
 
     /// The folder.
@@ -172,12 +186,6 @@ impl Building {
         // Without the list the next session builds again, which takes time and harms nothing.
         let _ = self.engines.seal();
         self.engines
-    }
-}
-
-impl Drop for Engines {
-    fn drop(&mut self) {
-        let _ = self.seal();
     }
 }
 
@@ -335,11 +343,48 @@ mod tests {
     #[test]
     fn files_that_a_session_writes_at_its_end_are_trusted_too() {
         let root = root("late");
+        let engines = || {
+            let building = Engines::open(&root, key()).unwrap();
+            fs::write(building.path().join("a.engine"), "engine").unwrap();
+            building.finish()
+        };
+        let late = |engines: Engines| {
+            let file = engines.path().join("late.cache");
+            engines.close(|| fs::write(file, "late").unwrap());
+        };
+        late(engines());
+        assert!(is_warm(&root, key()));
+        // What lay there without being listed is not trusted because a session ends.
+        let ours = engines();
+        fs::write(ours.path().join("foreign.engine"), "other").unwrap();
+        late(ours);
+        assert!(!is_warm(&root, key()));
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_session_ends_when_nobody_else_builds_in_its_folder() {
+        let root = root("end");
+        build(&root, key());
+        let ours = Engines::open(&root, key()).unwrap().finish();
         let building = Engines::open(&root, key()).unwrap();
-        let engines = building.finish();
-        assert!(!is_warm(&root, key()), "nothing was written yet");
-        fs::write(engines.path().join("late.cache"), "late").unwrap();
-        drop(engines);
+        let ended = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let close = scope.spawn(|| {
+                ours.close(|| {
+                    ended.fetch_add(1, Ordering::Relaxed);
+                });
+            });
+            thread::sleep(Duration::from_millis(50));
+            assert_eq!(ended.load(Ordering::Relaxed), 0);
+            // Half a file, as the other sees the folder.
+            let half = building.path().join("half.engine");
+            fs::write(&half, "ha").unwrap();
+            fs::remove_file(half).unwrap();
+            drop(building);
+            close.join().unwrap();
+        });
+        assert_eq!(ended.into_inner(), 1);
         assert!(is_warm(&root, key()));
         fs::remove_dir_all(root).unwrap();
     }

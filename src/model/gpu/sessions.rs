@@ -22,7 +22,7 @@ use crate::model::{
     Error, Options, Precision, Progress, Provider,
     batch::{self, Lane},
     binding::Memory,
-    card::{Card, Modality},
+    card::Card,
     runtime::Runtime,
     session,
     verify::Layout,
@@ -30,8 +30,6 @@ use crate::model::{
 
 /// The sizes of batches that there are sessions for; smaller batches are filled up.
 const SIZES: [usize; 4] = [1, 8, 32, 128];
-/// How many picture embeddings a fusion model that takes any number gets: at least, as a rule, at most.
-const PICTURES: [usize; 3] = [1, 20, 128];
 
 /// The name by which the plugin of TensorRT for RTX registers its provider, and by which it is registered here.
 const RTX: &str = "NvTensorRTRTXExecutionProvider";
@@ -106,9 +104,9 @@ impl Request<'_> {
     /// Whether the GPU's work can be recorded and replayed: every shape must be fixed. TensorRT for RTX is left alone,
     /// its engines are made for the GPU's own launches.
     pub fn replays(&self) -> bool {
-        let any_pictures = matches!(self.card.modality, Modality::Fusion { frames: None, .. });
+        let [least, _, most] = batch::lengths(self.card);
         let any_batch = self.layout.batches && self.layout.batch_symbols.is_empty();
-        self.provider != Provider::TensorRtRtx && !any_pictures && !any_batch
+        self.provider != Provider::TensorRtRtx && least == most && !any_batch
     }
 
     /// Opens one session for each size of batch.
@@ -226,7 +224,8 @@ impl Request<'_> {
         engines: Option<&Path>,
     ) -> ort::Result<SessionBuilder> {
         let device = i32::try_from(self.options.device).unwrap_or(i32::MAX);
-        let [least, usual, most] = PICTURES.map(|pictures| self.shapes(size, pictures));
+        let [least, usual, most] =
+            batch::lengths(self.card).map(|length| self.shapes(size, length));
         let folder = engines.map(|path| path.display().to_string());
         let cuda = ep::CUDA::default()
             .with_device_id(device)
@@ -295,8 +294,8 @@ impl Request<'_> {
     }
 
     /// The inputs with their shapes as TensorRT's profiles are written, e.g. `frame:8x260x260x3`.
-    fn shapes(&self, size: usize, pictures: usize) -> String {
-        let tensors = batch::inputs(self.card, self.layout, size, pictures);
+    fn shapes(&self, size: usize, length: usize) -> String {
+        let tensors = batch::inputs(self.card, self.layout, size, length);
         let inputs: Vec<String> = tensors
             .into_iter()
             .map(|tensor| {
@@ -325,7 +324,9 @@ impl Request<'_> {
             let key = Key {
                 name: self.card.name.clone(),
                 model: engines::sha256(self.path)?,
-                shapes: self.shapes(size, PICTURES[1]),
+                shapes: batch::lengths(self.card)
+                    .map(|length| self.shapes(size, length))
+                    .join(" "),
                 precision: self.precision().as_str().into(),
                 provider: self.provider.as_str().into(),
                 device: format!("{gpu} {}.{}", gpu.capability.0, gpu.capability.1),

@@ -6,9 +6,16 @@
 | --- | --- |
 | audio | mel [N,1,4,8]; embedding = mean over time of each band; tags = the first three of it, doubled |
 | varied, varied.int8 | video as two files of one model; the second one's card says int8 |
+| any-length | audio of patches of 2 to 8 frames |
+| fixed-length | a card of such patches for audio's graph, which takes 8 frames |
+| short-maximum | a card whose shortest patch is longer than its longest |
+| many-frames | a card of patches of 2^36 frames |
+| large | pictures of 60000 by 60000 pixels |
 | audio-single | the same with N fixed to 1 |
 | video | frame [N,6,8,3] (6 rows, 8 columns); embedding = mean of each channel / 255; tags = embedding |
 | slow | video's result after hundreds of products of matrices of zeros: some tenths of a second of one core |
+| endless | video's result after a loop that ends only where the picture is black |
+| never | the same, but the loop never ends |
 | fusion | tags = present[0] * mean over k of video [N,k,3] + present[1] * the first three of audio [N,4] |
 | fusion-two | k fixed to 2: tags = video[0] + 10 * video[1] |
 | third-party | audio's graph with other names and no card; third-party.onnx.modelinfo describes it |
@@ -105,7 +112,7 @@ def write(name, nodes, inputs, outputs, card, constants=(), valid=True):
     save(model, HERE / f"{name}.onnx")
 
 
-def audio(name, card=AUDIO, batch="N", mel="mel", tags="tags", embedding="embedding"):
+def audio(name, card=AUDIO, batch="N", mel="mel", tags="tags", embedding="embedding", frames=8):
     """The mean over time, and its first three values doubled."""
     nodes = [
         helper.make_node("ReduceMean", [mel], ["mean"], axes=[1, 3], keepdims=0),
@@ -117,10 +124,10 @@ def audio(name, card=AUDIO, batch="N", mel="mel", tags="tags", embedding="embedd
         nodes.append(helper.make_node("Identity", ["mean"], [embedding]))
         outputs.append(tensor(embedding, FLOAT, batch, 4))
     constants = [constant("zero", [0]), constant("three", [3]), constant("one", [1])]
-    write(name, nodes, [tensor(mel, FLOAT, batch, 1, 4, 8)], outputs, card, constants)
+    write(name, nodes, [tensor(mel, FLOAT, batch, 1, 4, frames)], outputs, card, constants)
 
 
-def video(name, card=VIDEO):
+def video(name, card=VIDEO, height=6, width=8):
     nodes = [
         helper.make_node("Cast", ["frame"], ["pixels"], to=FLOAT),
         helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2], keepdims=0),
@@ -129,7 +136,7 @@ def video(name, card=VIDEO):
     ]
     outputs = [tensor("tags", FLOAT, "N", 3), tensor("embedding", FLOAT, "N", 3)]
     white = [constant("white", 255, np.float32)]
-    write(name, nodes, [tensor("frame", BYTE, "N", 6, 8, 3)], outputs, card, white)
+    write(name, nodes, [tensor("frame", BYTE, "N", height, width, 3)], outputs, card, white)
 
 
 def slow(name):
@@ -155,6 +162,29 @@ def slow(name):
     constants = [
         constant("white", 255, np.float32), constant("nothing", 0, np.float32), constant("size", [512, 512]), constant("turns", 150),
     ]
+    outputs = [tensor("tags", FLOAT, "N", 3), tensor("embedding", FLOAT, "N", 3)]
+    write(name, nodes, [tensor("frame", BYTE, "N", 6, 8, 3)], outputs, VIDEO, constants)
+
+
+def endless(name, on):
+    """`on` compares the picture's mean with 0: the loop turns for as long as that holds."""
+    turn = helper.make_graph(
+        [helper.make_node("Identity", ["on"], ["on_"]), helper.make_node("Identity", ["old"], ["new"])],
+        "turn",
+        [tensor("turn", INT), tensor("is_on", TensorProto.BOOL), tensor("old", FLOAT)],
+        [tensor("on_", TensorProto.BOOL), tensor("new", FLOAT)],
+    )
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["pixels"], to=FLOAT),
+        helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Div", ["mean", "white"], ["scores"]),
+        helper.make_node("ReduceMean", ["pixels"], ["grey"], keepdims=0),
+        helper.make_node(on, ["grey", "nothing"], ["on"]),
+        helper.make_node("Loop", ["", "on", "nothing"], ["still_nothing"], body=turn),
+        helper.make_node("Add", ["scores", "still_nothing"], ["embedding"]),
+        helper.make_node("Identity", ["embedding"], ["tags"]),
+    ]
+    constants = [constant("white", 255, np.float32), constant("nothing", 0, np.float32)]
     outputs = [tensor("tags", FLOAT, "N", 3), tensor("embedding", FLOAT, "N", 3)]
     write(name, nodes, [tensor("frame", BYTE, "N", 6, 8, 3)], outputs, VIDEO, constants)
 
@@ -270,9 +300,16 @@ def main():
     four = "Guitar\nPiano\nDrums\nViolin"
     plain = without(AUDIO, "embedding")
     audio("audio")
+    audio("any-length", changed(AUDIO, "mel.min-frames", "2"), frames="T")
+    audio("fixed-length", changed(AUDIO, "mel.min-frames", "2"))
+    audio("short-maximum", changed(AUDIO, "mel.min-frames", "9"), frames="T")
+    audio("many-frames", changed(AUDIO, "frontend.patch-frames", str(2**36)), frames="T")
+    video("large", height=60000, width=60000)
     audio("audio-single", batch=1)
     video("video")
     slow("slow")
+    endless("endless", "Greater")
+    endless("never", "GreaterOrEqual")
     video("varied")
     video("varied.int8", changed(VIDEO, "variant", "int8"))
     fusion("fusion")
