@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from train import teach, visual
+from train import teach
+from train.labels import LABELS
+from train.pictures import lite
 
 from . import decode, results, tables
 from .chain import cached
@@ -27,7 +29,7 @@ def share(scores):
 class Baselines:
     def __init__(self, yamnet, cache):
         self.yamnet, self.groups = teach.Yamnet(yamnet), teach.groups(yamnet.with_name("yamnet_class_map.csv"))
-        self.lite, self.cache = visual.pretrained(2), cache and cache / "zero-shot"
+        self.lite, self.cache = lite.pretrained(2), cache and cache / "zero-shot"
 
     def sound(self, path):
         samples = decode.sound(path, 16000)
@@ -38,7 +40,8 @@ class Baselines:
         if images is None:
             return {}
         with torch.no_grad():
-            tags = [self.lite(torch.from_numpy(images[i:i + 8]))[0] for i in range(0, len(images), 8)]
+            network, batches = self.lite.network, torch.from_numpy(images).split(8)
+            tags = [self.lite.head(network(network.normalise(batch))).exp()[:, :len(LABELS)] for batch in batches]
         return {"scores": torch.cat(tags).mean(0).numpy()}
 
     def tag(self, path):

@@ -10,10 +10,10 @@ COMMANDS = {
     "teach": "label the corpus with YAMNet",
     "manifest": "list files with their labels, split and source",
     "audio": "train, evaluate and export the audio network",
-    "visual": "train, evaluate and export the visual network",
-    "paper_visual": "train, evaluate and export the paper's visual network",
-    "distil": "teach the paper's visual network with another one's answers",
-    "left_out": "embed the pictures that trained no model, for the fusions",
+    "pictures.tune": "train, judge and export the picture network",
+    "pictures.inception": "train, evaluate and export the paper's picture network",
+    "pictures.distil": "teach the paper's picture network with another one's answers",
+    "pictures.left_out": "embed the pictures that trained no model, for the fusions",
     "calibration": "fit a temperature, and measure calibration and thresholds",
     "multilabel": "train and export the sound model for several instruments at once",
     "variants": "make int8 and float16 variants of a model, and measure them",
@@ -25,5 +25,5 @@ COMMANDS = {
 }
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-    sys.exit("usage: python -m train COMMAND ...\n" + "\n".join(f"  {k:14}{v}" for k, v in COMMANDS.items()))
+    sys.exit("usage: python -m train COMMAND ...\n" + "\n".join(f"  {k:22}{v}" for k, v in COMMANDS.items()))
 importlib.import_module(f"train.{sys.argv[1]}").main(sys.argv[2:])

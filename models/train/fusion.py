@@ -18,10 +18,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from tqdm import tqdm
 
-from . import audio, card, half, material, plots, visual
+from . import audio, card, half, material, plots
 from .frontend import tile
 from .labels import CLASSES, LABELS
 from .patches import Corpus, Patches
+from .pictures import visual
 
 NAME = "fusion-yt8m13"
 NONE_INDEX = len(LABELS)

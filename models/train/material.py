@@ -6,9 +6,10 @@ import pathlib
 import numpy as np
 import soxr
 
-from . import frames, frontend
+from . import frontend
 from .labels import LABELS, class_of
-from .pictures import Picture
+from .pictures import frames
+from .pictures.photographs import Picture
 
 # of the waveforms that `render` keeps
 SOUND_RATE = 24000

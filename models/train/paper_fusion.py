@@ -26,9 +26,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from . import card, fusion, half, material, visual
+from . import card, fusion, half, material
 from .fusion import BOTH, NONE_INDEX, PICTURES, SOUND
 from .labels import CLASSES, LABELS
+from .pictures import visual
 
 ROW = 1024
 CASES = (BOTH, PICTURES, SOUND)

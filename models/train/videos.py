@@ -3,7 +3,7 @@
 
 The sound of a video is one to three recordings of `CACHE/test` (see render.py), played again and again with pauses, in a
 room, through an equaliser, with noise, sometimes clipped. Its pictures are shots of one to three photographs that
-`pictures.py` keeps from training: filling the frame or somewhere in another scene, with pans and zooms, and shots without
+`pictures.photographs` keeps from training: filling the frame or somewhere in another scene, with pans and zooms, and shots without
 the instrument between them. Both go through codecs at the low rates of people's uploads.
 
     python -m train videos --data DATA --cache CACHE --none SPEECH_FOLDER EFFECTS_FOLDER
@@ -26,8 +26,9 @@ import soundfile
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter
 from tqdm import tqdm
 
-from . import pictures, render
+from . import render
 from .labels import CLASSES, LABELS, NONE
+from .pictures.photographs import fold, scan, split
 
 FPS = 10
 RECORDED = ("fsd", "gcompris")  # sources of real recordings
@@ -60,9 +61,9 @@ def photographs(data):
     """{class: test photographs}: held-out sources, and the left-out ones with an odd number, since `fusion` fits on the
     even ones; a label of which nothing else is left keeps those too.
     """
-    training, test = pictures.split(pictures.scan(data), ["c101"])
-    fold = pictures.fold(training)
-    every = [*test, *(p for p in training if p in fold)]
+    training, test = split(scan(data), ["c101"])
+    spared = fold(training)
+    every = [*test, *(p for p in training if p in spared)]
     found = {}
     for target, name in enumerate(CLASSES):
         # Instruments outside the set are "none" as well, but here "none" has no instrument at all.

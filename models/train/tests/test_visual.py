@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Inception v3 against torchvision's, the stream of frames, and weights stored in fewer bits: `python -m unittest train.tests.test_visual`."""
+"""Inception v3 against torchvision's, how the picture model learns and is judged, the stream of frames, and weights stored in fewer bits: `python -m unittest train.tests.test_visual`."""
 
 import pathlib
 import tempfile
@@ -11,8 +11,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from train import half, inception, pictures, stream
+from train import half
+from train.corpus import real
 from train.labels import CLASSES, LABELS
+from train.networks import inception
+from train.pictures import activations, judge, lite, photographs, stream, tune
 
 
 class Inception(unittest.TestCase):
@@ -37,6 +40,72 @@ class Inception(unittest.TestCase):
         self.assertLess(error, 1e-5)
 
 
+class Tune(unittest.TestCase):
+    def test_what_is_not_known_is_not_taught(self):
+        """Of a mandolin, training may not deny the guitar; it denies the flute."""
+        pool = torch.eye(len(CLASSES))
+        rows = torch.zeros(2, len(CLASSES), requires_grad=True)
+        targets = torch.tensor([CLASSES.index("none"), LABELS.index("Piano")])
+        known = torch.ones(2, len(LABELS))
+        known[0, LABELS.index("Guitar")] = 0
+        tune.loss(rows, pool, torch.zeros(2, len(CLASSES)), targets, known).backward()
+        guitar, flute, piano = (rows.grad[:, LABELS.index(label)] for label in ("Guitar", "Flute", "Piano"))
+        self.assertLess(abs(guitar[0].item()), 1e-6)
+        self.assertGreater(flute[0].item(), 0.05)
+        self.assertLess(piano[1].item(), -0.05)
+
+    def test_two_labels_can_be_sure_at_once(self):
+        rows = torch.zeros(1, len(CLASSES))
+        rows[0, :2] = 8
+        scores = torch.sigmoid(lite.against_none(lite.pooled(rows, torch.eye(len(CLASSES)))))
+        self.assertGreater(scores[0, :2].min().item(), 0.99)
+        self.assertAlmostEqual(scores[0, 2].item(), 0.5, places=3)
+
+    def test_a_fold_is_left_out_with_what_is_spared(self):
+        picture = photographs.Picture
+        pictures = tune.Pictures([picture(str(i), 0, "guitar", "a", fold=i % 5) for i in range(20)], {picture("7", 0, "guitar", "a", fold=2)})
+        shard = (torch.arange(20.0), torch.arange(20.0), torch.arange(20))
+        for fold, expected in ((3, {i for i in range(20) if i % 5 != 3 and i != 7}), (tune.ALL, set(range(20)))):
+            shards, rng = tune.Shards([shard], pictures, fold), np.random.default_rng(0)
+            self.assertEqual({int(i) for _ in range(60) for i in shards.batch(rng, 8)[2]}, expected)
+
+    def test_a_scene_is_of_the_same_fold(self):
+        with tempfile.TemporaryDirectory() as folder:
+            pictures = []
+            for label in (*LABELS, "none", "harp"):
+                for fold in range(real.FOLDS):
+                    path = pathlib.Path(folder, f"{label}{fold}.png")
+                    Image.new("RGB", (90, 80), (50 * fold, 0, 0)).save(path)
+                    target = (*LABELS, "none", "none")[(*LABELS, "none", "harp").index(label)]
+                    pictures.append(photographs.Picture(str(path), CLASSES.index(target), label, "a", fold=fold))
+            frames = activations.RandomFrames(pictures, 0, (32, "stretch", 1.0))
+        for i, p in enumerate(pictures):
+            self.assertTrue(all(pictures[j].fold == p.fold and pictures[j].folder == "none" for j in frames.scenes[p.fold]), i)
+
+
+class Judge(unittest.TestCase):
+    def test_groups_widen_the_interval(self):
+        """A hundred frames of four videos tell no more than four videos."""
+        values = np.repeat([True, True, True, False], 25)
+        self.assertEqual(judge.interval(values, np.repeat([0, 1, 2, 3], 25))[1:], (25.0, 100.0))
+        mean, low, high = judge.interval(values, np.arange(100))
+        self.assertEqual(mean, 75.0)
+        self.assertTrue(63 < low < 70 and 80 < high < 87, (low, high))
+
+    def test_calibration_finds_the_line(self):
+        rng = np.random.default_rng(0)
+        logits = rng.normal(0, 3, (3000, len(LABELS))) - 2
+        sure = 1 / (1 + np.exp(-(0.5 * logits + 1)))
+        targets = np.array([rng.choice(len(LABELS), p=p / p.sum()) for p in sure])
+        pictures = [photographs.Picture(str(i), int(t), LABELS[t].lower(), "a", fold=0) for i, t in enumerate(targets)]
+        log_p = np.pad(logits, ((0, 0), (0, 1))).astype(np.float32)
+        scored = judge.Scored(pictures, log_p, np.zeros((3000, 2)))
+        before = -np.log(np.abs(np.eye(len(LABELS))[targets] + scored.scores() - 1)).mean()
+        scored.calibrate()
+        after = -np.log(np.abs(np.eye(len(LABELS))[targets] + scored.scores() - 1)).mean()
+        self.assertLess(after, before - 0.05)
+
+
 class Stream(unittest.TestCase):
     def test_nothing_held_out_is_shown_and_only_own_labels_are_told(self):
         """What is held out is the only picture with much green and blue at once."""
@@ -47,7 +116,7 @@ class Stream(unittest.TestCase):
                 path.mkdir(parents=True)
                 for source in ("a", "held"):
                     Image.new("RGB", (90, 80), (0, 255, 255) if source == "held" else colour).save(path / f"{source}_1.jpg")
-            training, _ = pictures.split(pictures.scan(folder), ["held"])
+            training, _ = photographs.split(photographs.scan(folder), ["held"])
             others = stream.outside(training, folder, ["held"], [])
             self.assertEqual([(p.folder, p.source, p.target) for p in others], [("mandolin", "a", stream.UNKNOWN)])
             (frames,), targets = stream.Stream(training, others, 0, (32, "stretch", 1.0)).block(60)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
-from . import activations, frames, pictures
-from .labels import CLASSES, LABELS, NONE
+from ..labels import CLASSES, LABELS, NONE
+from . import activations, frames, photographs
 
 # Shares of the frames: parts of photographs, two blended, the rest random video frames.
 PART_SHARE, BLEND_SHARE = 0.4, 0.25
@@ -30,7 +30,7 @@ def outside(training, data, held_out, folders):
     known = {p.folder for p in training}
     paths = [p for folder in sorted(pathlib.Path(data, "images").iterdir()) if folder.name not in known for p in sorted(folder.glob("*.jpg"))]
     paths += [p for folder in folders for p in sorted(pathlib.Path(folder).rglob("*.jpg"))]
-    found = (pictures.Picture(str(p), UNKNOWN, p.parent.name, p.name.split("_")[0]) for p in paths)
+    found = (photographs.Picture(str(p), UNKNOWN, p.parent.name, p.name.split("_")[0]) for p in paths)
     return [p for p in found if p.source not in held_out]
 
 

@@ -17,8 +17,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from . import activations, card, inception, plots, visual
-from .labels import CLASSES, LABELS
+from .. import card, plots
+from ..labels import CLASSES, LABELS
+from ..networks import inception
+from . import activations, lite, visual
 
 NAME = "inception-yt8m13"
 VIEW = (inception.SIZE, inception.FIT, inception.CROP_FRACTION)
@@ -44,21 +46,33 @@ class Head(nn.Linear):
         return super().forward(embedding).log_softmax(-1)
 
 
+class Tagger(nn.Module):
+    """uint8 frames [N, H, W, 3] to `tags` [N, 13], which with "none" sum to 1, and `embedding` [N, 2048]."""
+
+    def __init__(self, network, head):
+        super().__init__()
+        self.network, self.head = network, head
+
+    def forward(self, frame):
+        embedding = self.network(self.network.normalise(frame))
+        return self.head(embedding).exp()[:, :len(LABELS)], embedding
+
+
 class Teacher:
     """An EfficientNet-Lite tagger of `visual`: its answers to the same random frames, from the activations that `visual` caches."""
 
     def __init__(self, path, args):
         described = card.read(path)
-        self.tagger, variant = visual.released(path)
+        self.tagger, variant = lite.released(path)
         self.view = (self.tagger.network.size, described["frame.fit"], float(described["frame.crop-fraction"]))
         self.folder = visual.folder(args.cache, variant, LITE_SPLIT, self.view[1], args.held_out)
-        self.early = activations.Early(copy.deepcopy(self.tagger.network), LITE_SPLIT, args.device, args.compile)
+        self.early = activations.Early(activations.Blocks(self.tagger.network, LITE_SPLIT), self.view[0], args.device, args.threads)
         self.tagger.to(args.device, memory_format=torch.channels_last)
 
     @torch.no_grad()
     def answers(self, training, seed, i):
         """(probabilities [n, 14], embeddings float16 [n, D], picture indices [n]) of shard i."""
-        x, index = visual.shard(self.folder, self.early, training, seed, i, self.view)
+        x, index = activations.shard(self.folder, self.early, training, seed, i, self.view)
         device = next(self.tagger.parameters()).device
         embeddings = torch.cat([visual.embed(self.tagger, part.to(device), LITE_SPLIT) for part in x.split(64)])
         return self.tagger.head(embeddings).exp().cpu(), embeddings.half().cpu(), index
@@ -244,7 +258,7 @@ def train(tagger, loss, training, validation, args, log):
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(prog="train paper_visual", description=__doc__)
+    parser = argparse.ArgumentParser(prog="train pictures.inception", description=__doc__)
     parser.add_argument("--data", required=True, help="folder with images/<label>/<source>_<number>.jpg")
     parser.add_argument("--cache", required=True, help="folder for activations and weights; a rerun goes on from it")
     parser.add_argument("--clips", help="folder with <label>_<number>_<second>.jpg: frames of videos, for tests alone")
@@ -272,7 +286,6 @@ def main(argv):
     parser.add_argument("--smoothing", type=float, default=0.05)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="torch.compile for the cached blocks")
     parser.add_argument("--run", default="run", help="name of the log and the checkpoint; another one starts anew")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", help="the ONNX file to write")
@@ -287,9 +300,9 @@ def main(argv):
 
     network = initial(args)
     training, test, left_out = visual.split(args)
-    early = activations.Early(copy.deepcopy(network).eval(), args.cached, args.device, args.compile)
+    early = activations.Early(activations.Blocks(copy.deepcopy(network), args.cached), inception.SIZE, args.device, args.threads)
     folder = cache(args, args.cached)
-    shards = [visual.shard(folder, early, training, args.seed + i, i, VIEW) for i in range(args.shards)]
+    shards = [activations.shard(folder, early, training, args.seed + i, i, VIEW) for i in range(args.shards)]
     if args.teacher:
         teacher = Teacher(args.teacher, args)
         for i, (x, index) in enumerate(shards):
@@ -298,7 +311,7 @@ def main(argv):
             shards[i] = (x, *taught, index)
     targets = torch.tensor([p.target for p in training])
     learned, judging = validation(left_out)
-    tagger = visual.Tagger(network, Head())
+    tagger = Tagger(network, Head())
     if args.start:
         tagger.load_state_dict(torch.load(args.start, weights_only=True)["tagger"])
     tagger = tagger.to(args.device, memory_format=torch.channels_last)

@@ -26,8 +26,8 @@ def fit(picture, size, how="stretch", crop_fraction=1.0):
 def random_canvas(rng):
     """(width, height) of AREA pixels, shaped as videos are."""
     aspect = rng.choice([a for a, _ in ASPECTS], p=[p for _, p in ASPECTS])
-    height = int(round(math.sqrt(AREA / aspect)))
-    return int(round(height * aspect)), height
+    height = round(math.sqrt(AREA / aspect))
+    return round(height * aspect), height
 
 
 def video_frame(rng, picture, background):
@@ -67,15 +67,15 @@ def crop(rng, picture, canvas, least):
 
 
 def _place(rng, picture, mask, background, canvas):
-    """The picture, 0.5 to 1.1 of the frame's short side, somewhere on the background, its ground cut out."""
+    """The picture, 0.3 to 1.1 of the frame's short side, somewhere on the background, its ground cut out."""
     frame = crop(rng, background, canvas, 0.5)
-    scale = rng.uniform(0.5, 1.1) * min(canvas) / max(picture.size)
+    scale = rng.uniform(0.3, 1.1) * min(canvas) / max(picture.size)
     stretch = math.exp(rng.uniform(-0.15, 0.15))
     w, h = (max(8, int(s * scale * k)) for s, k in zip(picture.size, (stretch, 1 / stretch)))
     pasted = picture.resize((w, h), Image.BICUBIC)
-    # up to a fifth of it may be cut off by the frame
-    x = int(rng.uniform(-0.2 * w, canvas[0] - 0.8 * w))
-    y = int(rng.uniform(-0.2 * h, canvas[1] - 0.8 * h))
+    # up to a third of it may be cut off by the frame
+    x = int(rng.uniform(-0.33 * w, canvas[0] - 0.67 * w))
+    y = int(rng.uniform(-0.33 * h, canvas[1] - 0.67 * h))
     frame.paste(pasted, (x, y), mask and mask.resize((w, h), Image.BILINEAR))
     return frame
 
@@ -94,11 +94,11 @@ def _mask(picture):
 def _light(rng, frame):
     """Exposure, contrast, saturation and colour cast; one frame in 12 is grey."""
     pixels = np.asarray(frame, np.float32) / 255
-    pixels = pixels ** math.exp(rng.normal(0, 0.25))
+    pixels = pixels ** math.exp(rng.normal(0.05, 0.3))
     if rng.random() < 0.5:
         pixels = pixels * np.exp(rng.normal(0, 0.08, 3)).astype(np.float32)
     if rng.random() < 0.3:
-        pixels = pixels * rng.uniform(0.6, 1.1)
+        pixels = pixels * rng.uniform(0.45, 1.1)
     frame = Image.fromarray((np.clip(pixels, 0, 1) * 255).astype(np.uint8))
     frame = ImageEnhance.Contrast(frame).enhance(math.exp(rng.normal(0, 0.15)))
     return ImageEnhance.Color(frame).enhance(0.0 if rng.random() < 1 / 12 else math.exp(rng.normal(0, 0.3)))
@@ -148,7 +148,7 @@ def _compress(rng, frame):
         frame = Image.fromarray(np.clip(np.asarray(frame) + noise, 0, 255).astype(np.uint8))
     size = frame.size
     if rng.random() < 0.35:
-        scale = rng.uniform(0.45, 0.9)
+        scale = rng.uniform(0.3, 0.9)
         frame = frame.resize((int(size[0] * scale), int(size[1] * scale)), Image.BILINEAR)
     if rng.random() < 0.7:
         data = io.BytesIO()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """What an exported picture model makes of the pictures that trained no model: the fusions are fitted on it and tested with it.
 
-    python -m train left_out --data DATA --model efficientnet-lite-yt8m13.onnx --clips FRAMES --out frames.npz
+    python -m train pictures.left_out --data DATA --model efficientnet-lite-yt8m13.onnx --clips FRAMES --out frames.npz
 
 Each picture is there as it is and as three random video frames, a clip's frames as they are. In `frames.npz`, one row each:
 
@@ -19,8 +19,9 @@ import argparse
 import numpy as np
 from tqdm import tqdm
 
-from . import activations, card, pictures, variants, visual
-from .labels import NONE
+from .. import card, variants
+from ..labels import NONE
+from . import activations, photographs, visual
 
 # Random video frames of each picture.
 VIEWS = 3
@@ -41,7 +42,7 @@ class Embedder:
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(prog="train left_out", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="train pictures.left_out", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with images/<label>/<source>_<number>.jpg")
     parser.add_argument("--held-out", nargs="*", default=["c101"], help="picture sources kept out of training")
     parser.add_argument("--clips", help="folder with <label>_<number>_<second>.jpg: frames of videos, for tests alone")
@@ -65,7 +66,7 @@ def main(argv):
     add(activations.EachFrame(test, (model.view,)), "plain", *columns)
     for i in range(VIEWS):
         add(activations.EachFrame(test, (model.view,), nones, visual.VIEWS_SEED + i), f"video-like {i}", *columns)
-    for clip, frames in pictures.clip_frames(args.clips).items() if args.clips else ():
+    for clip, frames in photographs.clip_frames(args.clips).items() if args.clips else ():
         n = len(frames)
         add(activations.EachFrame(frames, (model.view,)), clip, [-1] * n, [-1] * n, ["clip"] * n, [clip] * n)
     np.savez(args.out, **{key: np.concatenate(parts) for key, parts in rows.items()})

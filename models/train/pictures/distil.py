@@ -4,7 +4,7 @@
 Each frame goes through the frozen blocks and the teacher once and is trained on a few times while it is in the ring of
 the latest ones. The student learns the labels, the teacher's scores, the teacher's embedding as a linear map of its own, and what the
 teacher's classifier of ImageNet's classes says of that map. The rate falls as half a cosine over `--minutes` of CPU time.
-`paper_visual --start` measures and exports what comes out.
+`pictures.inception --start` measures and exports what comes out.
 """
 
 import argparse
@@ -17,8 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import activations, card, inception, left_out, paper_visual, stream, visual
-from .labels import CLASSES, LABELS
+from .. import card
+from ..labels import CLASSES, LABELS
+from ..networks import inception
+from . import activations, left_out, lite, stream, visual
+from . import inception as paper
 
 # Frames that are made, and go through the frozen blocks, at once: few, so that they stay in the processor's caches.
 BLOCK = 16
@@ -95,7 +98,7 @@ def train(tagger, lesson, ring, refill, judged, args, log):
             for group in optimiser.param_groups:
                 group["lr"] = args.rate * min(1, (steps + 1) / args.warmup) * 0.5 * (1 + math.cos(math.pi * progress))
             x, theirs, targets = ring.draw(rng, args.batch)
-            log_p, embedding = paper_visual.forward(tagger, x.to(args.device), args.split)
+            log_p, embedding = paper.forward(tagger, x.to(args.device), args.split)
             values = lesson(log_p, embedding, targets.to(args.device), theirs.float().to(args.device))
             optimiser.zero_grad()
             values.sum().backward()
@@ -116,14 +119,14 @@ def _copy(parameters, values):
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(prog="train distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="train pictures.distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with images/<label>/<source>_<number>.jpg")
     parser.add_argument("--cache", required=True, help="folder for activations and weights; a rerun goes on from it")
     parser.add_argument("--held-out", nargs="*", default=["c101"], help="picture sources kept out of training")
     parser.add_argument("--others", nargs="*", default=[], help="folders of further .jpg pictures, of which only the teacher says what they show")
-    parser.add_argument("--init", choices=paper_visual.INITS, default="torchvision", help="the weights to start from")
+    parser.add_argument("--init", choices=paper.INITS, default="torchvision", help="the weights to start from")
     parser.add_argument("--weights", help="nsfwjs's folder dist/models/inception_v3, for --init nsfwjs")
-    parser.add_argument("--start", help="a checkpoint of `paper_visual`, whose last weights to start from")
+    parser.add_argument("--start", help="a checkpoint of `pictures.inception`, whose last weights to start from")
     parser.add_argument("--split", default=inception.SPLIT, help="the first block that is trained")
     parser.add_argument("--teacher", required=True, help="an EfficientNet-Lite model of `visual`, as an ONNX file")
     parser.add_argument("--variant", help="its int8 variant, to teach faster")
@@ -147,27 +150,27 @@ def main(argv):
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
 
-    network = paper_visual.initial(args)
+    network = paper.initial(args)
     training, _, spared = visual.split(args)
-    learned, judging = paper_visual.validation(spared)
+    learned, judging = paper.validation(spared)
     own = [p for p, chosen in zip(training, learned) if chosen]
-    early = activations.Early(copy.deepcopy(network).eval(), args.split, args.device, True)
+    early = activations.Early(activations.Blocks(copy.deepcopy(network), args.split), inception.SIZE, args.device)
     teacher = left_out.Embedder(args.variant or args.teacher, card.read(args.teacher))
-    tagger = visual.Tagger(network, paper_visual.Head())
-    lesson = Lesson(visual.released(args.teacher)[0].head, teacher.size, args)
+    tagger = paper.Tagger(network, paper.Head())
+    lesson = Lesson(lite.released(args.teacher)[0].head, teacher.size, args)
     if args.start:
         stored = torch.load(args.start, weights_only=True)
         tagger.load_state_dict(stored["tagger"])
         lesson.load_state_dict(stored["loss"], strict=False)
     tagger, lesson = tagger.to(args.device, memory_format=torch.channels_last), lesson.to(args.device)
-    source = stream.Stream(own, stream.outside(training, args.data, args.held_out, args.others), args.seed, paper_visual.VIEW, teacher.view)
+    source = stream.Stream(own, stream.outside(training, args.data, args.held_out, args.others), args.seed, paper.VIEW, teacher.view)
 
     def refill():
         (ours, theirs), targets = source.block(BLOCK)
         return *early(ours), torch.from_numpy(teacher(theirs)).half(), targets
 
     ring = stream.Ring(args.ring)
-    folder = paper_visual.cache(args, args.split)
+    folder = paper.cache(args, args.split)
     targets = torch.tensor([p.target for p in training])
     shards = [torch.load(p, mmap=True, weights_only=True) for p in sorted(folder.glob("shard-*.pt"))]
     taught = [torch.load(p, mmap=True, weights_only=True)[1] for p in sorted(folder.glob("taught-*.pt"))]
@@ -177,7 +180,7 @@ def main(argv):
     while ring.place < 16 * args.batch:
         ring.add(*refill())
     hard = [(x[judging[index]], targets[index[judging[index]]]) for x, index in shards]
-    plain = activations.EachFrame([p for p, chosen in zip(training, judging) if chosen], (paper_visual.VIEW,))
-    x, index = activations.run(activations.Early(copy.deepcopy(network).eval(), args.split, args.device, False), plain, "plain", 0)
+    plain = activations.EachFrame([p for p, chosen in zip(training, judging) if chosen], (paper.VIEW,))
+    x, index = activations.run(early, plain, "plain", 0)
     judged = [tuple(map(torch.cat, zip(*hard))), (x, targets[judging][index])]
     train(tagger, lesson, ring, refill, judged, args, folder / f"{args.run}.csv")
