@@ -101,6 +101,10 @@ fn stats(pipeline: &gst::Pipeline, name: &str) -> serde_json::Value {
         return serde_json::Value::Null;
     };
     let stats = element.property::<gst::Structure>("stats");
+    // All streams share one session.
+    let stats = stats
+        .get::<gst::Structure>("session")
+        .expect("it is in stats");
     let sizes = stats
         .get::<gst::Array>("batch-sizes")
         .expect("it is in stats");

@@ -98,11 +98,11 @@ fn grey_pictures_are_as_bright_in_every_channel() {
 }
 
 #[test]
-fn only_the_central_square_counts() {
-    // The card says crop, and of that 0.875: of 96 x 48 the 42 x 42 in the middle, at 27, 3.
+fn only_the_centre_in_the_models_aspect_ratio_counts() {
+    // The model takes 8 x 6 pixels, its card says crop, and of that 0.875: of 96 x 48 the 56 x 42 in the middle.
     let caps = "video/x-raw,format=RGB,width=96,height=48,framerate=1/1";
     let inside = |x: usize, y: usize, margin: usize| {
-        (27 + margin..69 - margin).contains(&x) && (3 + margin..45 - margin).contains(&y)
+        (20 + margin..76 - margin).contains(&x) && (3 + margin..45 - margin).contains(&y)
     };
     let scores = |margin: usize| {
         let pixels = (0..48).flat_map(|y| (0..96).map(move |x| (x, y)));
@@ -115,10 +115,10 @@ fn only_the_central_square_counts() {
     };
     let (red, blue) = scores(0);
     assert!(red > 0.995 && blue < 0.005, "{red} {blue}");
-    // A frame of 3 pixels of the 42: 1 - (36/42)^2 of the picture.
+    // A frame of 3 pixels: 1 - 50 x 36 / (56 x 42) of the picture.
     let (red, blue) = scores(3);
     assert!(
-        (red - 0.735).abs() < 0.03 && (blue - 0.265).abs() < 0.03,
+        (red - 0.765).abs() < 0.03 && (blue - 0.235).abs() < 0.03,
         "{red} {blue}"
     );
 }
@@ -377,9 +377,41 @@ fn media_passes_untouched_and_uncopied() {
     }
 }
 
-fn stat(bench: &Bench, field: &str) -> u64 {
-    let stats = bench.element("f").property::<gst::Structure>("stats");
+fn stat_of(bench: &Bench, element: &str, field: &str) -> u64 {
+    let stats = bench.element(element).property::<gst::Structure>("stats");
     stats.get(field).unwrap()
+}
+
+fn stat(bench: &Bench, field: &str) -> u64 {
+    stat_of(bench, "f", field)
+}
+
+/// What all elements that share the model's session did.
+fn session(bench: &Bench, element: &str) -> gst::Structure {
+    let stats = bench.element(element).property::<gst::Structure>("stats");
+    stats.get("session").unwrap()
+}
+
+#[test]
+fn an_element_counts_its_own_inferences_and_its_session_all() {
+    // A session of their own: no other test has these threads.
+    let mut bench = Bench::new(
+        "frameclassify name=every model=video threads=7 interval=0
+            ! frameclassify name=some model=video threads=7",
+        CAPS,
+    );
+    for time in [0, 100, 1000] {
+        bench.pass(picture(RED, ms(time)));
+    }
+    assert_eq!(stat_of(&bench, "every", "inferences"), 3);
+    assert_eq!(stat_of(&bench, "some", "inferences"), 2);
+    for element in ["every", "some"] {
+        let session = session(&bench, element);
+        assert_eq!(session.get::<u64>("inferences"), Ok(5));
+        let batches = session.get::<gst::Array>("batch-sizes").unwrap();
+        assert_eq!(batches[0].get::<u64>(), Ok(5));
+        assert!(session.get::<u64>("mean-latency").unwrap() > 0);
+    }
 }
 
 #[test]
@@ -411,14 +443,13 @@ fn asynchronous_results_ride_on_later_buffers() {
 
 #[test]
 fn asynchronous_overruns_drop_the_older_request_and_count_it() {
-    // The real model takes milliseconds a picture, so that thirty at once cannot all be taken.
+    // Some tenths of a second a picture, so that thirty at once cannot all be taken.
     let mut bench = Bench::new(
-        "frameclassify name=f scheduling=async interval=0",
-        "video/x-raw,format=RGB,width=64,height=48,framerate=30/1",
+        "frameclassify name=f model=slow scheduling=async interval=0",
+        CAPS,
     );
     for index in 0..30 {
-        let noise = (0..64 * 48 * 3).map(|i| (i * (index + 7) % 251) as u8);
-        bench.pass(buffer(noise.collect(), ms(index * 33), ms(33)));
+        bench.pass(picture(ORANGE, ms(index * 33)));
     }
     bench.end();
     let outcome = bench.outcome();
@@ -432,9 +463,10 @@ fn asynchronous_overruns_drop_the_older_request_and_count_it() {
     assert!(starts.is_sorted());
     assert_eq!(starts.last(), Some(&Some(ms(29 * 33))));
     assert!(stat(&bench, "p99-latency") >= stat(&bench, "mean-latency"));
+    let session = session(&bench, "f");
     assert_eq!(
-        stat(&bench, "cpu-nodes"),
-        0,
+        session.get::<u64>("cpu-nodes"),
+        Ok(0),
         "there is no GPU that they could fall back from"
     );
 }

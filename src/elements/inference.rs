@@ -14,6 +14,9 @@ use crate::model::{self, Card, Model, Progress};
 
 pub const DEFAULT_THRESHOLD: f32 = 0.3;
 pub const DEFAULT_MAX_TAGS: u32 = 3;
+pub const MAX_BATCH_SIZE: u32 = model::MAX_BATCH_SIZE as u32;
+/// Tags that are about less time than this live for this time.
+const MIN_LIFETIME: gst::ClockTime = gst::ClockTime::SECOND;
 
 /// Where the model runs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -93,6 +96,8 @@ pub struct Inference {
     pub threshold: f32,
     pub max_tags: u32,
     pub repeat_tags: bool,
+    /// In nanoseconds; 0: see [`Latest`].
+    pub tag_lifetime: u64,
     pub post_messages: bool,
 }
 
@@ -108,6 +113,7 @@ impl Default for Inference {
             threshold: DEFAULT_THRESHOLD,
             max_tags: DEFAULT_MAX_TAGS,
             repeat_tags: true,
+            tag_lifetime: 0,
             post_messages: true,
         }
     }
@@ -132,6 +138,47 @@ impl Inference {
             engine_cache: self.engine_cache.as_ref().map(PathBuf::from),
             ..model::Options::default()
         }
+    }
+}
+
+/// The latest tags, which later buffers repeat until newer ones come or they expire: a lifetime
+/// after the end of the time that they are about, or after the first buffer with them if that is later.
+pub struct Latest {
+    tags: Tags,
+    /// The time around which they are valid.
+    from: Option<gst::ClockTime>,
+    to: Option<gst::ClockTime>,
+}
+
+impl Latest {
+    /// `carrier` is the timestamp of the first buffer with `tags`, in the same time base.
+    pub fn new(tags: &Tags, carrier: Option<gst::ClockTime>) -> Self {
+        let end = tags
+            .start
+            .map(|start| start.saturating_add(tags.duration.unwrap_or_default()));
+        Self {
+            tags: tags.repeated(),
+            from: tags.start.into_iter().chain(carrier).min(),
+            to: end.max(carrier),
+        }
+    }
+
+    /// The tags for the buffer at `position`, unless they have expired. `lifetime` is in nanoseconds;
+    /// 0 is as long as the time that the tags are about, at least a second. The lifetime counts in
+    /// both directions, as streams may play backwards and jump.
+    pub fn at(&self, position: Option<gst::ClockTime>, lifetime: u64) -> Option<Tags> {
+        let lifetime = match lifetime {
+            0 => self.tags.duration.unwrap_or_default().max(MIN_LIFETIME),
+            _ => gst::ClockTime::from_nseconds(lifetime.min(gst::ClockTime::MAX.nseconds())),
+        };
+        let valid = |position: gst::ClockTime| {
+            let (from, to) = (self.from?, self.to?);
+            let range = from.saturating_sub(lifetime)..=to.saturating_add(lifetime);
+            Some(range.contains(&position))
+        };
+        // Without timestamps there is no telling.
+        let expired = position.and_then(valid) == Some(false);
+        (!expired).then(|| self.tags.clone())
     }
 }
 
@@ -168,6 +215,43 @@ fn progress_message(element: &impl IsA<gst::Element>, progress: Progress) -> gst
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_expire() {
+        let seconds = gst::ClockTime::from_seconds;
+        let tags = Tags {
+            source: Source::Audio,
+            model: "m".into(),
+            sources: vec![Source::Audio],
+            start: Some(seconds(100)),
+            duration: Some(seconds(10)),
+            scores: vec![("Guitar".into(), 0.5)],
+            media: 1.0,
+            fresh: true,
+        };
+        // In mid-stream a window rides on the buffer at its end; at its start where media plays backwards.
+        for (carrier, first, last) in [(110, 90, 120), (113, 90, 123), (95, 85, 120)] {
+            let latest = Latest::new(&tags, Some(seconds(carrier)));
+            let at = |position| latest.at(Some(seconds(position)), 0).is_some();
+            let valid = [first - 1, first, last, last + 1].map(at);
+            assert_eq!(valid, [false, true, true, false], "{carrier}");
+        }
+        let latest = Latest::new(&tags, Some(seconds(110)));
+        let at = |position, lifetime| latest.at(position, lifetime);
+        assert_eq!(at(Some(seconds(110)), 0), Some(tags.repeated()));
+        assert!(at(Some(seconds(113)), 3_000_000_000).is_some());
+        assert!(at(Some(seconds(114)), 3_000_000_000).is_none());
+        assert!(at(Some(gst::ClockTime::MAX), u64::MAX).is_some());
+        assert!(at(None, 0).is_some());
+        // A picture of a stream in which each is analysed.
+        let picture = Tags {
+            duration: Some(gst::ClockTime::ZERO),
+            ..tags.clone()
+        };
+        let latest = Latest::new(&picture, Some(seconds(100)));
+        assert!(latest.at(Some(seconds(101)), 0).is_some());
+        assert!(latest.at(Some(seconds(102)), 0).is_none());
+    }
 
     #[test]
     fn progress_is_a_message_of_the_element() {

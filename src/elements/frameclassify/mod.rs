@@ -5,11 +5,14 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod grid;
 mod imp;
 mod picture;
 mod requests;
+mod results;
 mod settings;
 mod state;
+mod tagger;
 
 glib::wrapper! {
     /// The element; see the module's documentation of `imp`.

@@ -2,13 +2,19 @@
 
 use gst_video::prelude::*;
 use gst_video::{
-    VideoConverter, VideoConverterConfig, VideoFormat, VideoFrameRef, VideoInfo,
+    VideoBufferFlags, VideoConverter, VideoConverterConfig, VideoFormat, VideoFormatFlags,
+    VideoFrameFlags, VideoFrameRef, VideoInfo, VideoInterlaceMode, VideoMeta,
     VideoOrientationMethod as Orientation,
 };
 
 use crate::model::Fit;
 
-/// Brings video frames of any raw format and size into a model's input: packed RGB of a fixed size.
+/// Brings video frames of any raw format, size and interlace mode into a model's input: packed RGB
+/// of a fixed size.
+///
+/// Of an interlaced frame only the top field is used: both fields together are two moments, which
+/// scaling would blend into a double image, and a field of standard definition has already about
+/// as many lines as a model's input.
 pub struct Picture {
     from: VideoInfo,
     /// Width and height of the model's input.
@@ -18,7 +24,20 @@ pub struct Picture {
     scaler: Scaler,
 }
 
+/// The lines of a buffer that make the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    /// All of a progressive frame.
+    All,
+    /// The top field of an interlaced frame: every second line.
+    EverySecond,
+    /// All of a field that is stored by itself.
+    Field,
+}
+
 struct Scaler {
+    lines: Lines,
+    from: VideoInfo,
     to: VideoInfo,
     converter: VideoConverter,
     target: gst::Buffer,
@@ -26,25 +45,32 @@ struct Scaler {
 
 impl Picture {
     /// Pictures of `size` (width, height) from frames described by `from`: all of the frame for
-    /// [`Fit::Stretch`], its largest central square for [`Fit::Crop`], and of that the central
-    /// `fraction` of each side.
+    /// [`Fit::Stretch`], its largest central part of the same aspect ratio for [`Fit::Crop`], and
+    /// of that the central `fraction` of each side.
+    ///
+    /// # Errors
+    /// A sentence for the user when GStreamer cannot convert such frames.
     pub fn new(
         from: &VideoInfo,
         size: (u32, u32),
         fit: Fit,
         fraction: f64,
     ) -> Result<Self, String> {
+        let lines = lines(from, VideoBufferFlags::INTERLACED);
         Ok(Self {
             from: from.clone(),
             size,
             fit,
             fraction,
-            scaler: Scaler::new(from, size, fit, fraction)?,
+            scaler: Scaler::new(from, lines, size, fit, fraction)?,
         })
     }
 
     /// The picture in `buffer` the right way up, which takes a turn by `orientation`:
     /// `[height, width, 3]`, row-major, without padding.
+    ///
+    /// # Errors
+    /// A sentence for the user when the buffer is not what its caps describe.
     pub fn scale(
         &mut self,
         buffer: &gst::BufferRef,
@@ -60,10 +86,18 @@ impl Picture {
         } else {
             (width, height)
         };
-        if (self.scaler.to.width(), self.scaler.to.height()) != (width, height) {
-            self.scaler = Scaler::new(&self.from, (width, height), self.fit, self.fraction)?;
+        let lines = lines(&self.from, buffer.video_flags());
+        let to = &self.scaler.to;
+        if (self.scaler.lines, to.width(), to.height()) != (lines, width, height) {
+            self.scaler = Scaler::new(&self.from, lines, (width, height), self.fit, self.fraction)?;
         }
-        let picture = self.scaler.scale(&self.from, buffer)?;
+        let picture = match lines {
+            Lines::All => self.scaler.scale(buffer)?,
+            _ => {
+                let field = self.field(lines, buffer)?;
+                self.scaler.scale(&field)?
+            }
+        };
         if orientation == Orientation::Identity {
             return Ok(picture);
         }
@@ -73,11 +107,57 @@ impl Picture {
             orientation,
         ))
     }
+
+    /// A field of `buffer` as a progressive frame; the memory is shared.
+    fn field(&self, lines: Lines, buffer: &gst::BufferRef) -> Result<gst::Buffer, String> {
+        let unusable = || "The video buffer cannot be read as its caps describe it".to_owned();
+        // With interlace-mode=fields each field has its own meta.
+        let meta = buffer.iter_meta::<VideoMeta>().min_by_key(|meta| meta.id());
+        let (offsets, strides) = match &meta {
+            Some(meta) => (meta.offset(), meta.stride()),
+            None if buffer.size() < self.from.size() => return Err(unusable()),
+            None => (self.from.offset(), self.from.stride()),
+        };
+        let step = if lines == Lines::EverySecond { 2 } else { 1 };
+        let strides: Vec<i32> = strides.iter().map(|stride| stride * step).collect();
+        let mut field = gst::Buffer::new();
+        let writable = field.make_mut();
+        buffer
+            .copy_into(writable, gst::BufferCopyFlags::MEMORY, ..)
+            .map_err(|_| unusable())?;
+        let of = &self.scaler.from;
+        VideoMeta::add_full(
+            writable,
+            VideoFrameFlags::empty(),
+            of.format(),
+            of.width(),
+            of.height(),
+            offsets,
+            &strides,
+        )
+        .map_err(|_| unusable())?;
+        Ok(field)
+    }
+}
+
+/// The lines to take of a buffer with `flags` in a stream described by `info`.
+fn lines(info: &VideoInfo, flags: VideoBufferFlags) -> Lines {
+    // The lines of a tile cannot be told apart by strides.
+    let tiled = info.format_info().flags().contains(VideoFormatFlags::TILED);
+    match info.interlace_mode() {
+        VideoInterlaceMode::Alternate | VideoInterlaceMode::Fields => Lines::Field,
+        VideoInterlaceMode::Interleaved if !tiled => Lines::EverySecond,
+        VideoInterlaceMode::Mixed if !tiled && flags.contains(VideoBufferFlags::INTERLACED) => {
+            Lines::EverySecond
+        }
+        _ => Lines::All,
+    }
 }
 
 impl Scaler {
     fn new(
         from: &VideoInfo,
+        lines: Lines,
         (width, height): (u32, u32),
         fit: Fit,
         fraction: f64,
@@ -90,25 +170,45 @@ impl Scaler {
                 from.format(),
             )
         };
+        let par = from.par();
+        let par = f64::from(par.numer()) / f64::from(par.denom());
+        let (rows, par) = match lines {
+            Lines::All => (from.height(), par),
+            // Each line stands for two.
+            _ => (from.height().div_ceil(2), par / 2.0),
+        };
+        // GstVideoConverter does not deinterlace, so both sides are progressive to it.
+        let source = VideoInfo::builder(from.format(), from.width(), rows)
+            .fps(from.fps())
+            .colorimetry(&from.colorimetry())
+            .chroma_site(from.chroma_site())
+            .build()
+            .map_err(unusable)?;
         let to = VideoInfo::builder(VideoFormat::Rgb, width, height)
             .fps(from.fps())
             .build()
             .map_err(unusable)?;
-        let (x, y, w, h) = region(from, fit, fraction);
+        let aspect = f64::from(width) / f64::from(height);
+        let (x, y, w, h) = match fit {
+            Fit::Stretch => region(from.width(), rows, None, fraction),
+            Fit::Crop => region(from.width(), rows, Some(aspect / par), fraction),
+        };
         let mut config = VideoConverterConfig::new();
         config.set_src_x(x);
         config.set_src_y(y);
         config.set_src_width(Some(w));
         config.set_src_height(Some(h));
         Ok(Self {
-            converter: VideoConverter::new(from, &to, Some(config)).map_err(unusable)?,
+            lines,
+            converter: VideoConverter::new(&source, &to, Some(config)).map_err(unusable)?,
             target: gst::Buffer::with_size(to.size()).map_err(unusable)?,
+            from: source,
             to,
         })
     }
 
-    fn scale(&mut self, from: &VideoInfo, buffer: &gst::BufferRef) -> Result<Vec<u8>, String> {
-        let source = VideoFrameRef::from_buffer_ref_readable(buffer, from)
+    fn scale(&mut self, buffer: &gst::BufferRef) -> Result<Vec<u8>, String> {
+        let source = VideoFrameRef::from_buffer_ref_readable(buffer, &self.from)
             .map_err(|_| "The video buffer cannot be read as its caps describe it".to_owned())?;
         let target = self.target.make_mut();
         let mut target = VideoFrameRef::from_buffer_ref_writable(target, &self.to)
@@ -156,17 +256,13 @@ fn turn(pixels: &[u8], (width, height): (usize, usize), orientation: Orientation
         .collect()
 }
 
-/// The part of a frame that becomes the picture: x, y, width, height in pixels.
-fn region(info: &VideoInfo, fit: Fit, fraction: f64) -> (i32, i32, i32, i32) {
-    let (width, height) = (f64::from(info.width()), f64::from(info.height()));
-    let (w, h) = match fit {
-        Fit::Stretch => (width, height),
-        Fit::Crop => {
-            // Square as it is shown, not as it is stored.
-            let par = info.par();
-            let aspect = f64::from(par.numer()) / f64::from(par.denom());
-            (width.min(height / aspect), height.min(width * aspect))
-        }
+/// The part of a frame of `columns` x `rows` pixels that becomes the picture: x, y, width, height
+/// in pixels. `shape` is its width / height in pixels as they are stored; `None`: that of the frame.
+fn region(columns: u32, rows: u32, shape: Option<f64>, fraction: f64) -> (i32, i32, i32, i32) {
+    let (width, height) = (f64::from(columns), f64::from(rows));
+    let (w, h) = match shape {
+        None => (width, height),
+        Some(shape) => (width.min(height * shape), height.min(width / shape)),
     };
     let (w, h) = (
         (w * fraction).round().max(1.0),
@@ -193,15 +289,45 @@ mod tests {
 
     #[test]
     fn regions() {
-        assert_eq!(region(&info(640, 360), Fit::Stretch, 1.0), (0, 0, 640, 360));
-        assert_eq!(region(&info(640, 360), Fit::Crop, 1.0), (140, 0, 360, 360));
-        assert_eq!(region(&info(360, 640), Fit::Crop, 0.5), (90, 230, 180, 180));
-        let wide = VideoInfo::builder(VideoFormat::Gray8, 720, 576)
-            .par(gst::Fraction::new(64, 45))
-            .build()
-            .unwrap();
+        assert_eq!(region(640, 360, None, 1.0), (0, 0, 640, 360));
+        assert_eq!(region(640, 360, Some(1.0), 1.0), (140, 0, 360, 360));
+        assert_eq!(region(360, 640, Some(1.0), 0.5), (90, 230, 180, 180));
+        assert_eq!(region(640, 360, Some(4.0 / 3.0), 1.0), (80, 0, 480, 360));
+        // The smallest frame still has a pixel.
+        assert_eq!(region(1, 1, Some(4.0 / 3.0), 0.1), (0, 0, 1, 1));
+    }
+
+    /// The first column and the first row of the pixels that [`Fit::Crop`] keeps of a frame.
+    fn cropped(from: &VideoInfo, size: (u32, u32)) -> (i32, i32, i32, i32) {
+        let lines = lines(from, VideoBufferFlags::empty());
+        let scaler = Scaler::new(from, lines, size, Fit::Crop, 1.0).unwrap();
+        let config = scaler.converter.config();
+        (
+            config.src_x(),
+            config.src_y(),
+            config.src_width().unwrap(),
+            config.src_height().unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_crop_has_the_shape_of_the_input_as_it_is_shown() {
+        assert_eq!(cropped(&info(640, 360), (260, 260)), (140, 0, 360, 360));
+        assert_eq!(cropped(&info(640, 360), (160, 120)), (80, 0, 480, 360));
+        assert_eq!(cropped(&info(640, 360), (64, 36)), (0, 0, 640, 360));
+        let wide = |mode| {
+            VideoInfo::builder(VideoFormat::Gray8, 720, 576)
+                .par(gst::Fraction::new(64, 45))
+                .interlace_mode(mode)
+                .build()
+                .unwrap()
+        };
         // 16:9 as shown: the square is 576 lines high and 576 * 45 / 64 = 405 pixels wide.
-        assert_eq!(region(&wide, Fit::Crop, 1.0), (157, 0, 405, 576));
+        let progressive = wide(VideoInterlaceMode::Progressive);
+        assert_eq!(cropped(&progressive, (260, 260)), (157, 0, 405, 576));
+        // A field has half of the lines.
+        let interlaced = wide(VideoInterlaceMode::Interleaved);
+        assert_eq!(cropped(&interlaced, (260, 260)), (157, 0, 405, 288));
     }
 
     #[test]
@@ -220,6 +346,115 @@ mod tests {
         for line in rgb.chunks(15) {
             assert!(line[..3].iter().all(|&v| v < 32), "{line:?}");
             assert!(line[12..].iter().all(|&v| v > 224), "{line:?}");
+        }
+    }
+
+    /// RGB pixels of 64 x 48 that change in both directions; of every second line if `fields`,
+    /// with `bottom` in place of the others.
+    fn pixels(fields: bool, bottom: u8) -> Vec<u8> {
+        let line = |y: usize| (0..64).flat_map(move |x| [(x * 4) as u8, (y * 5) as u8, 60]);
+        (0..48)
+            .flat_map(|y| -> Vec<u8> {
+                if fields && y % 2 == 1 {
+                    vec![bottom; 64 * 3]
+                } else {
+                    line(y).collect()
+                }
+            })
+            .collect()
+    }
+
+    fn rgb(mode: VideoInterlaceMode, buffer: gst::Buffer) -> Vec<u8> {
+        gst::init().unwrap();
+        let info = VideoInfo::builder(VideoFormat::Rgb, 64, 48);
+        let info = info.interlace_mode(mode).build().unwrap();
+        let mut picture = Picture::new(&info, (20, 20), Fit::Crop, 1.0).unwrap();
+        picture.scale(&buffer, Orientation::Identity).unwrap()
+    }
+
+    fn flagged(pixels: Vec<u8>, flags: VideoBufferFlags) -> gst::Buffer {
+        gst::init().unwrap();
+        let mut buffer = gst::Buffer::from_mut_slice(pixels);
+        buffer.get_mut().unwrap().set_video_flags(flags);
+        buffer
+    }
+
+    #[track_caller]
+    fn assert_alike(ours: &[u8], theirs: &[u8], tolerance: u8) {
+        assert_eq!(ours.len(), theirs.len());
+        let difference = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(difference.unwrap() <= tolerance, "{difference:?}");
+    }
+
+    #[test]
+    fn a_field_is_the_picture_of_an_interlaced_frame() {
+        use VideoInterlaceMode::{Alternate, Fields, Interleaved, Mixed, Progressive};
+        let none = VideoBufferFlags::empty();
+        let frame = rgb(Progressive, flagged(pixels(false, 0), none));
+        // A field lies half a line above its frame: 5 / 2 in green.
+        let field = rgb(Interleaved, flagged(pixels(false, 0), none));
+        assert_alike(&field, &frame, 4);
+        // What is in the other field makes no difference.
+        let moved = |flags| flagged(pixels(true, 255), flags);
+        assert_eq!(rgb(Interleaved, moved(none)), field);
+        assert_eq!(rgb(Mixed, moved(VideoBufferFlags::INTERLACED)), field);
+        // Of mixed frames only those with the flag are interlaced.
+        assert_eq!(rgb(Mixed, flagged(pixels(false, 0), none)), frame);
+        // Fields by themselves: one a buffer, and two with a meta each.
+        let lines = |bytes: Vec<u8>| -> Vec<u8> {
+            bytes
+                .chunks(2 * 64 * 3)
+                .flat_map(|two| &two[..64 * 3])
+                .copied()
+                .collect()
+        };
+        let top = lines(pixels(false, 0));
+        assert_eq!(
+            rgb(Alternate, flagged(top.clone(), VideoBufferFlags::TOP_FIELD)),
+            field
+        );
+        let both = [vec![255; top.len()], top.clone()].concat();
+        let mut buffer = flagged(both, none);
+        for (id, offset) in [(1, 0), (0, top.len())] {
+            let mut meta = VideoMeta::add_full(
+                buffer.get_mut().unwrap(),
+                VideoFrameFlags::empty(),
+                VideoFormat::Rgb,
+                64,
+                24,
+                &[offset],
+                &[64 * 3],
+            )
+            .unwrap();
+            set_id(&mut meta, id);
+        }
+        assert_eq!(rgb(Fields, buffer), field);
+    }
+
+    fn set_id(meta: &mut VideoMeta, id: i32) {
+        // SAFETY: the meta was just made and nobody else sees it.
+        unsafe { (*(std::ptr::from_mut(meta).cast::<gst_video::ffi::GstVideoMeta>())).id = id };
+    }
+
+    #[test]
+    fn every_format_has_fields() {
+        gst::init().unwrap();
+        for format in VideoFormat::iter_raw() {
+            // An odd number of lines, whose last is of the top field.
+            let info = VideoInfo::builder(format, 50, 37);
+            let info = info
+                .interlace_mode(VideoInterlaceMode::Interleaved)
+                .build()
+                .unwrap();
+            let mut picture = Picture::new(&info, (10, 8), Fit::Stretch, 1.0).unwrap();
+            let whole = gst::Buffer::from_slice(vec![0x40; info.size()]);
+            let rgb = picture.scale(&whole, Orientation::Identity);
+            assert_eq!(rgb.map(|rgb| rgb.len()), Ok(240), "{format}");
+            let short = gst::Buffer::from_slice(vec![0x40; info.size() / 2]);
+            assert!(
+                picture.scale(&short, Orientation::Identity).is_err(),
+                "{format}"
+            );
         }
     }
 

@@ -1,128 +1,210 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One element's requests to its model, waited for or not.
+//! One element's requests to its models, waited for or not.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use crate::model::{Error, Input, Model, Output};
+use crate::model::{Card, Client, Error, Input, Output};
 
-/// The time that a picture or a patch describes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use super::tagger::Tagger;
+
+/// The time that a picture or a patch describes, and how much there was in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Span {
     pub start: Option<gst::ClockTime>,
     pub duration: Option<gst::ClockTime>,
+    /// Share of the time that had media, from 0 to 1.
+    pub media: f32,
+    /// Whether the signal says nothing.
+    pub blank: bool,
 }
 
-/// A picture or a patch for the model.
+/// A picture or a patch for a model.
 pub struct Request {
+    pub tagger: Tagger,
     pub span: Span,
     pub input: Input,
 }
 
-/// What the model made of a request.
-pub type Answer = (Span, Result<Output, Error>);
+/// What a model made of a request.
+pub struct Answer {
+    /// The model's.
+    pub card: Arc<Card>,
+    pub span: Span,
+    pub result: Result<Output, Error>,
+}
 
 /// Requests of one element: when they are not waited for, at most one is with the model and one waits.
-#[derive(Clone)]
-pub struct Requests {
-    model: Arc<Model>,
-    shared: Arc<(Mutex<Shared>, Condvar)>,
-}
+#[derive(Clone, Default)]
+pub struct Requests(Arc<(Mutex<Shared>, Condvar)>);
 
 #[derive(Default)]
 struct Shared {
     running: usize,
+    /// Those that the running requests are with.
+    clients: Vec<Arc<Client>>,
     waiting: Option<Request>,
     answers: Vec<Answer>,
     dropped: u64,
-    /// Counts the flushes: answers to requests from before one are nobody's.
+    /// Counts the flushes: answers from an older epoch are discarded.
     epoch: u64,
+    /// Nothing is asked or waited for between [`Requests::interrupt`] and [`Requests::resume`].
+    interrupted: bool,
 }
 
 impl Requests {
-    pub fn new(model: Arc<Model>) -> Self {
-        Self {
-            model,
-            shared: Arc::default(),
-        }
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.0.lock().unwrap()
     }
 
-    pub fn model(&self) -> &Model {
-        &self.model
-    }
-
-    /// Has the model answer all `requests`, as one batch where it can.
-    pub fn ask(&self, requests: Vec<Request>) -> Vec<Answer> {
+    /// Has the models answer all `requests`, as one batch where they can; `None` when a flush interrupts that.
+    pub fn ask(&self, requests: Vec<Request>) -> Option<Vec<Answer>> {
+        let epoch = self.lock().epoch;
         for request in requests {
             self.submit(request);
         }
-        self.drain()
+        self.wait(epoch)
     }
 
-    /// Hands `request` to the model without waiting; while another runs it waits, and replaces one that waits already.
+    /// Hands `request` to its model without waiting; while another runs it waits, and replaces one that waits already.
     pub fn post(&self, request: Request) {
-        let mut shared = self.shared.0.lock().unwrap();
-        if shared.running > 0 {
-            if shared.waiting.replace(request).is_some() {
-                shared.dropped += 1;
-            }
-        } else {
+        let mut shared = self.lock();
+        if shared.running == 0 {
             drop(shared);
             self.submit(request);
+        } else if !shared.interrupted {
+            let replaced = shared.waiting.replace(request);
+            shared.dropped += u64::from(replaced.is_some());
+            // It may hold the last handle of a model, which is not closed under a lock.
+            drop(shared);
+            drop(replaced);
         }
     }
 
     /// The answers that have come since the last call, oldest first.
     pub fn take(&self) -> Vec<Answer> {
-        std::mem::take(&mut self.shared.0.lock().unwrap().answers)
+        mem::take(&mut self.lock().answers)
     }
 
-    /// Waits for all answers that are still to come.
-    pub fn drain(&self) -> Vec<Answer> {
-        let (mutex, changed) = &*self.shared;
-        let mut shared = changed
-            .wait_while(mutex.lock().unwrap(), |shared| shared.running > 0)
-            .unwrap();
-        std::mem::take(&mut shared.answers)
+    /// Waits for all answers that are still to come; `None` when a flush interrupts that.
+    pub fn drain(&self) -> Option<Vec<Answer>> {
+        let epoch = self.lock().epoch;
+        self.wait(epoch)
     }
 
-    /// Forgets what is under way.
+    fn wait(&self, epoch: u64) -> Option<Vec<Answer>> {
+        let valid = |shared: &Shared| shared.epoch == epoch && !shared.interrupted;
+        let waits = |shared: &mut Shared| shared.running > 0 && valid(shared);
+        let mut shared = self.0.1.wait_while(self.lock(), waits).unwrap();
+        valid(&shared).then(|| mem::take(&mut shared.answers))
+    }
+
+    /// Forgets what is under way, ends it where no other element waits for it, and counts it as
+    /// dropped. Whoever waits for it returns at once.
     pub fn flush(&self) {
-        let mut shared = self.shared.0.lock().unwrap();
-        shared.epoch += 1;
-        shared.waiting = None;
-        shared.answers.clear();
+        self.forget(false);
     }
 
-    /// How many requests a newer one replaced before the model took them.
+    /// [`flush`](Self::flush), after which nothing is asked until [`resume`](Self::resume).
+    pub fn interrupt(&self) {
+        self.forget(true);
+    }
+
+    fn forget(&self, interrupt: bool) {
+        let mut shared = self.lock();
+        shared.epoch += 1;
+        shared.interrupted |= interrupt;
+        let running = mem::take(&mut shared.running);
+        let clients = mem::take(&mut shared.clients);
+        let (waiting, answers) = (shared.waiting.take(), mem::take(&mut shared.answers));
+        shared.dropped += (running + usize::from(waiting.is_some()) + answers.len()) as u64;
+        drop(shared);
+        self.0.1.notify_all();
+        for client in clients {
+            client.cancel();
+            client.resume();
+        }
+    }
+
+    /// Takes requests again.
+    pub fn resume(&self) {
+        self.lock().interrupted = false;
+    }
+
+    pub fn is_interrupted(&self) -> bool {
+        self.lock().interrupted
+    }
+
+    /// Forgets everything for another stream, and takes requests again.
+    pub fn restart(&self) {
+        self.forget(false);
+        let mut shared = self.lock();
+        (shared.dropped, shared.interrupted) = (0, false);
+    }
+
+    /// How many requests had no answer: a newer one replaced them, or a flush came.
     pub fn dropped(&self) -> u64 {
-        self.shared.0.lock().unwrap().dropped
+        self.lock().dropped
     }
 
     fn submit(&self, request: Request) {
         let epoch = {
-            let mut shared = self.shared.0.lock().unwrap();
+            let mut shared = self.lock();
+            if shared.interrupted {
+                return;
+            }
             shared.running += 1;
             shared.epoch
         };
         self.hand_over(request, epoch);
     }
 
-    fn hand_over(&self, Request { span, input }: Request, epoch: u64) {
+    fn hand_over(&self, request: Request, epoch: u64) {
+        let Request {
+            tagger,
+            span,
+            input,
+        } = request;
+        let client = tagger.client.clone();
+        {
+            let mut shared = self.lock();
+            if shared.epoch != epoch {
+                return;
+            }
+            let is_client = |known: &Arc<Client>| Arc::ptr_eq(known, &client);
+            if !shared.clients.iter().any(is_client) {
+                shared.clients.push(client.clone());
+            }
+        }
         let requests = self.clone();
-        self.model.submit(input, move |result| {
-            let mut shared = requests.shared.0.lock().unwrap();
-            if shared.epoch == epoch {
-                shared.answers.push((span, result));
-            }
-            if let Some(next) = shared.waiting.take() {
-                let epoch = shared.epoch;
-                drop(shared);
-                requests.hand_over(next, epoch);
-            } else {
-                shared.running -= 1;
-                requests.shared.1.notify_all();
-            }
+        // With the tagger, whose requests are cancelled when it is dropped.
+        client.submit(input, move |result| {
+            requests.answered(tagger, span, epoch, result)
         });
+    }
+
+    fn answered(&self, tagger: Tagger, span: Span, epoch: u64, result: Result<Output, Error>) {
+        let mut shared = self.lock();
+        if shared.epoch != epoch {
+            return;
+        }
+        shared.answers.push(Answer {
+            card: tagger.card.clone(),
+            span,
+            result,
+        });
+        if let Some(next) = shared.waiting.take() {
+            drop(shared);
+            self.hand_over(next, epoch);
+        } else {
+            shared.running -= 1;
+            let done = shared.running == 0;
+            let clients = done.then(|| mem::take(&mut shared.clients));
+            self.0.1.notify_all();
+            // As in `post`.
+            drop(shared);
+            drop(clients);
+        }
     }
 }

@@ -1,25 +1,40 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What a running stream needs: which pictures to take, which patches to accept, what was found so far.
+//! What a started element needs: its model, which pictures to take, which patches to accept, what was found so far.
 
 use std::sync::Arc;
 
-use gst::prelude::*;
+use gst::prelude::MulDiv;
+use gst_video::VideoOrientationMethod;
 
+use super::grid::Grid;
+use super::picture::Picture;
+use super::requests::{Request, Span};
+use super::tagger::{Asked, Media, Tagger};
 use crate::elements::analysis::{Analysis, Clip};
 use crate::elements::contradictions;
+use crate::elements::inference::Latest;
 use crate::fusion::Sample;
 use crate::mel::FrontEnd;
-use crate::meta::{Features, Kind, Source, Tags};
+use crate::meta::{Features, Kind, Source};
 use crate::model::{Card, Input, Modality};
 
-use super::picture::Picture;
-use super::requests::{Request, Requests, Span};
-
-/// Audio without a single mel patch for this long deserves a word.
+/// A warning follows after this much audio without a mel patch.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
-/// Which kind of media passes.
+#[derive(Default)]
+pub struct State {
+    /// The model that runs, from READY on where it can be known.
+    pub tagger: Option<Tagger>,
+    /// The model that is being opened to take its place.
+    pub opening: Option<Arc<Asked>>,
+    /// No model could be opened, and an error says so.
+    pub failed: bool,
+    /// From PAUSED on.
+    pub stream: Option<Stream>,
+}
+
+/// How the media that passes becomes input of the model.
 pub enum Branch {
     Video {
         picture: Box<Picture>,
@@ -28,33 +43,42 @@ pub enum Branch {
     Audio {
         /// The front end that was last found to be the model's.
         checked: Arc<[(String, String)]>,
-        /// Audio that passed before the first patch; unset once one came.
+        /// Audio that passed before the first patch; unset once one came, or a warning was posted.
         unfed: Option<gst::ClockTime>,
     },
 }
 
-pub struct State {
-    pub branch: Branch,
-    pub requests: Requests,
+pub struct Stream {
+    pub caps: Option<gst::Caps>,
+    /// Set when both the caps and the model are known and agree.
+    pub branch: Option<Branch>,
     /// Whether media waits for results.
     pub wait: bool,
-    /// Time of the next picture to take.
-    pub next: Option<gst::ClockTime>,
+    /// The event that started it.
+    start: Option<gst::Seqnum>,
+    pub reverse: bool,
+    grid: Grid,
     /// The turn that brings frames the right way up, from the stream's tags.
-    pub orientation: gst_video::VideoOrientationMethod,
+    pub orientation: VideoOrientationMethod,
     /// Frames without a timestamp so far.
-    pub untimed: u64,
-    pub last: Option<Tags>,
-    clip: Clip,
-    /// The pictures that make the clip's result, where it is so many of them; 0: all.
+    untimed: u64,
+    pub latest: Option<Latest>,
+    whole: Option<Whole>,
+    /// The number of pictures that make the result for the whole stream; 0: all.
     frames: usize,
-    pictures: Sample<Analysis>,
+}
+
+/// The result for the whole of a stream, as far as one model has seen it.
+struct Whole {
+    card: Arc<Card>,
+    clip: Clip,
+    pictures: Option<Sample<Analysis>>,
 }
 
 impl Branch {
     /// The branch for a stream of `caps`, which `card`'s model must be for; errors are sentences for the user.
     pub fn new(card: &Card, caps: &gst::Caps) -> Result<Self, String> {
-        let is_video = caps.structure(0).is_some_and(|s| s.name() == "video/x-raw");
+        let is_video = Media::of(caps) == Some(Media::Video);
         match (&card.modality, is_video) {
             (
                 &Modality::Video {
@@ -69,10 +93,13 @@ impl Branch {
                     .map_err(|_| format!("The video caps {caps} cannot be read"))?;
                 // 0/1 stands for a variable rate.
                 let fps = Some(info.fps()).filter(|fps| fps.numer() > 0);
+                let is_field = info.interlace_mode() == gst_video::VideoInterlaceMode::Alternate;
+                let per_frame = if is_field { 2 } else { 1 };
                 Ok(Branch::Video {
                     picture: Box::new(Picture::new(&info, (width, height), fit, crop_fraction)?),
                     frame_duration: fps.and_then(|fps| {
-                        gst::ClockTime::SECOND.mul_div_round(fps.denom() as u64, fps.numer() as u64)
+                        let (frames, seconds) = (fps.numer() as u64, fps.denom() as u64);
+                        gst::ClockTime::SECOND.mul_div_round(seconds, frames * per_frame)
                     }),
                 })
             }
@@ -96,107 +123,99 @@ impl Branch {
 }
 
 impl State {
-    /// `frames` pictures make the clip's result, 0: all.
-    pub fn new(branch: Branch, requests: Requests, wait: bool, frames: usize) -> Self {
-        Self {
-            branch,
-            requests,
-            wait,
-            next: None,
-            orientation: gst_video::VideoOrientationMethod::Identity,
-            untimed: 0,
-            last: None,
-            clip: Clip::default(),
-            frames,
-            pictures: Sample::new(frames),
+    /// Has `tagger` take the place of the model that runs, which is returned.
+    ///
+    /// # Errors
+    /// A sentence for the user when the model cannot take what passes; nothing changes then.
+    pub fn install(&mut self, mut tagger: Tagger) -> Result<Option<Tagger>, String> {
+        let before = self.tagger.as_ref();
+        if let Some(before) =
+            before.filter(|before| Arc::ptr_eq(before.client.model(), tagger.client.model()))
+        {
+            tagger.card = before.card.clone();
         }
+        if let Some(stream) = &mut self.stream
+            && let Some(caps) = &stream.caps
+        {
+            let branch = Branch::new(&tagger.card, caps)?;
+            match (&stream.branch, branch, before) {
+                (Some(Branch::Audio { checked, .. }), Branch::Audio { .. }, Some(before)) => {
+                    // What was found of the patches stays true.
+                    check_patches(checked, &before.card, &tagger.card)?;
+                }
+                (_, branch, _) => stream.branch = Some(branch),
+            }
+        }
+        Ok(self.tagger.replace(tagger))
     }
 
-    /// Counts an analysis in the clip's result.
-    pub fn add(&mut self, analysis: &Analysis) {
-        self.clip.add(analysis);
-        if self.frames > 0 && self.source() == Source::Video {
-            self.pictures.push(analysis.clone());
-        }
-    }
-
-    /// The result for the whole of the stream so far, which begins anew.
-    pub fn take_clip(&mut self) -> Option<Analysis> {
-        let all = std::mem::take(&mut self.clip).mean()?;
-        let pictures = std::mem::replace(&mut self.pictures, Sample::new(self.frames));
-        let mut some = Clip::default();
-        pictures.items().for_each(|analysis| some.add(analysis));
-        Some(match some.mean() {
-            Some(some) => Analysis {
-                scores: some.scores,
-                ..all
-            },
-            None => all,
-        })
-    }
-
-    pub fn source(&self) -> Source {
-        match self.branch {
-            Branch::Video { .. } => Source::Video,
-            Branch::Audio { .. } => Source::Audio,
-        }
+    /// Whether nothing runs until the model is open.
+    pub fn is_waiting(&self) -> bool {
+        let stream = self.stream.as_ref();
+        self.opening.is_some() && stream.is_some_and(|stream| stream.branch.is_none())
     }
 
     /// The requests that follow from `buffer`.
-    pub fn read(&mut self, buffer: &gst::BufferRef, interval: u64) -> Result<Vec<Request>, String> {
-        match &mut self.branch {
-            Branch::Video { .. } => Ok(self.frame(buffer, interval)?.into_iter().collect()),
-            Branch::Audio { .. } => self.patches(Features::of_kind(buffer, Kind::Mel)),
+    pub fn read(
+        &mut self,
+        buffer: &gst::BufferRef,
+        interval: gst::ClockTime,
+    ) -> Result<Vec<Request>, String> {
+        let is_audio = self.stream.as_ref().and_then(Stream::media) == Some(Media::Audio);
+        if is_audio {
+            return self.patches(Features::of_kind(buffer, Kind::Mel));
         }
+        Ok(self.frame(buffer, interval)?.into_iter().collect())
     }
 
     /// The picture in `buffer`, if it is time for one.
-    fn frame(&mut self, buffer: &gst::BufferRef, interval: u64) -> Result<Option<Request>, String> {
-        let Branch::Video {
+    fn frame(
+        &mut self,
+        buffer: &gst::BufferRef,
+        interval: gst::ClockTime,
+    ) -> Result<Option<Request>, String> {
+        let (Some(tagger), Some(stream)) = (&self.tagger, &mut self.stream) else {
+            return Ok(None);
+        };
+        let Some(Branch::Video {
             picture,
             frame_duration,
-        } = &mut self.branch
+        }) = &mut stream.branch
         else {
             return Ok(None);
         };
         let time = buffer.pts().or_else(|| {
-            let time = frame_duration.map(|duration| duration * self.untimed);
-            self.untimed += 1;
+            let time = frame_duration.map(|duration| duration.saturating_mul(stream.untimed));
+            stream.untimed += 1;
             time
         });
-        let interval = gst::ClockTime::from_nseconds(interval);
-        if let Some((time, next)) = time.zip(self.next)
-            && time < next
-            && time + interval >= next
-        {
+        if !stream.grid.takes(time, interval, stream.reverse) {
             return Ok(None);
         }
-        // On the grid of the first picture's time, unless the stream jumped.
-        self.next = time.map(|time| match self.next {
-            Some(next) if time >= next && time < next + interval => next + interval,
-            _ => time + interval,
-        });
-        Ok(Some(Request {
-            span: Span {
-                start: time,
-                duration: Some(interval),
-            },
-            input: Input::Frame(picture.scale(buffer, self.orientation)?),
-        }))
+        let input = Input::Frame(picture.scale(buffer, stream.orientation)?);
+        let of = Span {
+            start: time,
+            duration: Some(interval),
+            media: 1.0,
+            blank: false,
+        };
+        Ok(Some(request(tagger, of, input)))
     }
 
     /// The mel patches among `features`, found to be what the model was trained on.
     pub fn patches(&mut self, features: Vec<Features>) -> Result<Vec<Request>, String> {
-        let card = self.requests.model().card();
+        let (Some(tagger), Some(stream)) = (&self.tagger, &mut self.stream) else {
+            return Ok(Vec::new());
+        };
         let (
-            Branch::Audio { checked, unfed },
+            Some(Branch::Audio { checked, unfed }),
             Modality::Audio {
                 front_end,
                 bands,
                 frames,
                 min_frames,
             },
-        ) = (&mut self.branch, &card.modality)
+        ) = (&mut stream.branch, &tagger.card.modality)
         else {
             return Ok(Vec::new());
         };
@@ -206,55 +225,187 @@ impl State {
             .filter(|features| features.kind == Kind::Mel)
         {
             *unfed = None;
+            let name = &tagger.card.name;
             if *checked != patch.front_end {
-                check_front_end(&card.name, front_end, *min_frames, &patch.front_end)?;
+                check_front_end(name, front_end, *min_frames, &patch.front_end)?;
                 *checked = patch.front_end;
             }
             let fits = matches!(patch.dims[..], [height, width] if height as usize == *bands
                 && (*min_frames..=*frames).contains(&(width as usize)));
             if !fits {
+                let frames = if min_frames == frames {
+                    frames.to_string()
+                } else {
+                    format!("{min_frames} to {frames}")
+                };
                 return Err(format!(
-                    "The model {} takes mel patches of {bands} bands x {min_frames} to {frames} frames, these are {:?}: unset melspec's bands and patch-frames",
-                    card.name, patch.dims
+                    "The model {name} takes mel patches of {bands} bands x {frames} frames, these are {:?}: unset melspec's bands and patch-frames",
+                    patch.dims
                 ));
             }
-            requests.push(Request {
-                span: Span {
-                    start: patch.start,
-                    duration: patch.duration,
-                },
-                input: Input::Mel(patch.data),
-            });
+            let of = Span {
+                start: patch.start,
+                duration: patch.duration,
+                media: patch.media,
+                blank: patch.blank,
+            };
+            requests.push(request(tagger, of, Input::Mel(patch.data)));
         }
         Ok(requests)
+    }
+}
+
+fn request(tagger: &Tagger, span: Span, input: Input) -> Request {
+    Request {
+        tagger: tagger.clone(),
+        span,
+        input,
+    }
+}
+
+impl Stream {
+    /// `frames` pictures make the result for the whole stream, 0: all.
+    pub fn new(frames: usize) -> Self {
+        Self {
+            caps: None,
+            branch: None,
+            wait: true,
+            start: None,
+            reverse: false,
+            grid: Grid::default(),
+            orientation: VideoOrientationMethod::Identity,
+            untimed: 0,
+            latest: None,
+            whole: None,
+            frames,
+        }
+    }
+
+    pub fn media(&self) -> Option<Media> {
+        Media::of(self.caps.as_ref()?)
+    }
+
+    pub fn source(&self) -> Source {
+        match self.media() {
+            Some(Media::Audio) => Source::Audio,
+            _ => Source::Video,
+        }
+    }
+
+    /// Counts an analysis by the model of `card` in the result for the whole stream; `running` is
+    /// the card of the model that runs now. Gives the result of the model before it, if there was another.
+    pub fn add(
+        &mut self,
+        card: &Arc<Card>,
+        running: &Arc<Card>,
+        analysis: &Analysis,
+    ) -> Option<(Arc<Card>, Analysis)> {
+        let counts = |of: &Arc<Card>| {
+            let whole = self.whole.as_ref();
+            whole.is_some_and(|whole| Arc::ptr_eq(&whole.card, of))
+        };
+        if counts(running) && !Arc::ptr_eq(card, running) {
+            // The last answer of a model that was replaced, after the first of the new one.
+            return None;
+        }
+        let before = if counts(card) {
+            None
+        } else {
+            self.take_whole()
+        };
+        let whole = self.whole.get_or_insert_with(|| Whole {
+            card: card.clone(),
+            clip: Clip::default(),
+            pictures: (self.frames > 0 && matches!(card.modality, Modality::Video { .. }))
+                .then(|| Sample::new(self.frames)),
+        });
+        whole.clip.add(analysis);
+        if let Some(pictures) = &mut whole.pictures {
+            pictures.push(analysis.clone());
+        }
+        before
+    }
+
+    /// The result for the whole of the stream so far, which begins anew, and the card of its model.
+    pub fn take_whole(&mut self) -> Option<(Arc<Card>, Analysis)> {
+        let Whole {
+            card,
+            clip,
+            pictures,
+        } = self.whole.take()?;
+        let all = clip.mean()?;
+        let mut some = Clip::default();
+        if let Some(pictures) = &pictures {
+            pictures.items().for_each(|analysis| some.add(analysis));
+        }
+        let scores = some.mean().map(|some| some.scores);
+        let analysis = match scores {
+            Some(scores) => Analysis { scores, ..all },
+            None => all,
+        };
+        Some((card, analysis))
     }
 
     /// Whether audio has just been passing without patches for longer than it should.
     pub fn starved(&mut self, buffer: &gst::BufferRef) -> bool {
-        let Branch::Audio {
-            unfed: Some(unfed), ..
-        } = &mut self.branch
+        let Some(Branch::Audio {
+            unfed: unfed @ Some(_),
+            ..
+        }) = &mut self.branch
         else {
             return false;
         };
-        let before = *unfed;
-        *unfed += buffer.duration().unwrap_or_default();
-        before < PATIENCE && *unfed >= PATIENCE
+        let duration = buffer.duration().unwrap_or_default();
+        *unfed = unfed
+            .map(|time| time.saturating_add(duration))
+            .filter(|time| *time < PATIENCE);
+        unfed.is_none()
     }
 
-    /// Whether the audio that has passed had no patches, and nobody was told.
-    pub fn unfed(&self) -> bool {
-        matches!(self.branch, Branch::Audio { unfed: Some(unfed), .. } if unfed < PATIENCE)
+    /// Whether the audio that has passed had no patches, which is said only once.
+    pub fn take_unfed(&mut self) -> bool {
+        match &mut self.branch {
+            Some(Branch::Audio { unfed, .. }) => unfed.take().is_some(),
+            _ => false,
+        }
     }
 
-    /// Forgets what belongs to another part of the stream.
+    /// Whether the event of `seqnum` starts another stream than the one that runs: sticky events may come twice.
+    pub fn starts(&mut self, seqnum: gst::Seqnum) -> bool {
+        self.start.replace(seqnum) != Some(seqnum)
+    }
+
+    /// Forgets what belongs to another part of the stream, or to another stream.
     pub fn restart(&mut self) {
-        self.requests.flush();
-        self.next = None;
+        self.grid = Grid::default();
         self.untimed = 0;
-        self.last = None;
-        self.take_clip();
+        self.latest = None;
+        self.whole = None;
     }
+}
+
+/// Whether the model of `card` can take the patches of the stream, whose front end is `checked`, or
+/// before the first one that of the model `before`; `melspec` does not change them in mid-stream.
+fn check_patches(checked: &[(String, String)], before: &Card, card: &Card) -> Result<(), String> {
+    let (
+        Modality::Audio {
+            front_end: ours, ..
+        },
+        Modality::Audio {
+            front_end: theirs,
+            min_frames,
+            ..
+        },
+    ) = (&before.modality, &card.modality)
+    else {
+        return Ok(());
+    };
+    let ours = if checked.is_empty() { ours } else { checked };
+    differences(theirs, *min_frames, ours)?.map_or(Ok(()), |differences| {
+        Err(format!(
+            "It takes other mel patches than those of the stream ({differences}): stop the stream to change to it"
+        ))
+    })
 }
 
 fn check_front_end(
@@ -263,18 +414,23 @@ fn check_front_end(
     min_frames: usize,
     ours: &[(String, String)],
 ) -> Result<(), String> {
-    let parse = |fields: &[(String, String)]| {
-        FrontEnd::from_fields(
-            fields
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str())),
-        )
-        .map_err(|err| err.to_string())
-    };
-    let (theirs, ours) = (parse(theirs)?, parse(ours)?);
-    contradictions(&ours, &theirs, min_frames).map_or(Ok(()), |contradictions| {
+    differences(theirs, min_frames, ours)?.map_or(Ok(()), |differences| {
         Err(format!(
-            "The mel patches are not what the model {model} was trained on ({contradictions}): unset these properties of melspec"
+            "The mel patches are not what the model {model} was trained on ({differences}): unset these properties of melspec"
         ))
     })
+}
+
+/// The parameters of `ours` that differ from the model's, as part of a sentence.
+fn differences(
+    theirs: &[(String, String)],
+    min_frames: usize,
+    ours: &[(String, String)],
+) -> Result<Option<String>, String> {
+    let parse = |fields: &[(String, String)]| {
+        let fields = fields.iter();
+        FrontEnd::from_fields(fields.map(|(key, value)| (key.as_str(), value.as_str())))
+            .map_err(|err| err.to_string())
+    };
+    Ok(contradictions(&parse(ours)?, &parse(theirs)?, min_frames))
 }

@@ -13,6 +13,8 @@
 | large | pictures of 60000 by 60000 pixels |
 | audio-single | the same with N fixed to 1 |
 | video | frame [N,6,8,3] (6 rows, 8 columns); embedding = mean of each channel / 255; tags = embedding |
+| inverse | video's result subtracted from 1 |
+| slow-audio | audio's result after the same products as in slow |
 | slow | video's result after hundreds of products of matrices of zeros: some tenths of a second of one core |
 | endless | video's result after a loop that ends only where the picture is black |
 | never | the same, but the loop never ends |
@@ -139,8 +141,22 @@ def video(name, card=VIDEO, height=6, width=8):
     write(name, nodes, [tensor("frame", BYTE, "N", height, width, 3)], outputs, card, white)
 
 
-def slow(name):
-    """The products are of what is read from the picture, or ONNX Runtime would make them when it loads the graph."""
+def inverse(name):
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["pixels"], to=FLOAT),
+        helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Div", ["mean", "white"], ["share"]),
+        helper.make_node("Sub", ["one", "share"], ["embedding"]),
+        helper.make_node("Identity", ["embedding"], ["tags"]),
+    ]
+    outputs = [tensor("tags", FLOAT, "N", 3), tensor("embedding", FLOAT, "N", 3)]
+    constants = [constant("white", 255, np.float32), constant("one", 1, np.float32)]
+    write(name, nodes, [tensor("frame", BYTE, "N", 6, 8, 3)], outputs, VIDEO, constants)
+
+
+def products(total):
+    """Adds zero to the tensor `scores`, by way of products that are of what is read from the tensor `total`, or ONNX
+    Runtime would make them when it loads the graph."""
     product = helper.make_graph(
         [helper.make_node("MatMul", ["old", "old"], ["new"]), helper.make_node("Identity", ["on"], ["on_"])],
         "product",
@@ -148,20 +164,41 @@ def slow(name):
         [tensor("on_", TensorProto.BOOL), tensor("new", FLOAT, 512, 512)],
     )
     nodes = [
+        helper.make_node("ReduceMean", [total], ["grey"], keepdims=0),
+        helper.make_node("Mul", ["grey", "nothing"], ["zero_"]),
+        helper.make_node("Expand", ["zero_", "size"], ["zeros"]),
+        helper.make_node("Loop", ["turns", "", "zeros"], ["products"], body=product),
+        helper.make_node("ReduceMax", ["products"], ["still_zero"], keepdims=0),
+        helper.make_node("Add", ["scores", "still_zero"], ["slow_scores"]),
+    ]
+    return nodes, [constant("nothing", 0, np.float32), constant("size", [512, 512]), constant("turns", 150)]
+
+
+def slow_audio(name):
+    slow, constants = products("mel")
+    nodes = [
+        helper.make_node("ReduceMean", ["mel"], ["mean"], axes=[1, 3], keepdims=0),
+        helper.make_node("Slice", ["mean", "zero", "three", "one"], ["first"]),
+        helper.make_node("Add", ["first", "first"], ["scores"]),
+        *slow,
+        helper.make_node("Identity", ["slow_scores"], ["tags"]),
+    ]
+    constants += [constant("zero", [0]), constant("three", [3]), constant("one", [1])]
+    card = without(AUDIO, "embedding")
+    write(name, nodes, [tensor("mel", FLOAT, "N", 1, 4, 8)], [tensor("tags", FLOAT, "N", 3)], card, constants)
+
+
+def slow(name):
+    products_, constants = products("pixels")
+    nodes = [
         helper.make_node("Cast", ["frame"], ["pixels"], to=FLOAT),
         helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2], keepdims=0),
         helper.make_node("Div", ["mean", "white"], ["scores"]),
-        helper.make_node("ReduceMean", ["pixels"], ["grey"], keepdims=0),
-        helper.make_node("Mul", ["grey", "nothing"], ["zero"]),
-        helper.make_node("Expand", ["zero", "size"], ["zeros"]),
-        helper.make_node("Loop", ["turns", "", "zeros"], ["products"], body=product),
-        helper.make_node("ReduceMax", ["products"], ["still_zero"], keepdims=0),
-        helper.make_node("Add", ["scores", "still_zero"], ["embedding"]),
+        *products_,
+        helper.make_node("Identity", ["slow_scores"], ["embedding"]),
         helper.make_node("Identity", ["embedding"], ["tags"]),
     ]
-    constants = [
-        constant("white", 255, np.float32), constant("nothing", 0, np.float32), constant("size", [512, 512]), constant("turns", 150),
-    ]
+    constants = [constant("white", 255, np.float32), *constants]
     outputs = [tensor("tags", FLOAT, "N", 3), tensor("embedding", FLOAT, "N", 3)]
     write(name, nodes, [tensor("frame", BYTE, "N", 6, 8, 3)], outputs, VIDEO, constants)
 
@@ -310,6 +347,8 @@ def main():
     slow("slow")
     endless("endless", "Greater")
     endless("never", "GreaterOrEqual")
+    inverse("inverse")
+    slow_audio("slow-audio")
     video("varied")
     video("varied.int8", changed(VIDEO, "variant", "int8"))
     fusion("fusion")

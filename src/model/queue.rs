@@ -14,11 +14,10 @@ use std::{
 
 use ort::session::RunOptions;
 
-use super::timer::{self, Alarm};
-use crate::model::{
-    error::Error,
-    item::{Input, Output},
+use super::{
+    Error, Input, Output,
     stats::Recorder,
+    timer::{self, Alarm},
 };
 
 pub type Answer = Result<Output, Error>;

@@ -1,34 +1,22 @@
 // SPDX-License-Identifier: MPL-2.0
 //! From a model's files to sessions that are checked and warm.
 
-mod accelerator;
-mod fields;
-pub mod find;
-mod graph;
-mod keyfile;
-mod onnx;
-mod placement;
-mod regular;
-mod session;
-mod verify;
-
 use std::{path::PathBuf, sync::Arc};
 
 use ort::{logging::LogLevel, session::RunOptions};
 
-pub use self::fields::sidecar;
-
-use self::{accelerator::Accelerator, fields::Fields, find::Files, graph::Graph};
 use super::{
-    card::Card,
-    error::Error,
-    options::{Options, Progress},
-    provider::Provider,
-    run::{
-        batch::{self, Lane, Runner},
-        queue::Queue,
-    },
+    Error, Options, Provider,
+    batch::{self, Lane, Runner},
+    card::{Card, Fields},
+    find::Files,
+    gpu::sessions::Request,
+    graph::Graph,
+    onnx,
+    open::Opening,
+    queue::Queue,
     runtime::{self, Runtime},
+    session, verify,
 };
 
 /// A model that is ready to run.
@@ -45,41 +33,52 @@ pub struct About {
     pub path: PathBuf,
     /// What runs it, e.g. `cuda (NVIDIA H200, fp16)`.
     pub active_provider: String,
-    /// The nodes that run on the CPU although another provider runs the model.
+    /// The nodes that a GPU left to the processor.
     pub cpu_nodes: usize,
     /// What the user should know though it works, each a sentence.
     pub notes: Vec<String>,
     pub batch_size: usize,
 }
 
-/// What a model is loaded from.
-pub struct Load<'a> {
-    pub files: &'a Files,
-    pub options: &'a Options,
-    pub runtime: &'a Runtime,
-    /// What the sessions are run with, now and later.
-    pub run: Arc<RunOptions>,
-    pub progress: &'a dyn Fn(Progress),
+/// Loads it on the first provider that works.
+///
+/// # Errors
+/// Any [`Error`] but those of single inputs.
+pub fn load(files: &Files, options: &Options, opening: &Opening) -> Result<Loaded, Error> {
+    let runtime = runtime::get()?;
+    let run = RunOptions::new().map_err(|error| Error::Run {
+        model: files.name().into(),
+        cause: error.message().into(),
+    })?;
+    let run = Arc::new(run);
+    opening.stoppable(run.clone());
+    let load = Load {
+        files,
+        options,
+        runtime: &runtime,
+        run,
+        opening,
+    };
+    let mut candidates = options.provider.candidates(&runtime.path);
+    let last = candidates.pop().unwrap_or(Provider::Cpu);
+    for provider in candidates {
+        match load.on(provider) {
+            Ok(loaded) => return Ok(loaded),
+            Err(error) => runtime::log(LogLevel::Warning, &error.to_string()),
+        }
+    }
+    load.on(last)
+}
+
+struct Load<'a> {
+    files: &'a Files,
+    options: &'a Options,
+    runtime: &'a Runtime,
+    run: Arc<RunOptions>,
+    opening: &'a Opening,
 }
 
 impl Load<'_> {
-    /// Loads it on the first provider that works.
-    ///
-    /// # Errors
-    /// Any [`Error`] but those of single inputs.
-    pub fn load(&self) -> Result<Loaded, Error> {
-        let provider = self.options.provider;
-        let mut candidates = provider.candidates(&self.runtime.path);
-        let last = candidates.pop().unwrap_or(Provider::Cpu);
-        for provider in candidates {
-            match self.on(provider) {
-                Ok(loaded) => return Ok(loaded),
-                Err(error) => runtime::log(LogLevel::Warning, &error.to_string()),
-            }
-        }
-        self.on(last)
-    }
-
     fn on(&self, provider: Provider) -> Result<Loaded, Error> {
         let Self {
             options, runtime, ..
@@ -87,7 +86,7 @@ impl Load<'_> {
         let path = self.files.pick(provider, options.precision)?;
         onnx::check(path)?;
         provider.find_library(&runtime.path)?;
-        // The CPU checks the model whatever runs it, so that later failures are attributable to the provider.
+        // Whatever runs it, the processor tells what it is and whether it works: what then fails is the GPU's.
         let mut session = session::cpu(path, options, runtime)?;
         let fields = Fields::read(path, session::metadata(&session))?;
         let graph = Graph::from(&session);
@@ -112,7 +111,7 @@ impl Load<'_> {
             batch_size,
         };
         let runner = |lanes| -> Result<Runner, Error> {
-            let mut runner = Runner::new(provider, lanes, card.clone(), layout.clone());
+            let mut runner = Runner::new(lanes, card.clone(), layout.clone());
             runner.warm(&self.run)?;
             Ok(runner)
         };
@@ -121,26 +120,26 @@ impl Load<'_> {
             return Ok(self.loaded(runner, about));
         }
         drop(session);
-        let mut accelerator = Accelerator {
+        let mut request = Request {
             provider,
             path,
             card: &card,
             layout: &layout,
             options,
             runtime,
-            replay: true,
+            graphs: true,
         };
-        accelerator.replay = accelerator.replays();
-        let open = |accelerator: &Accelerator| {
-            let opened = accelerator.open(self.progress)?;
+        request.graphs = request.replays();
+        let open = |request: &Request| {
+            let opened = request.open(&mut |progress| self.opening.progress(progress))?;
             Ok((runner(opened.lanes)?, opened.summary))
         };
-        let (runner, summary) = match open(&accelerator) {
+        let (runner, summary) = match open(&request) {
             // What cannot be replayed may still be run.
-            Err(error @ (Error::Provider { .. } | Error::Run { .. })) if accelerator.replay => {
+            Err(error @ (Error::Provider { .. } | Error::Run { .. })) if request.graphs => {
                 runtime::log(LogLevel::Info, &error.to_string());
-                accelerator.replay = false;
-                open(&accelerator)?
+                request.graphs = false;
+                open(&request)?
             }
             opened => opened?,
         };

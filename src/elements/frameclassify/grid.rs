@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which pictures of a stream are taken: one each interval.
+
+/// The grid of the first picture's time; it begins anew where the stream jumps.
+#[derive(Debug, Default)]
+pub struct Grid {
+    /// Position of the next picture to take: its time in the direction of play, in nanoseconds.
+    next: Option<i128>,
+}
+
+impl Grid {
+    /// Whether to take the picture at `time` of a stream that plays backwards if `reverse`; one
+    /// without a time is always taken.
+    pub fn takes(
+        &mut self,
+        time: Option<gst::ClockTime>,
+        interval: gst::ClockTime,
+        reverse: bool,
+    ) -> bool {
+        let Some(time) = time else {
+            self.next = None;
+            return true;
+        };
+        let time = i128::from(time.nseconds());
+        let position = if reverse { -time } else { time };
+        let interval = i128::from(interval.nseconds());
+        self.next = match self.next {
+            Some(next) if (position..=position + interval).contains(&next) && next > position => {
+                return false;
+            }
+            Some(next) if (next..next + interval).contains(&position) => Some(next + interval),
+            _ => Some(position + interval),
+        };
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which of `times`, in milliseconds, are taken.
+    fn taken(times: &[u64], interval: gst::ClockTime, reverse: bool) -> Vec<u64> {
+        let mut grid = Grid::default();
+        let time = |&ms: &u64| Some(gst::ClockTime::from_mseconds(ms));
+        let takes = |ms: &&u64| grid.takes(time(ms), interval, reverse);
+        times.iter().filter(takes).copied().collect()
+    }
+
+    #[test]
+    fn one_picture_each_interval_in_both_directions() {
+        let second = gst::ClockTime::SECOND;
+        let forward = [0, 400, 900, 1100, 1900, 2000, 2900];
+        assert_eq!(taken(&forward, second, false), [0, 1100, 2000]);
+        let backward = [5000, 4600, 4001, 3900, 3100, 3000, 2100, 2000];
+        assert_eq!(taken(&backward, second, true), [5000, 3900, 3000, 2000]);
+        // Jumps begin a new grid.
+        assert_eq!(taken(&[0, 9000, 9900, 300], second, false), [0, 9000, 300]);
+        assert_eq!(
+            taken(&[9000, 3000, 2100, 8000], second, true),
+            [9000, 3000, 8000]
+        );
+        assert_eq!(
+            taken(&[0, 40, 80], gst::ClockTime::ZERO, false),
+            [0, 40, 80]
+        );
+        assert_eq!(taken(&[80, 40, 0], gst::ClockTime::ZERO, true), [80, 40, 0]);
+    }
+
+    #[test]
+    fn the_longest_interval_takes_the_first_picture_alone() {
+        assert_eq!(
+            taken(&[0, 40, u64::MAX / 1_000_000], gst::ClockTime::MAX, false),
+            [0]
+        );
+        assert_eq!(taken(&[9_000, 40, 0], gst::ClockTime::MAX, true), [9_000]);
+    }
+
+    #[test]
+    fn pictures_without_a_time_are_taken() {
+        let mut grid = Grid::default();
+        for _ in 0..3 {
+            assert!(grid.takes(None, gst::ClockTime::SECOND, false));
+        }
+    }
+}

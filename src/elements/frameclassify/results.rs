@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! From the model's answers to tags on buffers, in events and on the bus.
+
+use std::sync::Arc;
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+
+use super::Activation;
+use super::imp::FrameClassify;
+use super::requests::Answer;
+use crate::elements::analysis::Analysis;
+use crate::elements::inference::Latest;
+use crate::meta::{self, Features, Kind, Tags};
+use crate::model::{self, Card};
+
+impl FrameClassify {
+    /// Turns answers into tags and embeddings for the buffer at `timestamp`, or for an event, and
+    /// announces them. An error was posted already.
+    pub(super) fn accept(
+        &self,
+        answers: Vec<Answer>,
+        timestamp: Option<gst::ClockTime>,
+    ) -> Result<(Vec<Tags>, Vec<Features>), gst::FlowError> {
+        if answers.is_empty() {
+            return Ok(Default::default());
+        }
+        let inference = self.inference.lock().unwrap().clone();
+        let asked = self.settings.lock().unwrap().activation;
+        let (mut tags, mut embeddings, mut finished) = (Vec::new(), Vec::new(), Vec::new());
+        let mut guard = self.state.lock().unwrap();
+        let state = &mut *guard;
+        let (Some(tagger), Some(stream)) = (&state.tagger, &mut state.stream) else {
+            return Err(gst::FlowError::Flushing);
+        };
+        let source = stream.source();
+        for Answer { card, span, result } in answers {
+            let output = match result {
+                Ok(output) => output,
+                Err(err) => {
+                    drop(guard);
+                    self.post_model_error(&err);
+                    return Err(gst::FlowError::Error);
+                }
+            };
+            let mut scores = output.tags;
+            activation(asked, card.activation).apply(&mut scores);
+            let analysis = Analysis {
+                scores,
+                sources: vec![source],
+                start: span.start,
+                duration: span.duration,
+                media: span.media,
+            };
+            finished.extend(stream.add(&card, &tagger.card, &analysis));
+            tags.push(inference.tags(&analysis, source, &card));
+            if let Some((space, data)) = card.embedding.as_ref().zip(output.embedding) {
+                embeddings.push(Features {
+                    id: space.id.clone(),
+                    kind: Kind::Embedding,
+                    dims: vec![space.size as u32],
+                    data,
+                    start: span.start,
+                    duration: span.duration,
+                    media: span.media,
+                    blank: span.blank,
+                    front_end: Default::default(),
+                });
+            }
+        }
+        stream.latest = tags.last().map(|tags| Latest::new(tags, timestamp));
+        drop(guard);
+        self.post_whole(finished);
+        if inference.post_messages {
+            for tags in &tags {
+                self.post(tags, timestamp, false);
+            }
+        }
+        Ok((tags, embeddings))
+    }
+
+    /// Analyses patches that came in an event and sends what follows from them on in another.
+    pub(super) fn analyse_event(&self, features: Vec<Features>) {
+        let (asked, wait) = {
+            let mut state = self.wait_for_model();
+            let wait = state.stream.as_ref().is_some_and(|stream| stream.wait);
+            (state.patches(features), wait)
+        };
+        match asked {
+            Ok(asked) if asked.is_empty() => (),
+            Ok(asked) if wait => self.push_answers(self.requests.ask(asked).unwrap_or_default()),
+            Ok(asked) => {
+                asked
+                    .into_iter()
+                    .for_each(|request| self.requests.post(request));
+                self.push_answers(self.requests.take());
+            }
+            Err(message) => {
+                let _ = self.fail(message);
+            }
+        }
+    }
+
+    /// What is still under way at the end of the stream, and the result for all of it.
+    pub(super) fn end(&self) {
+        if let Some(answers) = self.requests.drain() {
+            self.push_answers(answers);
+            self.finish();
+        }
+    }
+
+    /// Another stream follows without an end of the one before: its result is what is known by
+    /// now, since live media does not wait for more.
+    pub(super) fn start_stream(&self, seqnum: gst::Seqnum) {
+        let starts = |state: &mut super::state::State| {
+            let stream = state.stream.as_mut();
+            stream.is_some_and(|stream| stream.starts(seqnum))
+        };
+        if !starts(&mut self.state.lock().unwrap()) {
+            return;
+        }
+        self.push_answers(self.requests.take());
+        self.finish();
+        self.requests.flush();
+        if let Some(stream) = &mut self.state.lock().unwrap().stream {
+            stream.restart();
+            stream.orientation = gst_video::VideoOrientationMethod::Identity;
+        }
+    }
+
+    /// Posts the result for the whole stream.
+    fn finish(&self) {
+        let (whole, unfed) = {
+            let mut state = self.state.lock().unwrap();
+            let Some(stream) = &mut state.stream else {
+                return;
+            };
+            (stream.take_whole(), stream.take_unfed())
+        };
+        if unfed {
+            self.warn_unfed();
+        }
+        self.post_whole(whole);
+    }
+
+    fn post_whole(&self, results: impl IntoIterator<Item = (Arc<Card>, Analysis)>) {
+        let inference = self.inference.lock().unwrap().clone();
+        if !inference.post_messages {
+            return;
+        }
+        for (card, analysis) in results {
+            let source = analysis.sources[0];
+            self.post(&inference.tags(&analysis, source, &card), None, true);
+        }
+    }
+
+    fn post(&self, tags: &Tags, timestamp: Option<gst::ClockTime>, clip: bool) {
+        let element = self.obj();
+        let message = tags.message(&*element, &element.segment(), timestamp, clip);
+        // An element without a bus has nobody to tell.
+        let _ = element.post_message(message);
+    }
+
+    fn push_answers(&self, answers: Vec<Answer>) {
+        if let Ok((tags, embeddings)) = self.accept(answers, None)
+            && !tags.is_empty()
+        {
+            let src_pad = self.obj().src_pad().clone();
+            src_pad.push_event(meta::event(&tags, &embeddings));
+        }
+    }
+
+    pub(super) fn warn_unfed(&self) {
+        gst::element_imp_warning!(
+            self,
+            gst::StreamError::Failed,
+            ("This audio carries no mel patches, so nothing is classified: put melspec in front of frameclassify")
+        );
+    }
+
+    pub(super) fn fail(&self, message: String) -> gst::FlowError {
+        gst::element_imp_error!(self, gst::StreamError::Failed, ("{}", message));
+        gst::FlowError::Error
+    }
+
+    /// What the element's own requests took, and apart from that what all elements with the same session did.
+    pub(super) fn stats(&self) -> gst::Structure {
+        let client = {
+            let state = self.state.lock().unwrap();
+            state.tagger.as_ref().map(|tagger| tagger.client.clone())
+        };
+        let (own, session) = client
+            .map(|client| (client.stats(), client.model().stats()))
+            .unwrap_or_default();
+        let of = |name, stats: &model::Stats| {
+            gst::Structure::builder(name)
+                .field("inferences", stats.inferences)
+                .field("failures", stats.failures)
+                .field("mean-latency", stats.mean_latency.as_nanos() as u64)
+                .field("p99-latency", stats.p99_latency.as_nanos() as u64)
+        };
+        let shared = of("session", &session)
+            .field("batch-sizes", gst::Array::new(session.batches.iter()))
+            .field("cpu-nodes", session.cpu_nodes as u64)
+            .build();
+        of("stats", &own)
+            .field("dropped", self.requests.dropped())
+            .field("session", shared)
+            .build()
+    }
+}
+
+/// What the user asked for, else what the card says.
+fn activation(asked: Activation, card: model::Activation) -> model::Activation {
+    match asked {
+        Activation::Auto => card,
+        Activation::Softmax => model::Activation::Softmax,
+        Activation::Sigmoid => model::Activation::Sigmoid,
+        Activation::None => model::Activation::None,
+    }
+}

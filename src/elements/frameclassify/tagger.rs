@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which model the element runs: opened while the element starts where the media is known by then,
+//! otherwise, and when another is set in a running stream, on a thread of its own.
+
+use std::sync::Arc;
+use std::thread;
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+
+use super::imp::{CAT, FrameClassify};
+use super::settings::{DEFAULT_AUDIO_MODEL, DEFAULT_VIDEO_MODEL};
+use super::state::State;
+use crate::elements::inference::open_model;
+use crate::elements::model_error;
+use crate::model::{self, Card, Client, Modality, Options};
+
+/// What the user asked to open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// The value of the property `model`.
+    property: Option<String>,
+    /// The model's name or path: that of the property, or a default.
+    pub name: String,
+    options: Options,
+}
+
+/// A model that is open.
+#[derive(Clone)]
+pub struct Tagger {
+    pub client: Arc<Client>,
+    pub card: Arc<Card>,
+    pub asked: Asked,
+}
+
+/// Audio or pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    Audio,
+    Video,
+}
+
+impl Media {
+    /// What all of `caps` are; `None` for both, or for neither.
+    pub fn of(caps: &gst::CapsRef) -> Option<Self> {
+        let all =
+            |name| !caps.is_empty() && !caps.is_any() && caps.iter().all(|s| s.name() == name);
+        if all("video/x-raw") {
+            Some(Self::Video)
+        } else {
+            all("audio/x-raw").then_some(Self::Audio)
+        }
+    }
+}
+
+impl FrameClassify {
+    /// What is to be opened for `media`; `None` when the model follows from the media, which is not known.
+    pub(super) fn asked(&self, media: Option<Media>) -> Option<Asked> {
+        let (property, batch_size) = {
+            let settings = self.settings.lock().unwrap();
+            (settings.model.clone(), settings.batch_size)
+        };
+        let default = media.map(|media| match media {
+            Media::Audio => DEFAULT_AUDIO_MODEL,
+            Media::Video => DEFAULT_VIDEO_MODEL,
+        });
+        Some(Asked {
+            name: property.as_deref().or(default)?.to_owned(),
+            property,
+            options: self.inference.lock().unwrap().options(batch_size),
+        })
+    }
+
+    /// Opens what was asked for, unless that is open already or cannot be known yet.
+    pub(super) fn prepare(&self) -> Result<(), model::Error> {
+        let sink = self.obj().sink_pad().clone();
+        let caps = sink.allowed_caps();
+        let caps = caps.unwrap_or_else(|| sink.query_caps(None));
+        let Some(asked) = self.asked(Media::of(&caps)) else {
+            return Ok(());
+        };
+        let is_open = {
+            let state = self.state.lock().unwrap();
+            state
+                .tagger
+                .as_ref()
+                .is_some_and(|tagger| tagger.asked == asked)
+        };
+        if !is_open {
+            let tagger = self.open(&asked)?;
+            let before = self.state.lock().unwrap().tagger.replace(tagger);
+            // Closing a model takes a while: no lock is held.
+            drop(before);
+        }
+        Ok(())
+    }
+
+    fn open(&self, asked: &Asked) -> Result<Tagger, model::Error> {
+        let model = open_model(&*self.obj(), &asked.name, &asked.options)?;
+        gst::info!(
+            CAT,
+            imp = self,
+            "{} on {}",
+            asked.name,
+            model.active_provider()
+        );
+        Ok(Tagger {
+            card: Arc::new(model.card().clone()),
+            client: Arc::new(Client::new(model)),
+            asked: asked.clone(),
+        })
+    }
+
+    /// Opens what was asked for beside the stream, unless it runs, is being opened, or has failed.
+    pub(super) fn ensure(&self, state: &mut State, asked: Asked) {
+        let running = state.tagger.as_ref().map(|tagger| &tagger.asked);
+        let latest = state.opening.as_deref().or(running);
+        if !state.failed && latest.is_none_or(|latest| latest.name != asked.name) {
+            self.open_beside(state, asked);
+        }
+    }
+
+    /// Opens what was asked for on a thread of its own, in place of what is being opened; the
+    /// stream goes on meanwhile with the model that it has.
+    pub(super) fn open_beside(&self, state: &mut State, asked: Asked) {
+        let asked = Arc::new(asked);
+        state.failed = false;
+        state.opening = Some(asked.clone());
+        let element = self.obj().clone();
+        let opening = asked.clone();
+        let started = thread::Builder::new()
+            .name("frameclassify".into())
+            .spawn(move || {
+                let imp = element.imp();
+                imp.opened(&opening, imp.open(&opening));
+            });
+        if let Err(err) = started {
+            state.opening = None;
+            state.failed = true;
+            let name = &asked.name;
+            gst::element_imp_error!(
+                self,
+                gst::ResourceError::Failed,
+                ("No thread could be started to open the model {name}: {err}")
+            );
+        }
+    }
+
+    /// Puts the model that was opened as `opening` in its place; one that cannot take it changes nothing.
+    fn opened(&self, opening: &Arc<Asked>, result: Result<Tagger, model::Error>) {
+        let mut guard = self.state.lock().unwrap();
+        let state = &mut *guard;
+        if !state
+            .opening
+            .as_ref()
+            .is_some_and(|latest| Arc::ptr_eq(latest, opening))
+        {
+            // Another one was asked for, or the element was stopped.
+            drop(guard);
+            return;
+        }
+        state.opening = None;
+        let installed = result
+            .map_err(|err| err.to_string())
+            .and_then(|tagger| state.install(tagger));
+        let runs = state
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.branch.is_some());
+        let running = state.tagger.as_ref().filter(|_| runs);
+        let running = running.map(|tagger| tagger.asked.clone());
+        state.failed = installed.is_err() && !runs;
+        drop(guard);
+        self.changed.notify_all();
+        match (installed, running) {
+            (Ok(before), _) => {
+                drop(before);
+                self.obj().notify("active-provider");
+            }
+            (Err(message), Some(running)) => {
+                let (bad, old) = (&opening.name, &running.name);
+                gst::element_imp_warning!(
+                    self,
+                    gst::LibraryError::Settings,
+                    ("The model {bad} cannot be used, {old} stays in use: {message}")
+                );
+                let mut settings = self.settings.lock().unwrap();
+                if settings.model == opening.property {
+                    settings.model = running.property;
+                    drop(settings);
+                    self.obj().notify("model");
+                }
+            }
+            (Err(message), None) => {
+                gst::element_imp_error!(self, gst::LibraryError::Init, ("{message}"));
+            }
+        }
+    }
+
+    /// Sets the property `model`; in a running stream the new model takes the place of the old one once it is open.
+    pub(super) fn set_model(&self, model: Option<String>) {
+        self.settings.lock().unwrap().model = model;
+        self.reload(true);
+    }
+
+    /// Opens the model of a running stream again: its file may have changed, or what the user asked for.
+    pub(super) fn reload(&self, reload: bool) {
+        let mut state = self.state.lock().unwrap();
+        let media = state.stream.as_ref().and_then(|stream| stream.media());
+        // Before the caps a stream has nothing to replace: they, or the next start, open the model.
+        if reload
+            && media.is_some()
+            && let Some(asked) = self.asked(media)
+        {
+            self.open_beside(&mut state, asked);
+        }
+    }
+
+    /// The front end of the audio model, which is opened if it must be, and the frames of its shortest patch.
+    pub(super) fn front_end(&self) -> Option<(Vec<(String, String)>, usize)> {
+        let mut state = self.state.lock().unwrap();
+        if state.stream.as_ref()?.branch.is_none() {
+            let asked = self.asked(Some(Media::Audio))?;
+            self.ensure(&mut state, asked);
+        }
+        let waits = |state: &mut State| state.is_waiting() && !self.requests.is_interrupted();
+        let state = self.changed.wait_while(state, waits).unwrap();
+        match &state.tagger.as_ref()?.card.modality {
+            Modality::Audio {
+                front_end,
+                min_frames,
+                ..
+            } => Some((front_end.clone(), *min_frames)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn post_model_error(&self, err: &model::Error) {
+        self.post_error_message(model_error(err));
+    }
+}
