@@ -3,7 +3,13 @@
 
 use std::sync::Arc;
 
-use super::{Error, Input, Model, Output, Stats, queue::Owner};
+use super::{
+    error::Error,
+    handle::Model,
+    item::{Input, Output},
+    run::queue::Owner,
+    stats::Stats,
+};
 
 /// The requests of one user, for example of one element, to a [`Model`] that others may share: they are cancelled
 /// together and counted apart. Dropping it cancels them.

@@ -18,13 +18,44 @@ use std::{
 use ort::session::RunOptions;
 
 use super::{
-    Error, Model, Options, Progress,
-    card::sidecar,
-    find::Files,
-    load::{Loaded, load},
-    queue::GRACE,
-    worker,
+    error::Error,
+    handle::Model,
+    limits,
+    load::{
+        Load, Loaded,
+        find::{self, Files},
+        sidecar,
+    },
+    options::{Options, Progress},
+    run::{queue::GRACE, worker},
+    runtime,
 };
+
+impl Model {
+    /// Finds the model, loads it, checks its card against the graph and runs it once; or returns the one that is
+    /// open already with the same file and options. `name_or_path` is a path if it has a `/` or ends with `.onnx`,
+    /// otherwise a name that is looked for in `GST_INSTRUMENTS_MODEL_PATH` and beside the plugin; of a name's files
+    /// the one that suits the provider and the precision is taken.
+    ///
+    /// # Errors
+    /// Any [`Error`] but those of single inputs; a later call tries again.
+    pub fn open(name_or_path: &str, options: &Options) -> Result<Arc<Self>, Error> {
+        Self::open_with(name_or_path, options, &mut |_| ())
+    }
+
+    /// [`open`](Self::open) that says what takes long. `progress` is called on this thread, with no lock held.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_with(
+        name_or_path: &str,
+        options: &Options,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Arc<Self>, Error> {
+        limits::check(options)?;
+        open(&find::model(name_or_path)?, options, progress)
+    }
+}
 
 /// A file's length and time of change, `None` if there is no such file: a replaced file is another model.
 type Stamp = Option<(u64, Option<SystemTime>)>;
@@ -57,7 +88,7 @@ enum Event {
 
 /// A model that is being loaded, for those who wait for it.
 #[derive(Default)]
-pub struct Opening {
+struct Opening {
     waiting: Mutex<Vec<Sender<Event>>>,
     /// What the sessions are run with, once there is an ONNX Runtime.
     run: OnceLock<Arc<RunOptions>>,
@@ -76,7 +107,7 @@ impl Opening {
     }
 
     /// Has `run` end the sessions' runs when the time for opening is over.
-    pub fn stoppable(&self, run: Arc<RunOptions>) {
+    fn stoppable(&self, run: Arc<RunOptions>) {
         let run = self.run.get_or_init(|| run);
         if self.timed_out.load(Ordering::SeqCst) {
             // ONNX Runtime cannot fail at setting a flag.
@@ -92,7 +123,7 @@ impl Opening {
     }
 
     /// Tells everybody who waits what takes long.
-    pub fn progress(&self, progress: Progress) {
+    fn progress(&self, progress: Progress) {
         for waiting in self.waiting().iter() {
             // Who has given up does not need to know.
             let _ = waiting.send(Event::Progress(progress.clone()));
@@ -104,8 +135,8 @@ impl Opening {
 /// they take; everything else must be done within the options' time limit.
 ///
 /// # Errors
-/// Those of [`load`], and [`Error::TimedOut`].
-pub fn open(
+/// Those of [`Load::load`], and [`Error::TimedOut`].
+fn open(
     files: &Files,
     options: &Options,
     progress: &mut dyn FnMut(Progress),
@@ -200,7 +231,8 @@ fn start(key: Key, files: Files, options: Options, opening: Arc<Opening>) -> Res
     let failed = |cause: String| Error::Run { model: name, cause };
     let model = failed.clone();
     let main = move || {
-        let loaded = catch_unwind(AssertUnwindSafe(|| load(&files, &options, &opening)))
+        let load = || load(&files, &options, &opening);
+        let loaded = catch_unwind(AssertUnwindSafe(load))
             .unwrap_or_else(|_| Err(model("its thread panicked".into())));
         match loaded {
             Ok(loaded) => {
@@ -229,6 +261,24 @@ fn start(key: Key, files: Files, options: Options, opening: Arc<Opening>) -> Res
     spawned
         .map(|_| ())
         .map_err(|error| failed(format!("no thread could be started for it: {error}")))
+}
+
+fn load(files: &Files, options: &Options, opening: &Opening) -> Result<Loaded, Error> {
+    let runtime = runtime::get()?;
+    let run = RunOptions::new().map_err(|error| Error::Run {
+        model: files.name().into(),
+        cause: error.message().into(),
+    })?;
+    let run = Arc::new(run);
+    opening.stoppable(run.clone());
+    let load = Load {
+        files,
+        options,
+        runtime: &runtime,
+        run,
+        progress: &|progress| opening.progress(progress),
+    };
+    load.load()
 }
 
 /// Says what became of it to all who wait.

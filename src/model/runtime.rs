@@ -2,6 +2,7 @@
 //! ONNX Runtime: loaded once in a process, when the first model is opened.
 
 use std::{
+    env,
     error::Error as _,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,7 +16,7 @@ use ort::{
     logging::LogLevel,
 };
 
-use super::{Error, find};
+use super::{error::Error, plugin_dir::plugin_dir};
 
 /// Where ONNX Runtime's log goes: level and message.
 pub type Log = fn(LogLevel, &str);
@@ -57,9 +58,55 @@ pub fn get() -> Result<Runtime, Error> {
     if let Some(runtime) = &*loaded {
         return Ok(runtime.clone());
     }
-    let runtime = load(&find::runtimes())?;
+    let runtime = load(&candidates())?;
     *loaded = Some(runtime.clone());
     Ok(runtime)
+}
+
+/// The ONNX Runtime libraries to try, in order: the value of `ORT_DYLIB_PATH` alone when it is set; otherwise
+/// what lies beside the plugin or one directory above it, then the names that the loader looks for itself.
+fn candidates() -> Vec<PathBuf> {
+    if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        // A bare file name is for the loader; anything else means a file, seen from the current directory.
+        let is_name = path.file_name() == Some(path.as_os_str());
+        let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+        return vec![if is_name && !absolute.exists() {
+            path
+        } else {
+            absolute
+        }];
+    }
+    let plugin = plugin_dir();
+    plugin
+        .iter()
+        .flat_map(|dir| [dir.clone(), dir.join("..")])
+        .flat_map(|dir| libraries(&dir))
+        .chain(["libonnxruntime.so".into(), "libonnxruntime.so.1".into()])
+        .collect()
+}
+
+/// `libonnxruntime.so` and `libonnxruntime.so.1*` in a directory, in this order, newest version first.
+fn libraries(dir: &Path) -> Vec<PathBuf> {
+    let version = |path: &PathBuf| -> Option<Vec<u32>> {
+        let name = path.file_name()?.to_str()?;
+        let rest = name.strip_prefix("libonnxruntime.so")?;
+        if rest.is_empty() {
+            return Some(vec![u32::MAX]);
+        }
+        let numbers: Result<Vec<u32>, _> =
+            rest.strip_prefix('.')?.split('.').map(str::parse).collect();
+        numbers.ok().filter(|numbers| numbers.first() == Some(&1))
+    };
+    let mut found: Vec<(Vec<u32>, PathBuf)> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter_map(|path| Some((version(&path)?, path)))
+        .collect();
+    found.sort_by(|a, b| b.0.cmp(&a.0));
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 fn load(candidates: &[PathBuf]) -> Result<Runtime, Error> {
@@ -139,7 +186,35 @@ fn loaded_path(path: &Path) -> PathBuf {
 #[cfg(test)]
 pub fn of_this_tree() -> Runtime {
     if std::env::var_os("ORT_DYLIB_PATH").is_none() {
-        find::set_plugin_dir(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.runtime")));
+        super::plugin_dir::set_plugin_dir(Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/.runtime"
+        )));
     }
     get().unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_the_runtime_itself_newest_first() {
+        let files = [
+            "libonnxruntime.so.1.9.0",
+            "libonnxruntime.so.1.31.1",
+            "libonnxruntime.so.2",
+            "libonnxruntime.so.1.31.1.bak",
+            "libonnxruntime_providers_cuda.so",
+            "libonnxruntime.so",
+        ];
+        let dir = env::temp_dir().join(format!("instruments-runtime-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        for file in files {
+            fs::write(dir.join(file), "").unwrap();
+        }
+        let names = [files[5], files[1], files[0]].map(|name| dir.join(name));
+        assert_eq!(libraries(&dir), names);
+        fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -14,10 +14,11 @@ use std::{
 
 use ort::session::RunOptions;
 
-use super::{
-    Error, Input, Output,
+use super::timer::{self, Alarm};
+use crate::model::{
+    error::Error,
+    item::{Input, Output},
     stats::Recorder,
-    timer::{self, Alarm},
 };
 
 pub type Answer = Result<Output, Error>;

@@ -4,31 +4,23 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{
-    Error, Precision,
-    arrange::{Arrangement, MEL_LAYOUTS},
-    card::{Activation, Card, Fields, Fit, Modality, Space, labels},
+    fields::{Fields, labels},
     find,
     graph::{Element, Graph, Port},
+};
+use crate::model::{
+    card::{Activation, Card, Fit, Modality, Space},
+    error::Error,
     limits,
+    precision::Precision,
+    run::{
+        arrange::{Arrangement, MEL_LAYOUTS},
+        layout::Layout,
+    },
 };
 
 /// The key of the shortest patch's frames, where their number may vary.
 const MIN_FRAMES: &str = "mel.min-frames";
-
-/// The names in a graph of what a card describes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Layout {
-    /// `mel`, `frame`, or `video`, `audio` and `present`, in this order.
-    pub inputs: Vec<String>,
-    pub tags: String,
-    pub embedding: Option<String>,
-    /// How the input of an audio or a video model takes one item.
-    pub arrangement: Arrangement,
-    /// Whether axis 0 takes several items at once.
-    pub batches: bool,
-    /// The names of the inputs' axes 0, by which their length can be fixed; none where one of them has no name.
-    pub batch_symbols: Vec<String>,
-}
 
 /// Reads the card and finds in the graph what it describes.
 ///
@@ -53,7 +45,7 @@ pub fn verify(
     };
     let tags = check.output("tags")?;
     let (labels, source_name) = labels(fields, labels_file)?;
-    check.expect("the output", tags, Element::Float32, &[None, None])?;
+    check.matches("the output", tags, Element::Float32, &[None, None])?;
     if let Some(count) = tags.shape[1].filter(|count| *count != labels.len()) {
         return Err(Error::Labels {
             path: fields.path().into(),
@@ -157,7 +149,7 @@ impl<'a> Check<'a> {
             }
             None => MEL_LAYOUTS.into_iter().find(fits).unwrap_or(MEL_LAYOUTS[0]),
         };
-        self.expect("the input", mel, Element::Float32, &shape(layout))?;
+        self.matches("the input", mel, Element::Float32, &shape(layout))?;
         let arrangement = Arrangement::mel(layout, bands, frames);
         let fixed = arrangement.frames_axis().and_then(|axis| mel.shape[axis]);
         if let Some(fixed) = fixed.filter(|_| min_frames < frames) {
@@ -195,7 +187,7 @@ impl<'a> Check<'a> {
             Some(_) => Element::Float32,
             None => Element::Uint8,
         };
-        self.expect("the input", frame, element, &shape)?;
+        self.matches("the input", frame, element, &shape)?;
         let [Some(height), Some(width)] = axes.map(|axis| frame.shape[axis]) else {
             return Err(self.contradiction(
                 "a video model takes pictures of one size".into(),
@@ -243,9 +235,9 @@ impl<'a> Check<'a> {
             self.input("audio", 3)?,
             self.input("present", 3)?,
         );
-        self.expect("the input", video, Element::Float32, &[None, frames, None])?;
-        self.expect("the input", audio, Element::Float32, &[None, None])?;
-        self.expect("the input", present, Element::Float32, &[None, Some(2)])?;
+        self.matches("the input", video, Element::Float32, &[None, frames, None])?;
+        self.matches("the input", audio, Element::Float32, &[None, None])?;
+        self.matches("the input", present, Element::Float32, &[None, Some(2)])?;
         if let (None, Some(fixed)) = (frames, video.shape[1]) {
             return Err(self.contradiction(
                 "`instruments.fusion.frames` is any".into(),
@@ -280,7 +272,7 @@ impl<'a> Check<'a> {
                 ),
             ));
         };
-        self.expect("the output", port, Element::Float32, &[None, None])?;
+        self.matches("the output", port, Element::Float32, &[None, None])?;
         let space = Space {
             id: id.to_owned(),
             size: self.size(port)?,
@@ -321,7 +313,7 @@ impl<'a> Check<'a> {
     }
 
     /// A port must be as the card says, its axis 0 of any length or 1.
-    fn expect(
+    fn matches(
         &self,
         what: &str,
         port: &Port,

@@ -1,22 +1,34 @@
 // SPDX-License-Identifier: MPL-2.0
 //! From a model's files to sessions that are checked and warm.
 
+mod accelerator;
+mod fields;
+pub mod find;
+mod graph;
+mod keyfile;
+mod onnx;
+mod placement;
+mod regular;
+mod session;
+mod verify;
+
 use std::{path::PathBuf, sync::Arc};
 
 use ort::{logging::LogLevel, session::RunOptions};
 
+pub use self::fields::sidecar;
+
+use self::{accelerator::Accelerator, fields::Fields, find::Files, graph::Graph};
 use super::{
-    Error, Options, Provider,
-    batch::{self, Lane, Runner},
-    card::{Card, Fields},
-    find::Files,
-    gpu::sessions::Request,
-    graph::Graph,
-    onnx,
-    open::Opening,
-    queue::Queue,
+    card::Card,
+    error::Error,
+    options::{Options, Progress},
+    provider::Provider,
+    run::{
+        batch::{self, Lane, Runner},
+        queue::Queue,
+    },
     runtime::{self, Runtime},
-    session, verify,
 };
 
 /// A model that is ready to run.
@@ -33,52 +45,41 @@ pub struct About {
     pub path: PathBuf,
     /// What runs it, e.g. `cuda (NVIDIA H200, fp16)`.
     pub active_provider: String,
-    /// The nodes that a GPU left to the processor.
+    /// The nodes that run on the CPU although another provider runs the model.
     pub cpu_nodes: usize,
     /// What the user should know though it works, each a sentence.
     pub notes: Vec<String>,
     pub batch_size: usize,
 }
 
-/// Loads it on the first provider that works.
-///
-/// # Errors
-/// Any [`Error`] but those of single inputs.
-pub fn load(files: &Files, options: &Options, opening: &Opening) -> Result<Loaded, Error> {
-    let runtime = runtime::get()?;
-    let run = RunOptions::new().map_err(|error| Error::Run {
-        model: files.name().into(),
-        cause: error.message().into(),
-    })?;
-    let run = Arc::new(run);
-    opening.stoppable(run.clone());
-    let load = Load {
-        files,
-        options,
-        runtime: &runtime,
-        run,
-        opening,
-    };
-    let mut candidates = options.provider.candidates(&runtime.path);
-    let last = candidates.pop().unwrap_or(Provider::Cpu);
-    for provider in candidates {
-        match load.on(provider) {
-            Ok(loaded) => return Ok(loaded),
-            Err(error) => runtime::log(LogLevel::Warning, &error.to_string()),
-        }
-    }
-    load.on(last)
-}
-
-struct Load<'a> {
-    files: &'a Files,
-    options: &'a Options,
-    runtime: &'a Runtime,
-    run: Arc<RunOptions>,
-    opening: &'a Opening,
+/// What a model is loaded from.
+pub struct Load<'a> {
+    pub files: &'a Files,
+    pub options: &'a Options,
+    pub runtime: &'a Runtime,
+    /// What the sessions are run with, now and later.
+    pub run: Arc<RunOptions>,
+    pub progress: &'a dyn Fn(Progress),
 }
 
 impl Load<'_> {
+    /// Loads it on the first provider that works.
+    ///
+    /// # Errors
+    /// Any [`Error`] but those of single inputs.
+    pub fn load(&self) -> Result<Loaded, Error> {
+        let provider = self.options.provider;
+        let mut candidates = provider.candidates(&self.runtime.path);
+        let last = candidates.pop().unwrap_or(Provider::Cpu);
+        for provider in candidates {
+            match self.on(provider) {
+                Ok(loaded) => return Ok(loaded),
+                Err(error) => runtime::log(LogLevel::Warning, &error.to_string()),
+            }
+        }
+        self.on(last)
+    }
+
     fn on(&self, provider: Provider) -> Result<Loaded, Error> {
         let Self {
             options, runtime, ..
@@ -86,7 +87,7 @@ impl Load<'_> {
         let path = self.files.pick(provider, options.precision)?;
         onnx::check(path)?;
         provider.find_library(&runtime.path)?;
-        // Whatever runs it, the processor tells what it is and whether it works: what then fails is the GPU's.
+        // The CPU checks the model whatever runs it, so that later failures are attributable to the provider.
         let mut session = session::cpu(path, options, runtime)?;
         let fields = Fields::read(path, session::metadata(&session))?;
         let graph = Graph::from(&session);
@@ -111,7 +112,7 @@ impl Load<'_> {
             batch_size,
         };
         let runner = |lanes| -> Result<Runner, Error> {
-            let mut runner = Runner::new(lanes, card.clone(), layout.clone());
+            let mut runner = Runner::new(provider, lanes, card.clone(), layout.clone());
             runner.warm(&self.run)?;
             Ok(runner)
         };
@@ -120,26 +121,26 @@ impl Load<'_> {
             return Ok(self.loaded(runner, about));
         }
         drop(session);
-        let mut request = Request {
+        let mut accelerator = Accelerator {
             provider,
             path,
             card: &card,
             layout: &layout,
             options,
             runtime,
-            graphs: true,
+            replay: true,
         };
-        request.graphs = request.replays();
-        let open = |request: &Request| {
-            let opened = request.open(&mut |progress| self.opening.progress(progress))?;
+        accelerator.replay = accelerator.replays();
+        let open = |accelerator: &Accelerator| {
+            let opened = accelerator.open(self.progress)?;
             Ok((runner(opened.lanes)?, opened.summary))
         };
-        let (runner, summary) = match open(&request) {
+        let (runner, summary) = match open(&accelerator) {
             // What cannot be replayed may still be run.
-            Err(error @ (Error::Provider { .. } | Error::Run { .. })) if request.graphs => {
+            Err(error @ (Error::Provider { .. } | Error::Run { .. })) if accelerator.replay => {
                 runtime::log(LogLevel::Info, &error.to_string());
-                request.graphs = false;
-                open(&request)?
+                accelerator.replay = false;
+                open(&accelerator)?
             }
             opened => opened?,
         };

@@ -2,56 +2,11 @@
 //! The memory that inputs and outputs of one shape go through, allocated once and bound to the session.
 
 use ort::{
-    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
     session::{IoBinding, RunOptions, Session},
     value::{DynTensor, PrimitiveTensorElementType, TensorElementType},
 };
 
-/// Where the memory of a session's inputs and outputs is.
-#[derive(Debug)]
-pub struct Memory {
-    /// What this program writes to and reads from.
-    host: Allocator,
-    /// What the session reads from and writes to, where that must stay at one address; otherwise ONNX Runtime copies
-    /// to and from memory of its own.
-    device: Option<Allocator>,
-}
-
-impl Memory {
-    /// The processor's.
-    pub fn host() -> Self {
-        Self {
-            host: Allocator::default(),
-            device: None,
-        }
-    }
-
-    /// Page-locked memory of the host, which the GPU copies from and to by itself; the ordinary one where ONNX
-    /// Runtime has none. With `fixed` also memory of the GPU.
-    ///
-    /// # Errors
-    /// When the GPU's memory is not to be had.
-    pub fn gpu(session: &Session, device: i32, fixed: bool) -> ort::Result<Self> {
-        let memory = |place: AllocationDevice, kind| {
-            let info = MemoryInfo::new(place, device, AllocatorType::Device, kind)?;
-            Allocator::new(session, info)
-        };
-        let host = memory(AllocationDevice::CUDA_PINNED, MemoryType::CPUOutput);
-        Ok(Self {
-            host: host.unwrap_or_default(),
-            device: fixed
-                .then(|| memory(AllocationDevice::CUDA, MemoryType::Default))
-                .transpose()?,
-        })
-    }
-}
-
-impl Memory {
-    /// Whether the session's memory stays at one address.
-    pub fn is_fixed(&self) -> bool {
-        self.device.is_some()
-    }
-}
+use crate::model::provider::Memory;
 
 /// An input's or output's name, element type and shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,10 +120,12 @@ impl Buffers {
 
 #[cfg(test)]
 mod tests {
+    use ort::{memory::Allocator, value::Tensor as OrtTensor};
+
     use super::*;
     use crate::model::runtime;
 
-    /// Memory of the processor that plays the device's: the data goes the way it goes with CUDA graphs.
+    /// Memory of the CPU that plays the device's: the data goes the way it goes with CUDA graphs.
     fn fixed() -> Memory {
         Memory {
             host: Allocator::default(),
@@ -196,9 +153,9 @@ mod tests {
             let mut buffers = Buffers::new(&session, &memory, &inputs, &outputs).unwrap();
             for offset in [0.0, 5.0] {
                 let values: Vec<f32> = (0..64).map(|value| value as f32 / 64.0 + offset).collect();
-                let array = ndarray::Array4::from_shape_vec((2, 1, 4, 8), values.clone()).unwrap();
                 let expected: Vec<Vec<f32>> = {
-                    let value = ort::value::TensorRef::from_array_view(&array).unwrap();
+                    let shape = [2_usize, 1, 4, 8];
+                    let value = OrtTensor::from_array((shape, values.clone())).unwrap();
                     let outputs = session.run(ort::inputs!["mel" => value]).unwrap();
                     ["tags", "embedding"]
                         .map(|name| outputs[name].try_extract_tensor().unwrap().1.to_vec())

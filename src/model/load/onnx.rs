@@ -6,7 +6,8 @@ use std::{
     path::Path,
 };
 
-use super::{Error, limits};
+use super::regular;
+use crate::model::error::Error;
 
 /// The field number of `ModelProto.ir_version`, which comes first.
 const IR_VERSION: u64 = 1;
@@ -21,12 +22,12 @@ const LAST_FIELD: u64 = (1 << 29) - 1;
 /// # Errors
 /// [`Error::Unreadable`], [`Error::NotOnnx`] or [`Error::Truncated`].
 pub fn check(path: &Path) -> Result<(), Error> {
-    let unreadable = |error: io::Error| limits::unreadable(path, error);
+    let unreadable = |error: io::Error| regular::unreadable(path, error);
     let not_onnx = |cause: String| Error::NotOnnx {
         path: path.into(),
         cause,
     };
-    let file = limits::open(path)?;
+    let file = regular::open(path)?;
     let length = file.metadata().map_err(unreadable)?.len();
     if length == 0 {
         return Err(not_onnx("it is empty".into()));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Which of a graph's nodes a provider left to the processor.
+//! Which of a graph's nodes a provider left to the CPU.
 
 use std::{collections::BTreeMap, ffi::CStr, ptr, slice};
 
@@ -9,16 +9,16 @@ use ort::{AsPointer, session::Session, sys};
 /// (onnxruntime_session_options_config_keys.h).
 pub const RECORD: &str = "session.record_ep_graph_assignment_info";
 
-/// ONNX Runtime's name of the processor as a provider.
+/// ONNX Runtime's name of the CPU as a provider.
 const CPU: &str = "CPUExecutionProvider";
 
 /// How many nodes run where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// Nodes on the processor, by operator.
+    /// Nodes on the CPU, by operator.
     pub cpu: BTreeMap<String, usize>,
     /// Nodes elsewhere, all providers together.
-    pub gpu: usize,
+    pub accelerator: usize,
 }
 
 impl Placement {
@@ -46,7 +46,7 @@ impl Placement {
                     subgraph, &mut nodes, &mut count,
                 ))?;
                 if text(provider) != CPU {
-                    placement.gpu += count;
+                    placement.accelerator += count;
                     continue;
                 }
                 for &node in parts(nodes, count) {
@@ -59,7 +59,7 @@ impl Placement {
         Ok(placement)
     }
 
-    /// How many nodes run on the processor.
+    /// How many nodes run on the CPU.
     pub fn cpu_nodes(&self) -> usize {
         self.cpu.values().sum()
     }
@@ -100,7 +100,7 @@ mod tests {
     use crate::model::runtime;
 
     #[test]
-    fn the_processor_s_nodes_are_counted_by_operator() {
+    fn the_cpu_s_nodes_are_counted_by_operator() {
         let runtime = runtime::of_this_tree();
         let session = Session::builder(&runtime.environment)
             .and_then(|builder| Ok(builder.with_config_entry(RECORD, "1")?))
@@ -113,7 +113,11 @@ mod tests {
         let cpu = operators
             .map(|(name, count)| (name.to_owned(), count))
             .into();
-        assert_eq!(placement, Placement { cpu, gpu: 0 });
+        let expected = Placement {
+            cpu,
+            accelerator: 0,
+        };
+        assert_eq!(placement, expected);
         assert_eq!(placement.cpu_nodes(), 4);
     }
 }

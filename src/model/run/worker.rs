@@ -4,7 +4,8 @@
 
 use std::{sync::Arc, thread, thread::ThreadId};
 
-use super::{Error, Input, batch::Runner, queue::Queue};
+use super::{batch::Runner, queue::Queue};
+use crate::model::{error::Error, item::Input};
 
 /// Answers the requests until the queue is closed, then frees the sessions.
 pub fn work(mut runner: Runner, batch_size: usize, queue: &Arc<Queue>) {

@@ -1,32 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where models and the ONNX Runtime library are looked for.
+//! Where models are looked for.
 
 use std::{
     env,
     ffi::OsStr,
-    fs,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
 };
 
-use super::{Error, Precision, Provider};
+use crate::model::{
+    error::Error, plugin_dir::plugin_dir, precision::Precision, provider::Provider,
+};
 
 /// The directories of models, separated by `:`.
 const MODEL_PATH: &str = "GST_INSTRUMENTS_MODEL_PATH";
-
-static PLUGIN_DIR: RwLock<Option<PathBuf>> = RwLock::new(None);
-
-/// Says where the plugin's file lies: models and ONNX Runtime are looked for beside it.
-pub fn set_plugin_dir(dir: &Path) {
-    *PLUGIN_DIR.write().unwrap_or_else(PoisonError::into_inner) = Some(dir.into());
-}
-
-fn plugin_dir() -> Option<PathBuf> {
-    PLUGIN_DIR
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
-}
 
 /// The files of a model, of which [`pick`](Self::pick) chooses one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,15 +40,17 @@ impl Files {
     /// # Errors
     /// [`Error::PrecisionMissing`].
     pub fn pick(&self, provider: Provider, precision: Precision) -> Result<&Path, Error> {
-        use Precision::{Auto, Fp16, Fp32, Int8};
-        let order: &[Precision] = match (precision, provider) {
-            (Auto, Provider::Cpu) => &[Auto, Int8, Fp32, Fp16],
-            (Auto, _) => &[Auto, Fp16, Fp32, Int8],
-            (Fp16, Provider::TensorRt) => &[Auto, Fp16, Fp32],
-            (asked, _) => &[Auto, asked],
+        use Precision::{Auto, Fp16, Fp32};
+        let backend = provider.backend();
+        let order = match precision {
+            Auto => backend.precisions().to_vec(),
+            Fp16 if backend.makes_half_floats() => vec![Fp16, Fp32],
+            asked => vec![asked],
         };
-        let find = |wanted: &Precision| self.files.iter().find(|(has, _)| has == wanted);
-        match order.iter().find_map(find) {
+        let order = [Auto].into_iter().chain(order);
+        let mut files =
+            order.filter_map(|wanted| self.files.iter().find(|(has, _)| *has == wanted));
+        match files.next() {
             Some((_, path)) => Ok(path),
             None => Err(Error::PrecisionMissing {
                 name: self.name.clone(),
@@ -145,54 +133,10 @@ fn model_in(name: &str, path_variable: &OsStr, plugin: Option<&Path>) -> Result<
     Err(not_found(looked))
 }
 
-/// The ONNX Runtime libraries to try, in order: the value of `ORT_DYLIB_PATH` alone when it is set; otherwise
-/// what lies beside the plugin or one directory above it, then the names that the loader looks for itself.
-pub fn runtimes() -> Vec<PathBuf> {
-    if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
-        let path = PathBuf::from(path);
-        // A bare file name is for the loader; anything else means a file, seen from the current directory.
-        let is_name = path.file_name() == Some(path.as_os_str());
-        let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
-        return vec![if is_name && !absolute.exists() {
-            path
-        } else {
-            absolute
-        }];
-    }
-    let plugin = plugin_dir();
-    plugin
-        .iter()
-        .flat_map(|dir| [dir.clone(), dir.join("..")])
-        .flat_map(|dir| libraries(&dir))
-        .chain(["libonnxruntime.so".into(), "libonnxruntime.so.1".into()])
-        .collect()
-}
-
-/// `libonnxruntime.so` and `libonnxruntime.so.1*` in a directory, in this order, newest version first.
-fn libraries(dir: &Path) -> Vec<PathBuf> {
-    let version = |path: &PathBuf| -> Option<Vec<u32>> {
-        let name = path.file_name()?.to_str()?;
-        let rest = name.strip_prefix("libonnxruntime.so")?;
-        if rest.is_empty() {
-            return Some(vec![u32::MAX]);
-        }
-        let numbers: Result<Vec<u32>, _> =
-            rest.strip_prefix('.')?.split('.').map(str::parse).collect();
-        numbers.ok().filter(|numbers| numbers.first() == Some(&1))
-    };
-    let mut found: Vec<(Vec<u32>, PathBuf)> = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter_map(|path| Some((version(&path)?, path)))
-        .collect();
-    found.sort_by(|a, b| b.0.cmp(&a.0));
-    found.into_iter().map(|(_, path)| path).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn directory(test: &str, files: &[&str]) -> PathBuf {
@@ -275,22 +219,6 @@ mod tests {
         let path = dir.join("plain/m.onnx");
         let as_it_is = pick("", path.to_str().unwrap(), cpu, Int8);
         assert_eq!(as_it_is, Ok(all[0].into()));
-        fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
-    fn libraries_are_the_runtime_itself_newest_first() {
-        let files = [
-            "libonnxruntime.so.1.9.0",
-            "libonnxruntime.so.1.31.1",
-            "libonnxruntime.so.2",
-            "libonnxruntime.so.1.31.1.bak",
-            "libonnxruntime_providers_cuda.so",
-            "libonnxruntime.so",
-        ];
-        let dir = directory("libraries", &files);
-        let names = [files[5], files[1], files[0]].map(|name| dir.join(name));
-        assert_eq!(libraries(&dir), names);
         fs::remove_dir_all(dir).unwrap();
     }
 }

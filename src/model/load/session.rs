@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! ONNX Runtime sessions on the processor, and what all sessions have in common.
+//! ONNX Runtime sessions on the CPU, and what all sessions have in common.
 
 use std::path::Path;
 
@@ -11,9 +11,9 @@ use ort::{
     },
 };
 
-use super::{Error, Options, Provider, gpu::fault, runtime::Runtime};
+use crate::model::{error::Error, options::Options, provider::Provider, runtime::Runtime};
 
-/// Loads the model to run on the processor.
+/// Loads the model to run on the CPU.
 ///
 /// # Errors
 /// [`Error::Load`] when ONNX Runtime refuses it.
@@ -22,16 +22,16 @@ pub fn cpu(path: &Path, options: &Options, runtime: &Runtime) -> Result<Session,
         builder(options, runtime)?
             // A plan of the memory helps only where all runs are alike.
             .with_memory_pattern(options.batch_size_on(Provider::Cpu) == 1)?
-            .with_execution_providers([processor()])?
+            .with_execution_providers([cpu_provider()])?
             .commit_from_file(path)
     };
     open().map_err(|error| Error::Load {
         path: path.into(),
-        cause: fault::explain(error.message()),
+        cause: Provider::Cpu.backend().explain(error.message()),
     })
 }
 
-/// Everything but the providers, of which the first that takes a node runs it.
+/// Common session options; providers are added by the caller in priority order.
 ///
 /// # Errors
 /// ONNX Runtime's.
@@ -39,7 +39,7 @@ pub fn builder(options: &Options, runtime: &Runtime) -> ort::Result<SessionBuild
     let mut builder = Session::builder(&runtime.environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_deterministic_compute(true)?
-        // A pool that spins burns more processor time after each inference than the inference takes.
+        // A pool that spins burns more CPU time after each inference than the inference takes.
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
         // ort's default may pick another device by itself.
@@ -50,10 +50,10 @@ pub fn builder(options: &Options, runtime: &Runtime) -> ort::Result<SessionBuild
     Ok(builder)
 }
 
-/// The processor as a provider, which takes every node that is left: it goes last.
-pub fn processor() -> ExecutionProviderDispatch {
-    // Without the arena an inference takes a quarter to a half more processor time, and the process is no smaller
-    // once the allocator has adapted.
+/// The CPU as a provider. It takes every node that is left, so it goes last.
+pub fn cpu_provider() -> ExecutionProviderDispatch {
+    // Without the arena an inference takes a quarter to a half more CPU time, and the process is no smaller once the
+    // allocator has adapted.
     ep::CPU::default().with_arena_allocator(true).build()
 }
 

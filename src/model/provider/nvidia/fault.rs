@@ -3,9 +3,11 @@
 
 use std::fmt;
 
+use crate::model::provider::one_line;
+
 /// What is wrong with a GPU or its libraries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+enum Fault {
     OutOfMemory,
     Lost,
     Busy,
@@ -20,7 +22,7 @@ pub enum Fault {
 
 impl Fault {
     /// The fault that a message of ONNX Runtime, CUDA or TensorRT is about.
-    pub fn of(message: &str) -> Option<Self> {
+    fn of(message: &str) -> Option<Self> {
         if let Some(library) = missing_library(message) {
             return Some(Self::Library(library.to_owned()));
         }
@@ -84,13 +86,13 @@ impl fmt::Display for Fault {
                 "the GPU has no memory left; lower `batch-size`, end other programs on it, or choose another `device`"
             }
             Self::Lost => {
-                "the GPU was lost to a fault and this process can use it no more; start the program again, and look at `nvidia-smi` and the kernel's log"
+                "the GPU failed and is unusable in this process; restart the application, and see `nvidia-smi` and the kernel's log"
             }
             Self::Busy => {
-                "the GPU is busy or its use is barred; end the program that holds it, or look at its compute mode in `nvidia-smi`"
+                "the GPU is busy or access is denied; end the program that holds it, or see its compute mode in `nvidia-smi`"
             }
             Self::NoDevice => {
-                "there is no such GPU; see `nvidia-smi -L` and CUDA_VISIBLE_DEVICES for what there is, and set `device` to it"
+                "there is no such GPU; see `nvidia-smi -L` and CUDA_VISIBLE_DEVICES for the GPUs, and set `device` to one"
             }
             Self::DriverTooOld => {
                 "the NVIDIA driver is too old for the CUDA libraries; install a newer driver"
@@ -113,12 +115,10 @@ impl fmt::Display for Fault {
 
 /// A message of ONNX Runtime as a part of a sentence, after what it means where that is known.
 pub fn explain(message: &str) -> String {
-    let words: Vec<&str> = message.split_whitespace().collect();
-    let message = words.join(" ");
-    let message = message.trim_end_matches('.');
-    match Fault::of(message) {
+    let message = one_line(message);
+    match Fault::of(&message) {
         Some(fault) => format!("{fault} ({message})"),
-        None => message.to_owned(),
+        None => message,
     }
 }
 
@@ -135,7 +135,7 @@ fn failure_number(message: &str, library: &str) -> Option<u32> {
 }
 
 /// Where a library comes from. The packages of CUDA, cuDNN and TensorRT are those of PyPI for CUDA 13.
-pub fn package(library: &str) -> &'static str {
+fn package(library: &str) -> &'static str {
     const PACKAGES: [(&str, &str); 13] = [
         ("libcuda.", "the NVIDIA driver"),
         ("libnvidia-ml.", "the NVIDIA driver"),
@@ -160,10 +160,7 @@ pub fn package(library: &str) -> &'static str {
     PACKAGES
         .iter()
         .find(|(start, _)| library.starts_with(start))
-        .map_or(
-            "none of the packages that are known here",
-            |(_, package)| package,
-        )
+        .map_or("a package that is unknown here", |(_, package)| package)
 }
 
 #[cfg(test)]

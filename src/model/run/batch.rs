@@ -10,12 +10,16 @@ use ort::{
 };
 
 use super::{
-    Error, Input, Output,
-    binding::{Buffers, Memory, Tensor},
+    binding::{Buffers, Tensor},
+    layout::Layout,
+};
+use crate::model::{
     card::{Card, Modality},
-    gpu::{engines::Engines, fault},
+    engines::Engines,
+    error::Error,
+    item::{Input, Output},
     limits,
-    verify::Layout,
+    provider::{Backend, Memory, Provider},
 };
 
 /// How often a session is run before ONNX Runtime surely replays the GPU's work: it records one of the first runs.
@@ -27,6 +31,7 @@ const PICTURES: [usize; 3] = [1, 20, 128];
 
 /// A model's sessions with what its card says of it.
 pub struct Runner {
+    backend: &'static dyn Backend,
     lanes: Vec<Lane>,
     card: Arc<Card>,
     layout: Layout,
@@ -112,9 +117,10 @@ impl Lane {
 }
 
 impl Runner {
-    /// `lanes` go from the smallest batch to the largest, which nothing that is [`run`](Self::run) exceeds.
-    pub fn new(lanes: Vec<Lane>, card: Arc<Card>, layout: Layout) -> Self {
+    /// `lanes` go from the smallest batch to the largest; no batch exceeds the largest lane.
+    pub fn new(provider: Provider, lanes: Vec<Lane>, card: Arc<Card>, layout: Layout) -> Self {
         Self {
+            backend: provider.backend(),
             lanes,
             card,
             layout,
@@ -185,6 +191,7 @@ impl Runner {
     pub fn warm(&mut self, run: &RunOptions) -> Result<(), Error> {
         let (silence, noise) = (sample(&self.card, |_| 0.0), sample(&self.card, noise));
         let Self {
+            backend,
             lanes,
             card,
             layout,
@@ -196,7 +203,7 @@ impl Runner {
         for lane in lanes.iter_mut().filter(|lane| lane.size.is_some()) {
             let mut answer = |input: &Input| -> Result<Vec<u32>, Error> {
                 let outputs = lane.run(card, layout, &[input], run);
-                let outputs = outputs.map_err(|error| failed(fault::explain(error.message())))?;
+                let outputs = outputs.map_err(|error| failed(backend.explain(error.message())))?;
                 Ok(outputs.concat().into_iter().map(f32::to_bits).collect())
             };
             let mut quiet = answer(&silence)?;
@@ -224,6 +231,7 @@ impl Runner {
         run: &RunOptions,
     ) -> Result<Vec<Result<Output, Error>>, Error> {
         let Self {
+            backend,
             lanes,
             card,
             layout,
@@ -236,7 +244,7 @@ impl Runner {
             lane.run(card, layout, inputs, run)
                 .map_err(|error| Error::Run {
                     model: card.name.clone(),
-                    cause: fault::explain(error.message()),
+                    cause: backend.explain(error.message()),
                 })?;
         let item = |index: usize| {
             let tags = row(tags, card.labels.len(), index);
@@ -300,7 +308,7 @@ fn check_length(
         cause,
     };
     let inputs = inputs(card, layout, 1, length);
-    let refused = |error: ort::Error| failed(fault::explain(error.message()));
+    let refused = |error: ort::Error| failed(Provider::Cpu.backend().explain(error.message()));
     let values: Vec<(Cow<str>, SessionInputValue)> = inputs
         .iter()
         .map(|input| Ok((input.name.as_str().into(), zeros(input)?.into())))

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A card as text: the keys `instruments.*` of an ONNX file's metadata and of its sidecar.
+
+use std::{collections::BTreeMap, path::Path, path::PathBuf, str::FromStr, sync::Arc};
+
+use super::{keyfile, regular};
+use crate::model::error::Error;
+
+/// What precedes every key in an ONNX file's metadata.
+pub const PREFIX: &str = "instruments.";
+
+/// The keys of a card with their values, without [`PREFIX`].
+#[derive(Debug)]
+pub struct Fields {
+    path: PathBuf,
+    values: BTreeMap<String, String>,
+    /// The sidecar's sections about tensors, by the tensors' names.
+    tensors: keyfile::Sections,
+}
+
+impl Fields {
+    /// Merges a model's metadata (any keys) with its sidecar file, whose values come first.
+    ///
+    /// # Errors
+    /// [`Error::CardMissing`] when neither says a version, [`Error::Card`] for a version or a sidecar that cannot be
+    /// understood, [`Error::Unreadable`].
+    pub fn read(
+        path: &Path,
+        metadata: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Error> {
+        let mut values: BTreeMap<String, String> = metadata
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value)))
+            .collect();
+        let sidecar = sidecar(path);
+        let mut tensors = keyfile::Sections::new();
+        if sidecar.exists() {
+            let text = regular::read(&sidecar)?;
+            let in_sidecar = |problem| Error::Card {
+                path: path.into(),
+                problem: format!("{} in {}", problem, sidecar.display()),
+            };
+            let mut sections = keyfile::parse(&text).map_err(in_sidecar)?;
+            let about = sections.remove("modelinfo").unwrap_or_default();
+            if let Some(version) = about.get("version").filter(|version| *version != "1.0") {
+                return Err(in_sidecar(format!(
+                    "version `{version}` is not known, only 1.0"
+                )));
+            }
+            values.extend(sections.remove("instruments").unwrap_or_default());
+            tensors = sections;
+        }
+        let fields = Self {
+            path: path.into(),
+            values,
+            tensors,
+        };
+        match fields.values.get("version").map(String::as_str) {
+            Some("1") => Ok(fields),
+            Some(version) => Err(fields.problem(format!(
+                "`instruments.version` is `{version}`, of which only 1 is known; use a newer plugin"
+            ))),
+            None => Err(Error::CardMissing {
+                path: path.into(),
+                sidecar,
+            }),
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`Error::Card`] when it is not there.
+    pub fn text(&self, key: &str) -> Result<&str, Error> {
+        self.optional(key)
+            .ok_or_else(|| self.problem(format!("the key `{PREFIX}{key}` is missing; add it")))
+    }
+
+    /// The value of a key, if it is there.
+    pub fn optional(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// The value of a key as a number.
+    ///
+    /// # Errors
+    /// [`Error::Card`] when it is not there or no such number.
+    pub fn number<T: FromStr>(&self, key: &str) -> Result<T, Error> {
+        let text = self.text(key)?;
+        text.trim().parse().map_err(|_| {
+            self.problem(format!(
+                "`{PREFIX}{key}` is `{text}`, which is no valid number"
+            ))
+        })
+    }
+
+    /// The value of a key as a whole number from 1 to `most`.
+    ///
+    /// # Errors
+    /// [`Error::Card`] when it is not there or no such number.
+    pub fn count(&self, key: &str, most: usize) -> Result<usize, Error> {
+        let text = self.text(key)?;
+        let number = text.trim().parse().ok();
+        number
+            .filter(|number| (1..=most).contains(number))
+            .ok_or_else(|| {
+                self.problem(format!(
+                    "`{PREFIX}{key}` is `{text}`; use a whole number from 1 to {most}"
+                ))
+            })
+    }
+
+    /// The value of a key among those that are allowed; the first of them when the key is not there.
+    ///
+    /// # Errors
+    /// [`Error::Card`] for another value.
+    pub fn choice<T: Copy>(&self, key: &str, allowed: &[(&str, T)]) -> Result<T, Error> {
+        let text = self.optional(key).unwrap_or(allowed[0].0).trim();
+        let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
+        let found = allowed.iter().find(|(name, _)| *name == text);
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            self.problem(format!(
+                "`{PREFIX}{key}` is `{text}`; use one of {}",
+                names.join(", ")
+            ))
+        })
+    }
+
+    /// All keys that begin with `prefix`, without it.
+    pub fn group(&self, prefix: &str) -> Vec<(String, String)> {
+        let pairs = self.values.iter();
+        pairs
+            .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone())))
+            .collect()
+    }
+
+    /// The name in the graph of the tensor that the sidecar says is `id`.
+    pub fn tensor(&self, id: &str) -> Option<&str> {
+        let is = |section: &BTreeMap<String, String>| section.get("id").is_some_and(|is| is == id);
+        let tensor = self.tensors.iter().find(|(_, section)| is(section));
+        tensor.map(|(name, _)| name.as_str())
+    }
+
+    /// The names of all tensors that the sidecar describes.
+    pub fn tensors(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// What bytes become in the input `name`: the sidecar's `ranges` in the tensor's section, or the card's.
+    pub fn ranges(&self, name: &str) -> Option<&str> {
+        let section = self.tensors.get(name);
+        let ranges = section.and_then(|section| section.get("ranges"));
+        ranges.map(String::as_str).or(self.optional("frame.ranges"))
+    }
+
+    /// An [`Error::Card`] about this model.
+    pub fn problem(&self, problem: String) -> Error {
+        Error::Card {
+            path: self.path.clone(),
+            problem,
+        }
+    }
+
+    /// The model's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The labels, one a line, of `labels_file` or else of the card, and where they are from.
+///
+/// # Errors
+/// [`Error::Unreadable`], or [`Error::Card`] when the card has none.
+pub fn labels(
+    fields: &Fields,
+    labels_file: Option<&Path>,
+) -> Result<(Arc<[String]>, String), Error> {
+    let lines = |text: &str| {
+        let trimmed = text.lines().map(str::trim);
+        trimmed
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    match labels_file {
+        Some(file) => Ok((lines(&regular::read(file)?), file.display().to_string())),
+        None => Ok((lines(fields.text("labels")?), format!("`{PREFIX}labels`"))),
+    }
+}
+
+/// The file that describes a model from outside: its name with `.modelinfo` added.
+pub fn sidecar(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".modelinfo");
+    name.into()
+}

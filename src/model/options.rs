@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MPL-2.0
+//! How models are run.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{precision::Precision, provider::Provider};
+
+/// How a model is run. Models opened with equal options are shared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// The execution provider.
+    pub provider: Provider,
+    /// Number of the GPU, from 0.
+    pub device: u32,
+    /// What the model computes in.
+    pub precision: Precision,
+    /// Threads for one inference, at most 1024; 0: ONNX Runtime's choice, one a core.
+    pub threads: u32,
+    /// Maximum batch size, at most 1024; 0: 1 on the CPU, where batches save no time and cost memory, 8 on a GPU.
+    pub batch_size: usize,
+    /// Labels, one a line, instead of the card's.
+    pub labels_file: Option<PathBuf>,
+    /// Folder for the engines that TensorRT builds; unset: `$XDG_CACHE_HOME/gst-instruments/engines`.
+    pub engine_cache: Option<PathBuf>,
+    /// The longest time that one run may take, and that opening may take apart from building engines, before it ends
+    /// with [`Error::TimedOut`](super::Error::TimedOut); zero: no limit.
+    pub timeout: Duration,
+}
+
+/// The first provider that works, one thread a core, and a time limit of 30 s.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            provider: Provider::default(),
+            device: 0,
+            precision: Precision::default(),
+            threads: 0,
+            batch_size: 0,
+            labels_file: None,
+            engine_cache: None,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Options {
+    /// The maximum batch size on a provider.
+    pub(super) fn batch_size_on(&self, provider: Provider) -> usize {
+        match self.batch_size {
+            0 => provider.backend().batch_size(),
+            size => size,
+        }
+    }
+}
+
+/// A slow step while a model is opened, as part of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// The step begins.
+    Started(String),
+    /// The step is complete.
+    Finished(String),
+    /// The step failed.
+    Failed(String),
+}

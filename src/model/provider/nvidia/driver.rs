@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Name, kind and driver of a GPU, from the NVIDIA driver's own library.
+
+use std::ffi::{CStr, OsStr, c_char, c_int};
+
+use libloading::{Library, Symbol};
+
+/// The driver's library: part of the driver, never of CUDA's packages.
+const LIBRARY: &str = "libcuda.so.1";
+
+/// `CUdevice_attribute` (cuda.h).
+const COMPUTE_CAPABILITY_MAJOR: c_int = 75;
+const COMPUTE_CAPABILITY_MINOR: c_int = 76;
+
+/// One GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    /// For example `NVIDIA H200`.
+    pub name: String,
+    /// For example 9 and 0.
+    pub capability: (i32, i32),
+    /// The newest CUDA that the driver knows, e.g. 13000 for 13.0.
+    pub driver: i32,
+}
+
+/// The GPU of that number, in CUDA's order and among those that CUDA_VISIBLE_DEVICES leaves visible.
+///
+/// # Errors
+/// What is missing and what to do, as a part of a sentence.
+pub fn gpu(device: u32) -> Result<Gpu, String> {
+    gpu_of(LIBRARY.as_ref(), device)
+}
+
+fn gpu_of(library: &OsStr, device: u32) -> Result<Gpu, String> {
+    let driver = Driver::load(library)?;
+    let count = driver.count()?;
+    let ordinal = c_int::try_from(device)
+        .ok()
+        .filter(|ordinal| *ordinal < count)
+        .ok_or_else(|| {
+            format!("`device` is {device}, but there are {count} GPU(s), counted from 0")
+        })?;
+    let handle = driver.device(ordinal)?;
+    Ok(Gpu {
+        name: driver.name(handle)?,
+        capability: (
+            driver.attribute(COMPUTE_CAPABILITY_MAJOR, handle)?,
+            driver.attribute(COMPUTE_CAPABILITY_MINOR, handle)?,
+        ),
+        driver: driver.version()?,
+    })
+}
+
+/// The driver's library, initialised. It stays loaded: closing it while CUDA uses it would not be sound.
+struct Driver(&'static Library);
+
+impl Driver {
+    fn load(library: &OsStr) -> Result<Self, String> {
+        let driver = Self(leak(library).map_err(|error| {
+            format!(
+                "the NVIDIA driver is missing ({}); install it",
+                cause(&error)
+            )
+        })?);
+        // SAFETY: cuda.h's signature; the driver may be initialised at any time.
+        let result = unsafe {
+            let initialise: Symbol<unsafe extern "C" fn(u32) -> c_int> = driver.symbol("cuInit")?;
+            initialise(0)
+        };
+        check("cuInit", result)?;
+        Ok(driver)
+    }
+
+    fn count(&self) -> Result<c_int, String> {
+        let (function, mut count) = ("cuDeviceGetCount", 0);
+        // SAFETY: cuda.h's signature; it writes one number.
+        let result = unsafe {
+            let get: Symbol<unsafe extern "C" fn(*mut c_int) -> c_int> = self.symbol(function)?;
+            get(&mut count)
+        };
+        check(function, result).map(|()| count)
+    }
+
+    fn device(&self, ordinal: c_int) -> Result<c_int, String> {
+        let (function, mut device) = ("cuDeviceGet", 0);
+        // SAFETY: cuda.h's signature; it writes one number.
+        let result = unsafe {
+            let get: Symbol<unsafe extern "C" fn(*mut c_int, c_int) -> c_int> =
+                self.symbol(function)?;
+            get(&mut device, ordinal)
+        };
+        check(function, result).map(|()| device)
+    }
+
+    fn name(&self, device: c_int) -> Result<String, String> {
+        let (function, mut name) = ("cuDeviceGetName", [0; 256]);
+        // SAFETY: cuda.h's signature; it writes a string of C of at most so many characters.
+        let result = unsafe {
+            let get: Symbol<unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int> =
+                self.symbol(function)?;
+            get(name.as_mut_ptr(), 256, device)
+        };
+        let name: Vec<u8> = name.iter().map(|character| *character as u8).collect();
+        let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
+        check(function, result).map(|()| name.to_string_lossy().into_owned())
+    }
+
+    fn attribute(&self, attribute: c_int, device: c_int) -> Result<c_int, String> {
+        let (function, mut value) = ("cuDeviceGetAttribute", 0);
+        // SAFETY: cuda.h's signature; it writes one number.
+        let result = unsafe {
+            let get: Symbol<unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_int> =
+                self.symbol(function)?;
+            get(&mut value, attribute, device)
+        };
+        check(function, result).map(|()| value)
+    }
+
+    fn version(&self) -> Result<c_int, String> {
+        let (function, mut version) = ("cuDriverGetVersion", 0);
+        // SAFETY: cuda.h's signature; it writes one number.
+        let result = unsafe {
+            let get: Symbol<unsafe extern "C" fn(*mut c_int) -> c_int> = self.symbol(function)?;
+            get(&mut version)
+        };
+        check(function, result).map(|()| version)
+    }
+
+    /// # Safety
+    /// `T` must be the symbol's type.
+    unsafe fn symbol<T>(&self, name: &str) -> Result<Symbol<'static, T>, String> {
+        // SAFETY: promised by the caller.
+        unsafe { self.0.get(name.as_bytes()) }.map_err(|error| {
+            format!(
+                "the NVIDIA driver lacks {name} ({}); install a newer one",
+                cause(&error)
+            )
+        })
+    }
+}
+
+/// Loads a library for the rest of the process: others may use it by the time that it would be closed.
+fn leak(library: &OsStr) -> Result<&'static Library, libloading::Error> {
+    // SAFETY: the libraries of the driver and of TensorRT may be loaded at any time.
+    let library = unsafe { Library::new(library) }?;
+    Ok(Box::leak(Box::new(library)))
+}
+
+/// The version that a library of TensorRT's says it is (NvInferRuntime.h).
+pub fn tensorrt_version(library: &str) -> String {
+    let version = || {
+        let library = leak(library.as_ref()).ok()?;
+        // SAFETY: NvInferRuntime.h's signature; it only answers.
+        unsafe {
+            let version: Symbol<unsafe extern "C" fn() -> i32> =
+                library.get(b"getInferLibVersion").ok()?;
+            Some(version())
+        }
+    };
+    version().map_or("unknown".into(), |version| version.to_string())
+}
+
+fn check(function: &str, result: c_int) -> Result<(), String> {
+    match result {
+        0 => Ok(()),
+        // CUDA_ERROR_NO_DEVICE
+        100 => Err(
+            "the NVIDIA driver finds no GPU; see `nvidia-smi -L` and CUDA_VISIBLE_DEVICES".into(),
+        ),
+        803 => Err(
+            "the parts of the NVIDIA driver are of different versions; restart the machine".into(),
+        ),
+        number => Err(format!(
+            "the NVIDIA driver does not work ({function} gave {number}); see `nvidia-smi`"
+        )),
+    }
+}
+
+/// The loader's own words.
+fn cause(error: &libloading::Error) -> String {
+    use std::error::Error;
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::PathBuf, process::Command};
+
+    use super::*;
+
+    /// A library that answers like a driver with one GPU, or with `result` where it is not 0.
+    fn driver(test: &str, result: i32) -> PathBuf {
+        let dir = env::temp_dir().join(format!("instruments-driver-{}-{test}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let library = dir.join("libcuda.so.1");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", &format!("-DRESULT={result}"), "-o"])
+            .arg(&library)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/driver.c"))
+            .status();
+        assert!(compiled.unwrap().success());
+        library
+    }
+
+    #[test]
+    fn the_driver_says_who_the_gpu_is() {
+        let library = driver("there", 0);
+        let gpu = gpu_of(library.as_os_str(), 0).unwrap();
+        assert_eq!(
+            gpu,
+            Gpu {
+                name: "NVIDIA Test".into(),
+                capability: (9, 1),
+                driver: 13_000,
+            }
+        );
+        let error = gpu_of(library.as_os_str(), 1).unwrap_err();
+        assert_eq!(
+            error,
+            "`device` is 1, but there are 1 GPU(s), counted from 0"
+        );
+        fs::remove_dir_all(library.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = gpu_of("/nowhere/libcuda.so.1".as_ref(), 0).unwrap_err();
+        assert!(
+            error.starts_with("the NVIDIA driver is missing (/nowhere/libcuda.so.1: "),
+            "{error}"
+        );
+        let library = driver("without-gpu", 100);
+        let error = gpu_of(library.as_os_str(), 0).unwrap_err();
+        assert!(error.contains("finds no GPU"), "{error}");
+        fs::remove_dir_all(library.parent().unwrap()).unwrap();
+        let library = driver("broken", 999);
+        let error = gpu_of(library.as_os_str(), 0).unwrap_err();
+        assert!(error.contains("cuInit gave 999"), "{error}");
+        fs::remove_dir_all(library.parent().unwrap()).unwrap();
+    }
+}
