@@ -41,7 +41,10 @@ impl FilterBank {
             };
             let begin = weights.len();
             let mut first = None;
-            for bin in 0..=front_end.fft_size / 2 {
+            // One more on each side than the edges say: they are rounded.
+            let lowest = ((edges[0] / bin_width) as usize).saturating_sub(1);
+            let highest = (edges[2] / bin_width) as usize + 1;
+            for bin in lowest..=highest.min(front_end.fft_size / 2) {
                 let weight = weight(bin);
                 if weight > 0.0 {
                     first.get_or_insert(bin);

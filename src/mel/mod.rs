@@ -23,6 +23,7 @@ mod pool;
 mod power;
 mod queue;
 mod resample;
+mod run;
 mod segment;
 mod simd;
 mod sinc;
@@ -33,7 +34,7 @@ pub use downmix::{SampleFormat, downmix};
 pub use front_end::{
     Compression, FrontEnd, FrontEndError, MelNorm, MelScale, PadMode, Preset, Window,
 };
-pub use patcher::{Partial, Patch, PatchOptions, Patcher, Segmentation};
+pub use patcher::{LEAST_MEDIA, MAX_INTERVAL, Partial, Patch, PatchOptions, Patcher, Segmentation};
 
 /// The instruction set that the inner loops use: `Portable`, `Avx2` or `Avx512`.
 pub fn instruction_set() -> String {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::pool::Pool;
 use super::resample::Resampler;
+use super::run::{MAX_POSITION, Run, rescale};
 use super::segment::{Excerpt, Sliding, Spread, Timing};
 use super::simd::{LANES, dispatch, multiply_add};
 use super::spectrogram::Spectrogram;
@@ -43,12 +44,12 @@ pub struct PatchOptions {
     pub segmentation: Segmentation,
     /// What becomes of windows that are cut short.
     pub partial: Partial,
-    /// Seconds between two sliding patches, at least a hop.
+    /// Seconds between two sliding patches, from a hop to [`MAX_INTERVAL`].
     pub interval: f64,
     /// Seconds of audio in a patch, at most and by default the whole patch. Silence fills the rest of
     /// the patch with [`Partial::Zero`], otherwise the audio repeats.
     pub content: Option<f64>,
-    /// Input samples in the whole stream, for all segmentations but the sliding one.
+    /// Input samples in the whole stream, required for all segmentations but the sliding one.
     pub total: Option<u64>,
 }
 
@@ -57,11 +58,22 @@ pub struct PatchOptions {
 pub struct Patch {
     /// `[bands, patch_frames]`, row-major.
     pub data: Arc<[f32]>,
-    /// First input sample, since the last reset, of the audio that the patch is about.
+    /// Number of the first input sample of the stream that the patch is about.
     pub start: u64,
-    /// Input sample after the last of that audio.
+    /// Number of the input sample after the last.
     pub end: u64,
+    /// Share of these samples that the stream had, [`LEAST_MEDIA`] to 1; the rest was gaps.
+    pub media: f64,
 }
+
+/// Longest [`PatchOptions::interval`] in seconds: a day.
+pub const MAX_INTERVAL: f64 = 86_400.0;
+
+/// A patch that lacks more than the rest of its time because of gaps is not made.
+pub const LEAST_MEDIA: f64 = 0.5;
+
+/// A sliding window spans gaps of at most this many seconds, and at most half of its own length. Longer ones end it.
+const MAX_SPANNED_GAP: f64 = 1.0;
 
 /// Input samples that are worked on at once.
 const PIECE: usize = 4096;
@@ -86,10 +98,9 @@ pub struct Patcher {
     resampler: Resampler,
     spectrogram: Spectrogram,
     pool: Pool,
-    /// Input samples so far.
-    pushed: u64,
-    /// Samples so far, resampled.
-    resampled: u64,
+    run: Run,
+    /// Longest gap in input samples that a window spans.
+    spanned_gap: u64,
     piece: Vec<f32>,
     samples: Vec<f32>,
 }
@@ -124,8 +135,8 @@ impl Patcher {
         }
         let rate = f64::from(front_end.rate);
         let hop = front_end.hop as f64 / rate;
-        if !(options.interval >= hop && options.interval.is_finite()) {
-            let must = format!("must be at least a hop ({hop} s)");
+        if !(hop..=MAX_INTERVAL).contains(&options.interval) {
+            let must = format!("must be from a hop ({hop} s) to {MAX_INTERVAL} s");
             return Err(FrontEndError::value(
                 "The patch interval",
                 options.interval,
@@ -146,7 +157,7 @@ impl Patcher {
         let frames = content as u64;
         let total = || -> Result<u64, FrontEndError> {
             let total = options.total.ok_or(FrontEndError::UnknownLength)?;
-            Ok(rescale(total, input_rate, front_end.rate))
+            Ok(rescale(total.min(MAX_POSITION), input_rate, front_end.rate))
         };
         let excerpt = |uniform| -> Result<Plan, FrontEndError> {
             Ok(Plan::Excerpt {
@@ -165,6 +176,7 @@ impl Patcher {
         };
         // What a piece becomes at most; decimation gives less than a piece more at a time.
         let samples = rescale(PIECE as u64, input_rate, front_end.rate) as usize + PIECE;
+        let spanned_gap = MAX_SPANNED_GAP.min(content as f64 * hop / 2.0);
         Ok(Self {
             partial: options.partial,
             content,
@@ -175,8 +187,8 @@ impl Patcher {
             spectrogram: Spectrogram::new(front_end, content, samples),
             pool: Pool::new(front_end.bands * front_end.patch_frames),
             front_end: front_end.clone(),
-            pushed: 0,
-            resampled: 0,
+            run: Run::new(input_rate, front_end.rate),
+            spanned_gap: (spanned_gap * f64::from(input_rate)) as u64,
             piece: Vec::with_capacity(PIECE),
             samples: Vec::with_capacity(samples),
         })
@@ -187,7 +199,7 @@ impl Patcher {
     /// Samples that are not finite count as silence.
     pub fn push(&mut self, mono: &[f32], emit: &mut dyn FnMut(Patch)) {
         for piece in mono.chunks(PIECE) {
-            self.pushed += piece.len() as u64;
+            self.run.advance(piece.len() as u64);
             self.samples.clear();
             if all_finite(piece) {
                 self.resampler.process(piece, &mut self.samples);
@@ -201,28 +213,84 @@ impl Patcher {
         }
     }
 
+    /// The stream lacks its next `samples`, because they were lost or because it does not begin at its sample 0.
+    ///
+    /// Sliding windows span short gaps: what is before and after is joined, and [`Patch::media`] tells how much there
+    /// was. Gaps that [end windows](Self::ends_windows) are the end of a stream and the start of another to them.
+    /// The other segmentations take the parts that they would have taken without the gap, as far as the stream has them.
+    pub fn gap(&mut self, samples: u64, emit: &mut dyn FnMut(Patch)) {
+        if let Plan::Sliding(_) = self.plan
+            && !self.ends_windows(samples)
+            && self.run.has_input()
+        {
+            let oldest = self.spectrogram.oldest();
+            self.run.join(samples, oldest);
+            return;
+        }
+        self.end_run(emit);
+        let position = self.position().saturating_add(samples);
+        self.resampler.reset();
+        let mut lead = 0;
+        match &mut self.plan {
+            Plan::Sliding(sliding) => {
+                self.spectrogram.reset();
+                sliding.reset();
+            }
+            Plan::Spread(spread) => {
+                self.spectrogram.reset();
+                lead = spread.resume(rescale(position, self.input_rate, self.front_end.rate));
+            }
+            Plan::Excerpt { .. } => (),
+        }
+        self.run.begin(position, lead);
+    }
+
+    /// Whether a gap of `samples` is too long for a sliding window to span: more than a second, or than half of the
+    /// window.
+    pub fn ends_windows(&self, samples: u64) -> bool {
+        samples > self.spanned_gap
+    }
+
+    /// Number of the next input sample, gaps included.
+    pub fn position(&self) -> u64 {
+        self.run.position()
+    }
+
     /// Ends the stream: calls `emit` with the patches that were waiting for its end, and resets.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Patch)) {
+        self.end_run(emit);
+        match &self.plan {
+            Plan::Sliding(_) => (),
+            Plan::Spread(_) => self.finish_spread(emit),
+            Plan::Excerpt { done, .. } if !done => self.finish_excerpt(emit),
+            Plan::Excerpt { .. } => (),
+        }
+        self.reset();
+    }
+
+    /// Analyses what the resampler still has, and makes the patches that the end of the samples completes.
+    fn end_run(&mut self, emit: &mut dyn FnMut(Patch)) {
         self.samples.clear();
         self.resampler.finish(&mut self.samples);
         self.analyse(emit);
-        if self.timing.is_frame(self.resampled) {
-            match &self.plan {
-                Plan::Sliding(_) => self.finish_sliding(emit),
-                Plan::Spread(_) => self.finish_spread(emit),
-                Plan::Excerpt { done, .. } if !done => self.finish_excerpt(emit),
-                Plan::Excerpt { .. } => (),
-            }
+        if !self.timing.is_frame(self.spectrogram.pushed()) {
+            return;
         }
-        self.reset();
+        match &self.plan {
+            Plan::Sliding(_) => self.finish_sliding(emit),
+            Plan::Spread(_) => {
+                self.spectrogram.pad();
+                self.spread(emit);
+            }
+            Plan::Excerpt { .. } => (),
+        }
     }
 
     /// Forgets the stream so far.
     pub fn reset(&mut self) {
         self.resampler.reset();
         self.spectrogram.reset();
-        self.pushed = 0;
-        self.resampled = 0;
+        self.run.begin(0, 0);
         match &mut self.plan {
             Plan::Sliding(sliding) => sliding.reset(),
             Plan::Spread(spread) => spread.reset(),
@@ -235,8 +303,7 @@ impl Patcher {
 
     /// Turns `samples` into frames and patches.
     fn analyse(&mut self, emit: &mut dyn FnMut(Patch)) {
-        let position = self.resampled;
-        self.resampled += self.samples.len() as u64;
+        let (position, skipped) = self.run.resampled(self.samples.len());
         match &mut self.plan {
             Plan::Sliding(_) => {
                 self.spectrogram.push(&self.samples);
@@ -244,7 +311,7 @@ impl Patcher {
             }
             Plan::Spread(spread) => {
                 if spread.due().is_some() {
-                    self.spectrogram.push(&self.samples);
+                    self.spectrogram.push(&self.samples[skipped..]);
                     self.spread(emit);
                 }
             }
@@ -270,7 +337,7 @@ impl Patcher {
             && self.spectrogram.advance(sliding.due())
         {
             sliding.step();
-            emit(self.last_patch());
+            self.emit_last(emit);
         }
     }
 
@@ -281,30 +348,31 @@ impl Patcher {
             && self.spectrogram.advance(due)
         {
             spread.step();
-            emit(self.last_patch());
+            self.emit_last(emit);
         }
     }
 
+    /// Of a stream that had none of the patches, makes one of what it had last.
     fn finish_spread(&mut self, emit: &mut dyn FnMut(Patch)) {
-        self.spectrogram.pad();
-        self.spread(emit);
         if let Plan::Spread(spread) = &self.plan
             && spread.is_unmade()
             && self.partial != Partial::Drop
+            && self.timing.is_frame(self.spectrogram.pushed())
         {
             self.spectrogram.advance(u64::MAX);
-            emit(self.last_patch());
+            self.emit_last(emit);
         }
     }
 
     fn finish_sliding(&mut self, emit: &mut dyn FnMut(Patch)) {
         self.spectrogram.pad();
-        self.slide(self.resampled, emit);
+        let samples = self.spectrogram.pushed();
+        self.slide(samples, emit);
         if let Plan::Sliding(sliding) = &self.plan
-            && sliding.wants_last(self.resampled)
+            && sliding.wants_last(samples)
         {
             self.spectrogram.advance(u64::MAX);
-            emit(self.last_patch());
+            self.emit_last(emit);
         }
     }
 
@@ -319,7 +387,7 @@ impl Patcher {
         {
             return;
         }
-        let span = excerpt.span();
+        let (span, media) = (excerpt.span(), excerpt.media());
         let frames = self.content as u64;
         if self.partial == Partial::Zero {
             for begin in (0..missing).step_by(PIECE) {
@@ -330,16 +398,22 @@ impl Patcher {
         }
         self.spectrogram.pad();
         self.spectrogram.advance(frames);
-        emit(self.patch(span));
+        let to_input = |sample| rescale(sample, self.front_end.rate, self.input_rate);
+        let span = to_input(span.start)..to_input(span.end).min(self.position());
+        self.emit(span, media, emit);
     }
 
-    /// The patch of the last frames.
-    fn last_patch(&mut self) -> Patch {
-        self.patch(self.spectrogram.signal())
+    /// Emits the patch of the last frames.
+    fn emit_last(&mut self, emit: &mut dyn FnMut(Patch)) {
+        let (span, media) = self.run.span(self.spectrogram.signal());
+        self.emit(span, media, emit);
     }
 
-    /// The patch of the last frames, which are about the samples in `span`.
-    fn patch(&mut self, span: Range<u64>) -> Patch {
+    /// Emits the patch of the last frames, which are about the input samples in `span`, if enough of these were there.
+    fn emit(&mut self, span: Range<u64>, media: f64, emit: &mut dyn FnMut(Patch)) {
+        if media < LEAST_MEDIA {
+            return;
+        }
         let filling = (self.partial == Partial::Zero).then(|| self.spectrogram.silence());
         let columns = self.front_end.patch_frames;
         let range = self
@@ -351,13 +425,12 @@ impl Patcher {
         let data = self
             .pool
             .take(|data| spectrogram.read(columns, filling, range, data));
-        let to_input =
-            |sample| rescale(sample, self.front_end.rate, self.input_rate).min(self.pushed);
-        Patch {
+        emit(Patch {
             data,
-            start: to_input(span.start),
-            end: to_input(span.end.min(self.resampled)),
-        }
+            start: span.start,
+            end: span.end,
+            media,
+        });
     }
 }
 
@@ -376,9 +449,4 @@ fn all_lanes_finite<const FMA: bool>(values: &[f32]) -> bool {
         }
     }
     sum == [0.0; LANES] && rest.iter().all(|value| value.is_finite())
-}
-
-/// The number of samples at rate `to` that `samples` at rate `from` become, rounded up.
-fn rescale(samples: u64, from: u32, to: u32) -> u64 {
-    (u128::from(samples) * u128::from(to)).div_ceil(from.into()) as u64
 }

@@ -15,7 +15,8 @@ const PARTS: u64 = 10;
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
     hop: u64,
-    window: u64,
+    /// Samples of the shortest signal that is analysed: a window or, where frames are not centred, an FFT.
+    least: u64,
     /// Samples from a frame's time to the last that it needs.
     reach: u64,
     center: bool,
@@ -23,36 +24,36 @@ pub struct Timing {
 
 impl Timing {
     pub fn new(front_end: &FrontEnd) -> Self {
-        let reach = match front_end.center {
-            true => front_end.fft_size.div_ceil(2),
-            false => front_end.fft_size,
+        let (reach, least) = match front_end.center {
+            true => (front_end.fft_size / 2, front_end.window_size),
+            false => (front_end.fft_size, front_end.fft_size),
         };
         Self {
             hop: front_end.hop as u64,
-            window: front_end.window_size as u64,
+            least: least as u64,
             reach: reach as u64,
             center: front_end.center,
         }
     }
 
-    /// Frames that are complete when `samples` are known; less than a window is no frame.
+    /// Frames that are complete when `samples` are known; none if that is too short a signal.
     pub fn frames(&self, samples: u64) -> u64 {
-        if samples < self.reach.max(self.window) {
+        if samples < self.reach.max(self.least) {
             return 0;
         }
         (samples - self.reach) / self.hop + 1
     }
 
-    /// Whether a signal of `samples` is long enough for any frame.
+    /// Whether a signal of `samples` is long enough to be analysed: it then has a frame.
     pub fn is_frame(&self, samples: u64) -> bool {
-        samples >= self.window
+        samples >= self.least
     }
 
     /// Length of a signal that alone gives `frames` frames.
     fn excerpt(&self, frames: u64) -> u64 {
         let between = (frames - 1) * self.hop;
         match self.center {
-            true => between.max(self.window),
+            true => between.max(self.least),
             false => between + self.reach,
         }
     }
@@ -136,9 +137,16 @@ impl Sliding {
 /// When patches that are spread over the whole signal are due.
 #[derive(Debug, Clone)]
 pub struct Spread {
-    /// With so many frames each patch is due, in order.
-    due: Vec<u64>,
-    made: usize,
+    timing: Timing,
+    /// Frames of a patch.
+    content: u64,
+    /// The first frame of each patch, in order.
+    first: Vec<u64>,
+    /// Number of the next patch.
+    next: usize,
+    /// The frame of the signal that is the spectrogram's first.
+    base: u64,
+    made_one: bool,
 }
 
 impl Spread {
@@ -148,35 +156,51 @@ impl Spread {
         let parts = if spare == 0 { 1 } else { PARTS };
         let first = |part| middle(spare, part, parts) / timing.hop;
         Self {
-            due: (0..parts).map(|part| first(part) + content).collect(),
-            made: 0,
+            timing,
+            content,
+            first: (0..parts).map(first).collect(),
+            next: 0,
+            base: 0,
+            made_one: false,
         }
     }
 
     /// Starts anew.
     pub fn reset(&mut self) {
-        self.made = 0;
+        (self.next, self.base, self.made_one) = (0, 0, false);
+    }
+
+    /// The signal continues at sample `position` in a spectrogram of its own: patches that begin before are left out.
+    ///
+    /// Returns the number of samples to skip, so that the frames are those of the whole signal.
+    pub fn resume(&mut self, position: u64) -> u64 {
+        self.base = position.div_ceil(self.timing.hop);
+        let before = self.first.iter().take_while(|first| **first < self.base);
+        self.next = self.next.max(before.count());
+        self.base * self.timing.hop - position
     }
 
     /// The number of frames with which the next patch is due; `None` after the last.
     pub fn due(&self) -> Option<u64> {
-        self.due.get(self.made).copied()
+        let first = self.first.get(self.next)?;
+        Some(first - self.base + self.content)
     }
 
     /// The patch that was due was made.
     pub fn step(&mut self) {
-        self.made += 1;
+        self.next += 1;
+        self.made_one = true;
     }
 
     /// Whether no patch was made.
     pub fn is_unmade(&self) -> bool {
-        self.made == 0
+        !self.made_one
     }
 }
 
 /// The middle of one of so many equal parts of `length`.
 fn middle(length: u64, part: u64, parts: u64) -> u64 {
-    length * (2 * part + 1) / (2 * parts)
+    (u128::from(length) * u128::from(2 * part + 1) / u128::from(2 * parts)) as u64
 }
 
 /// The pieces of a signal that are joined to one excerpt, and how far they got.
@@ -186,6 +210,8 @@ pub struct Excerpt {
     /// Length of the whole excerpt; the pieces are shorter where the signal is.
     length: u64,
     taken: u64,
+    /// From the first to the last sample taken.
+    span: Range<u64>,
 }
 
 impl Excerpt {
@@ -209,6 +235,7 @@ impl Excerpt {
             pieces,
             length,
             taken: 0,
+            span: 0..0,
         }
     }
 
@@ -218,13 +245,17 @@ impl Excerpt {
     }
 
     /// Calls `each` with what belongs to the excerpt of `samples`, the first of which is number `position`
-    /// of the signal. True when that completes the pieces.
+    /// of the signal. True when that is the end of the last piece.
     pub fn take(&mut self, samples: &[f32], position: u64, mut each: impl FnMut(&[f32])) -> bool {
         let end = position + samples.len() as u64;
         for piece in &self.pieces {
             let (begin, end) = (piece.start.max(position), piece.end.min(end));
             if begin < end {
                 each(&samples[(begin - position) as usize..(end - position) as usize]);
+                if self.taken == 0 {
+                    self.span.start = begin;
+                }
+                self.span.end = end;
                 self.taken += end - begin;
             }
         }
@@ -243,9 +274,18 @@ impl Excerpt {
         self.length.saturating_sub(self.taken)
     }
 
-    /// From the first to the last sample of the signal that the excerpt is made of.
+    /// From the first to the last sample of the signal that was taken.
     pub fn span(&self) -> Range<u64> {
-        let first = self.pieces.first().map_or(0, |piece| piece.start);
-        first..self.pieces.last().map_or(0, |piece| piece.end)
+        self.span.clone()
+    }
+
+    /// The part of the pieces that was taken, 0 to 1.
+    pub fn media(&self) -> f64 {
+        let wanted: u64 = self
+            .pieces
+            .iter()
+            .map(|piece| piece.end - piece.start)
+            .sum();
+        self.taken as f64 / wanted.max(1) as f64
     }
 }

@@ -114,10 +114,19 @@ impl Spectrogram {
         true
     }
 
+    /// Samples of the signal so far.
+    pub fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// The first sample of the last frames, at most `capacity`.
+    pub fn oldest(&self) -> u64 {
+        self.frames.saturating_sub(self.capacity as u64) * self.hop as u64
+    }
+
     /// The samples that the last frames, at most `capacity`, are about. There must be a frame.
     pub fn signal(&self) -> Range<u64> {
-        let count = self.frames.min(self.capacity as u64);
-        let start = (self.frames - count) * self.hop as u64;
+        let start = self.oldest();
         let last = (self.frames - 1) * self.hop as u64;
         let reach = (self.fft_size - self.padding) as u64;
         let end = match self.mirror {

@@ -395,3 +395,208 @@ fn the_mirror_is_at_the_first_and_the_last_sample() {
         }
     }
 }
+
+#[test]
+fn less_sound_than_an_fft_gives_no_patch() {
+    // YAMNet's windows are 400 samples in FFTs of 512 that are not centred.
+    let yamnet = FrontEnd::preset(Preset::Yamnet);
+    for samples in [399, 400, 450, 511] {
+        let samples = noise(samples);
+        for partial in [Partial::Drop, Partial::Zero, Partial::Repeat] {
+            assert!(patches(&yamnet, sliding(partial, 1.0), &samples).is_empty());
+            for segmentation in [
+                Segmentation::Central,
+                Segmentation::Uniform,
+                Segmentation::Ten,
+            ] {
+                let options = excerpt(segmentation, partial, samples.len());
+                assert!(patches(&yamnet, options, &samples).is_empty());
+            }
+        }
+    }
+    let made = patches(&yamnet, sliding(Partial::Repeat, 1.0), &noise(512));
+    assert_eq!(spans(&made), [(0, 512)]);
+}
+
+/// The patches of `samples` in pieces of `chunk`, after a gap before each of these samples.
+fn run_with_gaps(
+    patcher: &mut Patcher,
+    samples: &[f32],
+    gaps: &[(usize, u64)],
+    chunk: usize,
+) -> Vec<Patch> {
+    let mut patches = Vec::new();
+    let mut done = 0;
+    for &(before, gap) in gaps {
+        for piece in samples[done..before].chunks(chunk) {
+            patcher.push(piece, &mut |patch| patches.push(patch));
+        }
+        patcher.gap(gap, &mut |patch| patches.push(patch));
+        done = before;
+    }
+    patches.extend(run(patcher, &samples[done..], chunk));
+    patches
+}
+
+#[test]
+fn sliding_windows_span_short_gaps() {
+    let samples = noise(3 * 22_050);
+    for partial in [Partial::Drop, Partial::Repeat] {
+        let mut patcher = Patcher::new(&han(), 22_050, sliding(partial, 0.25)).unwrap();
+        let whole = run(&mut patcher, &samples, 999);
+        let gaps = [(30_000, 5_000), (40_000, 2_000)];
+        let made = run_with_gaps(&mut patcher, &samples, &gaps, 999);
+        assert_eq!(made.len(), whole.len());
+        for (made, whole) in made.iter().zip(&whole) {
+            assert_eq!(made.data, whole.data);
+            let before = |sample: u64| -> u64 {
+                let passed = gaps.iter().filter(|(at, _)| sample >= *at as u64);
+                passed.map(|(_, gap)| gap).sum()
+            };
+            let (start, end) = (
+                whole.start + before(whole.start),
+                whole.end + before(whole.end - 1),
+            );
+            assert_eq!((made.start, made.end), (start, end));
+            let media = (whole.end - whole.start) as f64 / (end - start) as f64;
+            assert!((made.media - media).abs() < 1e-9, "{} {media}", made.media);
+        }
+        assert!(made.iter().any(|patch| patch.media < 0.8));
+        assert!(run_with_gaps(&mut patcher, &samples, &gaps, 50_000) == made);
+    }
+}
+
+#[test]
+fn long_gaps_end_sliding_windows() {
+    let samples = noise(3 * 22_050);
+    let options = sliding(Partial::Repeat, 0.3);
+    let mut patcher = Patcher::new(&han(), 22_050, options.clone()).unwrap();
+    // Half of a patch of 43 hops, and more than that.
+    assert!(!patcher.ends_windows(11_000) && patcher.ends_windows(11_009));
+    let made = run_with_gaps(&mut patcher, &samples, &[(30_000, 11_009)], 777);
+    let mut expected = patches(&han(), options.clone(), &samples[..30_000]);
+    expected.extend(
+        patches(&han(), options, &samples[30_000..])
+            .into_iter()
+            .map(|patch| Patch {
+                start: patch.start + 41_009,
+                end: patch.end + 41_009,
+                ..patch
+            }),
+    );
+    assert!(made == expected);
+    assert!(made.iter().all(|patch| patch.media == 1.0));
+    // Of patches of 10 s, more than a second.
+    let patcher = Patcher::new(
+        &FrontEnd::preset(Preset::Ced),
+        16_000,
+        sliding(Partial::Drop, 1.0),
+    );
+    let patcher = patcher.unwrap();
+    assert!(!patcher.ends_windows(16_000) && patcher.ends_windows(16_001));
+}
+
+#[test]
+fn windows_that_are_mostly_gaps_give_no_patch() {
+    let samples = noise(3 * 22_050);
+    let mut patcher = Patcher::new(&han(), 22_050, sliding(Partial::Drop, 0.1)).unwrap();
+    // 0.2 s of sound, 0.4 s of none, and so on; a patch of 1 s spans four to five such gaps.
+    let gaps: Vec<_> = (1..10).map(|n| (n * 4_410, 8_820)).collect();
+    let made = run_with_gaps(&mut patcher, &samples, &gaps, 999);
+    // The last gap is before 39,690 of 66,150 samples: the last windows are whole ones.
+    assert!(!made.is_empty() && made.len() < 12, "{}", made.len());
+    assert!(made.iter().all(|patch| patch.media >= LEAST_MEDIA));
+    assert!(made.iter().all(|patch| patch.end > 39_690 + 9 * 8_820));
+}
+
+#[test]
+fn excerpts_are_at_their_place_in_the_stream() {
+    let samples = noise(100_000);
+    let made = |segmentation, partial, from: usize| {
+        let options = excerpt(segmentation, partial, samples.len());
+        let mut patcher = Patcher::new(&han(), 22_050, options).unwrap();
+        let made = run_with_gaps(&mut patcher, &samples[from..], &[(0, from as u64)], 5_000);
+        let again = run_with_gaps(&mut patcher, &samples[from..], &[(0, from as u64)], 333);
+        assert!(made == again);
+        made
+    };
+    let whole = made(Segmentation::Central, Partial::Drop, 0);
+    // The middle patch is from 39,248 to 60,752.
+    assert_eq!(spans(&whole), [(39_248, 60_752)]);
+    for from in [1, 20_000, 39_248] {
+        assert!(made(Segmentation::Central, Partial::Drop, from) == whole);
+    }
+    assert!(made(Segmentation::Central, Partial::Drop, 39_249).is_empty());
+    // A part of it, as of a stream that is short.
+    let part = made(Segmentation::Central, Partial::Repeat, 45_000);
+    assert_eq!(spans(&part), [(45_000, 60_752)]);
+    assert!((part[0].media - 15_752.0 / 21_504.0).abs() < 1e-9);
+    let alone = patches(
+        &han(),
+        sliding(Partial::Repeat, 9.0),
+        &samples[45_000..60_752],
+    );
+    assert_eq!(part[0].data, alone[0].data);
+    // Less than half, and nothing.
+    assert!(made(Segmentation::Central, Partial::Repeat, 55_000).is_empty());
+    assert!(made(Segmentation::Central, Partial::Repeat, 70_000).is_empty());
+
+    // Pieces 3 to 9 of ten: the third begins at 3,924 + 2 * 7,849 + 2 * 2,150 samples.
+    let uniform = made(Segmentation::Uniform, Partial::Zero, 20_000);
+    assert_eq!(uniform.len(), 1);
+    assert!(
+        (uniform[0].media - 0.8).abs() < 1e-3,
+        "{}",
+        uniform[0].media
+    );
+    assert!((23_900..24_000).contains(&uniform[0].start));
+}
+
+#[test]
+fn ten_patches_are_at_their_places_in_the_stream() {
+    let samples = noise(100_000);
+    let ten = excerpt(Segmentation::Ten, Partial::Repeat, samples.len());
+    let mut patcher = Patcher::new(&han(), 22_050, ten).unwrap();
+    let whole = run(&mut patcher, &samples, 5_000);
+    assert_eq!(whole.len(), 10);
+    // They begin at frames 7, 22, 38 and so on: after 10,000 samples, frame 19.5, the first is over.
+    for chunk in [333, 100_000] {
+        let made = run_with_gaps(&mut patcher, &samples[10_000..], &[(0, 10_000)], chunk);
+        assert!(made == whole[1..]);
+        // Frames that cannot be made because of a gap: those of the patches that begin at 38, 53 and 68.
+        let (before, gap) = (70 * 512, 10 * 512);
+        let rest = [&samples[..before], &samples[before + gap..]].concat();
+        let made = run_with_gaps(&mut patcher, &rest, &[(before, gap as u64)], chunk);
+        assert_eq!(spans(&made), spans(&[&whole[..2], &whole[5..]].concat()));
+        assert!(made[2..] == whole[5..]);
+    }
+    // The last one begins at frame 145.
+    assert!(run_with_gaps(&mut patcher, &samples[95_000..], &[(0, 95_000)], 333).is_empty());
+}
+
+#[test]
+fn the_largest_numbers_do_no_harm() {
+    let options = PatchOptions {
+        interval: MAX_INTERVAL,
+        content: Some(f64::MAX),
+        ..sliding(Partial::Repeat, 1.0)
+    };
+    let mut patcher = Patcher::new(&han(), 1_536_000, options).unwrap();
+    let gaps = [(100, u64::MAX), (200, u64::MAX), (300, 1)];
+    let made = run_with_gaps(&mut patcher, &noise(1_000_000), &gaps, 1_000_000);
+    assert_eq!(made.len(), 1);
+    for segmentation in [
+        Segmentation::Central,
+        Segmentation::Uniform,
+        Segmentation::Ten,
+    ] {
+        let options = PatchOptions {
+            total: Some(u64::MAX),
+            ..excerpt(segmentation, Partial::Zero, 0)
+        };
+        let mut patcher = Patcher::new(&han(), 1000, options).unwrap();
+        run_with_gaps(&mut patcher, &noise(10_000), &gaps, 1000);
+    }
+    let often = |interval| Patcher::new(&han(), 48_000, sliding(Partial::Drop, interval)).is_ok();
+    assert!(often(MAX_INTERVAL) && !often(MAX_INTERVAL * 1.01) && !often(f64::NAN));
+}

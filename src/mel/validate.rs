@@ -2,15 +2,25 @@
 
 //! Which front ends can be computed.
 
+use super::filter_bank::FilterBank;
 use super::{FrontEnd, FrontEndError};
 
-/// Limits that keep a mistaken or hostile model card from asking for all memory.
-const MAX_RATE: u32 = 384_000;
-const MAX_FFT_SIZE: usize = 1 << 16;
-const MAX_PATCH_VALUES: usize = 1 << 24;
+// Limits that keep a mistaken or hostile model card from asking for all memory or time.
+
+/// Highest sample rate in Hz.
+pub const MAX_RATE: u32 = 384_000;
+/// Longest FFT in samples; windows, hops and mel bands are at most as many.
+pub const MAX_FFT_SIZE: usize = 1 << 16;
+/// Most values in a patch, bands times frames: 16 MiB.
+pub const MAX_PATCH_VALUES: usize = 1 << 22;
+/// Longest patch in samples, frames times hop: 17 minutes at 16 kHz.
+pub const MAX_PATCH_SAMPLES: usize = 1 << 24;
 
 impl FrontEnd {
     /// Checks that the parameters can be used together.
+    ///
+    /// Limits: a rate of 1 to 384 kHz, FFTs of up to 65,536 samples and patches of up to 2^22 values and 2^24 samples.
+    /// Nothing is allocated that grows with a parameter before that parameter is checked.
     ///
     /// Errors name the parameter, its value, and what it must be.
     pub fn validate(&self) -> Result<(), FrontEndError> {
@@ -44,6 +54,13 @@ impl FrontEnd {
             MAX_PATCH_VALUES / self.bands,
             " with this number of bands",
         )?;
+        within(
+            "patch-frames",
+            self.patch_frames,
+            1,
+            MAX_PATCH_SAMPLES / self.hop,
+            " with this hop",
+        )?;
 
         let nyquist = f64::from(self.rate) / 2.0;
         if !(f64::MIN..=nyquist).contains(&self.fmax) {
@@ -54,6 +71,14 @@ impl FrontEnd {
         if !(0.0 <= self.fmin && self.fmin < self.fmax) {
             let must = format!("must be at least 0 and below fmax ({} Hz)", self.fmax);
             return Err(E::value("fmin", self.fmin, must));
+        }
+        if FilterBank::new(self).bins().is_empty() {
+            let bins = f64::from(self.rate) / self.fft_size as f64;
+            let must = format!(
+                "must leave an FFT bin between it and fmin ({} Hz): bins are {bins} Hz apart; raise fmax or fft-size",
+                self.fmin
+            );
+            return Err(E::value("fmax", self.fmax, must));
         }
         let positive = |name, value: f64| {
             if value >= f64::from(f32::MIN_POSITIVE) && value <= f64::from(f32::MAX) {
@@ -177,10 +202,86 @@ mod tests {
                 "pad-mode is edge, but must be one of: constant reflect",
             ),
             ("power", "3", "power is 3, but must be 1 to 2"),
+            (
+                "fmax",
+                "20",
+                "fmax is 20, but must leave an FFT bin between it and fmin (0 Hz): bins are 23.4375 Hz apart; raise fmax or fft-size",
+            ),
+            (
+                "rate",
+                "384001",
+                "rate is 384001, but must be 1000 to 384000 Hz",
+            ),
+            (
+                "fft-size",
+                "65538",
+                "fft-size is 65538, but must be 2 to 65536",
+            ),
+            (
+                "window-size",
+                "513",
+                "window-size is 513, but must be 1 to 512 (the FFT's size)",
+            ),
+            (
+                "bands",
+                "513",
+                "bands is 513, but must be 1 to 512 (the FFT's size)",
+            ),
+            (
+                "patch-frames",
+                "43691",
+                "patch-frames is 43691, but must be 1 to 43690 with this number of bands",
+            ),
+            (
+                "patch-frames",
+                "68719476736",
+                "patch-frames is 68719476736, but must be 1 to 43690 with this number of bands",
+            ),
         ];
         for (key, value, expected) in cases {
             assert_eq!(error(key, value), expected);
         }
+    }
+
+    #[test]
+    fn patches_are_limited_in_samples_too() {
+        let long = FrontEnd {
+            bands: 16,
+            patch_frames: 65_537,
+            ..FrontEnd::preset(Preset::Choi)
+        };
+        assert_eq!(
+            long.validate().unwrap_err().to_string(),
+            "patch-frames is 65537, but must be 1 to 65536 with this hop"
+        );
+    }
+
+    /// Of each of these the filter bank is empty, and the analysis would panic.
+    #[test]
+    fn a_mel_range_without_an_fft_bin_is_an_error() {
+        let tiny = FrontEnd {
+            fft_size: 2,
+            window_size: 2,
+            hop: 1,
+            bands: 2,
+            ..FrontEnd::preset(Preset::Choi)
+        };
+        let between_bins = FrontEnd {
+            fmin: 100.0,
+            fmax: 101.0,
+            ..FrontEnd::preset(Preset::Choi)
+        };
+        for front_end in [tiny, between_bins] {
+            let error = front_end.validate().unwrap_err().to_string();
+            assert!(error.starts_with("fmax is "), "{error}");
+        }
+        let one_bin = FrontEnd {
+            fmin: 90.0,
+            fmax: 100.0,
+            bands: 1,
+            ..FrontEnd::preset(Preset::Choi)
+        };
+        assert_eq!(one_bin.validate(), Ok(()));
     }
 
     #[test]
