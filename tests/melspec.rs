@@ -9,6 +9,7 @@ use std::f64::consts::TAU;
 use std::path::Path;
 
 use common::{Bench, assert_untouched, buffer, launch, ms, play};
+use gst::prelude::*;
 use gstinstruments::mel::{
     Compression, FrontEnd, Partial, PatchOptions, Patcher, Preset, Segmentation,
 };
@@ -356,27 +357,124 @@ fn a_jump_ends_the_windows_and_starts_new_ones() {
 }
 
 #[test]
-fn a_short_gap_is_silence_and_a_long_one_ends_the_windows() {
-    let run = |events: bool, gap: u64, time: u64| {
+fn a_gap_is_the_same_as_an_event_and_as_a_jump() {
+    /// How a container says that there is no sound for a while.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Says {
+        Timestamps,
+        Event,
+        Events,
+    }
+    let run = |says: Says, gap: u64| {
         let mut bench = bench("partial=drop patch-interval=16000000");
         let mut all = Features::from_buffer(&bench.pass(sound(&sweep(0, 2000), ms(0))));
-        if events {
-            bench.send(gst::event::Gap::builder(ms(250)).duration(ms(gap)).build());
-            all.extend(bench.metadata().1);
-        } else {
-            let silence = vec![0.0; (gap * 8) as usize];
-            all.extend(Features::from_buffer(&bench.pass(sound(&silence, ms(250)))));
+        let event = |from: u64, length| {
+            let event = gst::event::Gap::builder(ms(250 + from));
+            event.duration(ms(length)).build()
+        };
+        match says {
+            Says::Timestamps => (),
+            Says::Event => assert!(bench.send(event(0, gap))),
+            Says::Events => {
+                bench.send(event(0, gap / 2));
+                bench.send(event(gap / 2, gap - gap / 2));
+            }
         }
-        let rest = [sound(&sweep(2000, 2000), ms(time))];
-        all.extend(patches(&mut bench, rest));
+        all.extend(bench.metadata().1);
+        let rest = sound(&sweep(2000, 2000), ms(250 + gap));
+        let rest = match says {
+            Says::Timestamps => discont(rest),
+            _ => rest,
+        };
+        all.extend(patches(&mut bench, [rest]));
         all
     };
-    assert!(run(true, 100, 350) == run(false, 100, 350));
-    // Longer than a patch.
-    let times = times(&run(true, 1000, 1250));
-    let (before, after): (Vec<_>, Vec<_>) = times.iter().partition(|(start, _)| *start < 250);
-    assert_eq!(before.last(), Some(&&(128, 250)));
-    assert_eq!(after.first(), Some(&&(1250, 1378)));
+    for gap in [10, 50, 64, 65, 100, 1000, 60_000] {
+        let all = run(Says::Timestamps, gap);
+        assert!(run(Says::Event, gap) == all, "{gap}");
+        assert!(run(Says::Events, gap) == all, "{gap}");
+    }
+    // Less than what containers round: the samples are one after the other.
+    let rounded = run(Says::Event, 10);
+    assert!(rounded.iter().all(|patch| patch.media == 1.0));
+    assert_eq!(times(&rounded).last(), Some(&(384, 500)));
+    // At most half a patch: windows span it, and say how much of them there was. No silence is put in.
+    let spanned = run(Says::Event, 50);
+    let whole = expected(&sweep(0, 4000), 8000, sliding(Partial::Drop, 0.016));
+    assert_eq!(spanned.len(), whole.len());
+    for (spanned, whole) in spanned.iter().zip(&whole) {
+        assert!(*spanned.data == *whole.data);
+    }
+    let across = &spanned[10];
+    assert_eq!(times(&[across.clone()]), [(160, 160 + 128 + 50)]);
+    assert!((across.media - 128.0 / 178.0).abs() < 1e-6);
+    // A longer one ends the windows.
+    for gap in [65, 1000] {
+        let ended = run(Says::Event, gap);
+        assert!(ended.iter().all(|patch| patch.media == 1.0));
+        let times = times(&ended);
+        let (before, after): (Vec<_>, Vec<_>) = times.iter().partition(|(start, _)| *start < 250);
+        assert_eq!(before.last(), Some(&&(128, 250)));
+        assert_eq!(after.first(), Some(&&(250 + gap, 378 + gap)));
+    }
+}
+
+#[test]
+fn gap_events_end_windows_before_the_sound_goes_on() {
+    let mut bench = bench("partial=repeat patch-interval=1000000000");
+    bench.pass(sound(&sweep(0, 800), ms(0)));
+    bench.send(gst::event::Gap::builder(ms(100)).duration(ms(900)).build());
+    assert_eq!(times(&bench.metadata().1), [(0, 100)]);
+    // The largest times that there are.
+    bench.pass(sound(&sweep(0, 800), ms(2000)));
+    let largest = gst::ClockTime::from_nseconds(u64::MAX - 1);
+    bench.send(gst::event::Gap::builder(largest).duration(largest).build());
+    assert_eq!(times(&bench.metadata().1), [(2000, 2100)]);
+    let last = discont(sound(
+        &sweep(0, 800),
+        gst::ClockTime::from_nseconds(u64::MAX - 10),
+    ));
+    assert_eq!(patches(&mut bench, [last]).len(), 1);
+    assert_eq!(bench.outcome().error, None);
+}
+
+#[test]
+fn another_stream_ends_the_windows() {
+    let mut bench = bench("partial=drop patch-interval=128000000");
+    let mut all = Features::from_buffer(&bench.pass(sound(&sweep(0, 1800), ms(0))));
+    bench.send(gst::event::StreamStart::new("another"));
+    all.extend(bench.metadata().1);
+    // Its first sample would be the next one.
+    all.extend(patches(&mut bench, [sound(&sweep(1800, 1800), ms(225))]));
+    assert_eq!(times(&all), [(0, 128), (225, 353)]);
+}
+
+#[test]
+fn what_is_played_backwards_is_not_analysed() {
+    let mut bench = bench("partial=repeat patch-interval=128000000");
+    bench.pass(sound(&sweep(0, 100), ms(900)));
+    bench.flush();
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_rate(-1.0);
+    segment.set_stop(ms(1000));
+    bench.send(gst::event::Segment::new(&segment));
+    let buffers = (0..10).map(|n| discont(sound(&sweep(0, 800), ms(900 - 100 * n))));
+    assert_eq!(patches(&mut bench, buffers), []);
+}
+
+#[test]
+fn sound_shorter_than_an_fft_gives_no_patch() {
+    // 25 ms, the window, to 32 ms, the FFT of this front end, whose frames are not centred.
+    for samples in [400, 450, 511] {
+        for partial in ["drop", "zero", "repeat"] {
+            let mut bench = Bench::new(
+                &format!("melspec preset=yamnet partial={partial}"),
+                "audio/x-raw,format=F32LE,rate=16000,channels=1,layout=interleaved",
+            );
+            assert_eq!(patches(&mut bench, [sound(&sweep(0, samples), ms(0))]), []);
+            assert_eq!(bench.outcome().error, None);
+        }
+    }
 }
 
 #[test]
@@ -499,6 +597,108 @@ fn central_and_uniform_segmentation() {
     }
 }
 
+/// [`bench`] in a stream that says that it lasts 1 s, which is 8000 samples.
+fn bench_of_a_second(properties: &str) -> Bench {
+    // Of the first caps the duration is not known.
+    let caps = "audio/x-raw,format=F32LE,rate=16000,channels=1,layout=interleaved";
+    let mut bench = Bench::new(&format!("{SMALL} {properties}"), caps);
+    let sink = bench.element("m").static_pad("sink").unwrap();
+    let upstream = sink.peer().unwrap();
+    upstream.add_probe(gst::PadProbeType::QUERY_UPSTREAM, |_, info| {
+        if let Some(gst::PadProbeData::Query(query)) = &mut info.data
+            && let gst::QueryViewMut::Duration(duration) = query.view_mut()
+        {
+            duration.set(gst::ClockTime::SECOND);
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+    bench.set_caps(CAPS);
+    bench
+}
+
+#[test]
+fn a_seek_leaves_patches_at_their_places_in_the_stream() {
+    // After a seek to `time`, to the end.
+    let run = |segmentation: &str, time: u64| {
+        let mut bench = bench_of_a_second(&format!("partial=drop segmentation={segmentation}"));
+        bench.pass(sound(&sweep(0, 800), ms(0)));
+        bench.send(gst::event::FlushStart::new());
+        bench.send(gst::event::FlushStop::new(true));
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        // Timestamps need not be those of the stream.
+        segment.set_start(ms(5000));
+        segment.set_time(ms(time));
+        bench.send(gst::event::Segment::new(&segment));
+        let rest = (time / 100..10)
+            .map(|n| sound(&sweep(n * 800, 800), ms(5000 + n * 100 - time)))
+            .collect::<Vec<_>>();
+        patches(&mut bench, rest)
+    };
+    // As central_and_uniform_segmentation has it.
+    let whole = run("central", 0);
+    assert_eq!(times(&whole), [(5444, 5556)]);
+    let rest = run("central", 400);
+    assert_eq!(times(&rest), [(5044, 5156)]);
+    assert!(rest[0].data == whole[0].data);
+    assert_eq!(run("central", 500), []);
+    assert_eq!(run("uniform", 500), []);
+    // Of ten patches, those that begin at 480 ms, 576 ms and so on; the one before begins at 384 ms.
+    let (whole, rest) = (run("ten", 0), run("ten", 400));
+    assert_eq!((whole.len(), rest.len()), (10, 5));
+    for (whole, rest) in whole[5..].iter().zip(&rest) {
+        assert_eq!(rest.start.map(|start| start + ms(400)), whole.start);
+        assert!(rest.data == whole.data);
+    }
+}
+
+#[test]
+fn a_jump_leaves_patches_at_their_places_in_the_stream() {
+    let run = |partial: &str, lacks: std::ops::Range<u64>| {
+        let options = format!("segmentation=central partial={partial}");
+        let mut bench = bench_of_a_second(&options);
+        let buffers = (0..10).filter(|n| !lacks.contains(n));
+        let buffers: Vec<_> = buffers
+            .map(|n| {
+                let buffer = sound(&sweep(n * 800, 800), ms(n * 100));
+                if n == lacks.end {
+                    discont(buffer)
+                } else {
+                    buffer
+                }
+            })
+            .collect();
+        patches(&mut bench, buffers)
+    };
+    let whole = run("drop", 0..0);
+    assert_eq!(times(&whole), [(444, 556)]);
+    assert!(run("drop", 1..3) == whole);
+    assert!(run("drop", 6..9) == whole);
+    assert_eq!(run("drop", 5..6), []);
+    // Exactly half of it is there.
+    let half = run("repeat", 5..6);
+    assert_eq!(times(&half), [(444, 500)]);
+    assert_eq!(half[0].media, 0.5);
+    assert_eq!(run("repeat", 4..6), []);
+}
+
+#[test]
+fn a_stream_that_follows_another_has_a_middle_of_its_own() {
+    let mut bench = bench_of_a_second("segmentation=central partial=drop");
+    let stream = || (0..10).map(|n| sound(&sweep(n * 800, 800), ms(n * 100)));
+    let mut all = Vec::new();
+    for buffer in stream() {
+        all.extend(Features::from_buffer(&bench.pass(buffer)));
+    }
+    bench.send(gst::event::StreamStart::new("another"));
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    bench.send(gst::event::Segment::new(&segment));
+    all.extend(bench.metadata().1);
+    all.extend(patches(&mut bench, stream()));
+    assert_eq!(times(&all), [(444, 556), (444, 556)]);
+    assert!(all[0].data == all[1].data);
+}
+
 #[test]
 fn central_segmentation_of_a_stream_of_unknown_duration_is_an_error() {
     let mut bench = bench("segmentation=central");
@@ -557,6 +757,55 @@ fn parameters_that_make_no_sense_are_an_error_that_names_them() {
     let outcome = bench.outcome();
     let error = outcome.error_text();
     assert!(error.contains("fmax") && error.contains("7000"), "{error}");
+}
+
+#[test]
+fn a_mel_range_without_an_fft_bin_is_an_error() {
+    for properties in [
+        "fmin=100 fmax=101",
+        "fmax=10",
+        "fft-size=2 window-size=2 hop=1 bands=1",
+    ] {
+        let mut bench = Bench::new(&format!("melspec preset=custom {properties}"), CAPS);
+        assert!(bench.push(sound(&sweep(0, 800), ms(0))).is_err());
+        let outcome = bench.outcome();
+        let error = outcome.error_text();
+        assert!(error.contains("an FFT bin between"), "{error}");
+    }
+}
+
+#[test]
+fn a_preset_takes_the_length_of_a_patch_from_the_model() {
+    // yamnet-yt8m13, whose patches are ten times as long as YAMNet's.
+    let mut bench = Bench::new(
+        "melspec preset=yamnet ! frameclassify",
+        "audio/x-raw,format=F32LE,rate=16000,channels=1,layout=interleaved",
+    );
+    let all = patches(&mut bench, [sound(&sweep(0, 16_000), ms(0))]);
+    assert_eq!(bench.outcome().error, None);
+    assert_eq!(all[0].dims, [64, 960]);
+}
+
+#[test]
+fn properties_say_when_they_can_change() {
+    common::init();
+    let element = gst::ElementFactory::make("melspec").build().unwrap();
+    for property in element.list_properties() {
+        let own = property.owner_type() == element.type_();
+        let flags = property.flags();
+        let playing = property.name() == "post-messages";
+        let flag = |flag: gst::glib::ParamFlags| flags.contains(flag);
+        assert!(
+            !own || flag(gst::PARAM_FLAG_MUTABLE_PLAYING) == playing,
+            "{}",
+            property.name()
+        );
+        assert!(
+            !own || flag(gst::PARAM_FLAG_MUTABLE_READY) != playing,
+            "{}",
+            property.name()
+        );
+    }
 }
 
 #[test]

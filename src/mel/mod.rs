@@ -35,6 +35,7 @@ pub use front_end::{
     Compression, FrontEnd, FrontEndError, MelNorm, MelScale, PadMode, Preset, Window,
 };
 pub use patcher::{LEAST_MEDIA, MAX_INTERVAL, Partial, Patch, PatchOptions, Patcher, Segmentation};
+pub use validate::{MAX_FFT_SIZE, MAX_PATCH_SAMPLES, MAX_PATCH_VALUES, MAX_RATE};
 
 /// The instruction set that the inner loops use: `Portable`, `Avx2` or `Avx512`.
 pub fn instruction_set() -> String {

@@ -174,6 +174,7 @@ impl Parameters {
     /// The front end to use: the preset's, else `model`'s, else Choi's, with the explicit parameters put over it.
     ///
     /// Unless it is set, the length of a patch is `duration` in seconds, as far as `model` takes patches of that length.
+    /// It is no part of a preset where there is a model: networks of one front end have many.
     ///
     /// Errors when parameters don't make sense together, or contradict what `model` was trained on.
     pub fn resolve(
@@ -181,7 +182,7 @@ impl Parameters {
         model: Option<&Trained>,
         duration: Option<f64>,
     ) -> Result<FrontEnd, String> {
-        let base = match (self.preset, model) {
+        let mut base = match (self.preset, model) {
             (Preset::Auto, Some(model)) => model.front_end.clone(),
             (Preset::Auto | Preset::Choi | Preset::Custom, _) => {
                 FrontEnd::preset(mel::Preset::Choi)
@@ -191,6 +192,9 @@ impl Parameters {
             (Preset::Musicnn, _) => FrontEnd::preset(mel::Preset::Musicnn),
             (Preset::Ced, _) => FrontEnd::preset(mel::Preset::Ced),
         };
+        if let Some(model) = model {
+            base.patch_frames = model.front_end.patch_frames;
+        }
         let mut fields = base.fields();
         for (key, value) in self.explicit() {
             if let Some(field) = fields.iter_mut().find(|field| field.0 == key) {
@@ -278,6 +282,26 @@ mod tests {
         assert_eq!((front_end.bands, front_end.rate), (64, 22050));
         assert_eq!(front_end.mel_scale, mel::MelScale::Htk);
         assert_eq!(front_end.top_db, None);
+    }
+
+    #[test]
+    fn a_preset_leaves_the_length_of_a_patch_to_the_model() {
+        let mut model = trained(mel::Preset::Yamnet, 960);
+        model.front_end.patch_frames = 960;
+        let mut parameters = Parameters {
+            preset: Preset::Yamnet,
+            ..Default::default()
+        };
+        let resolved = parameters.resolve(Some(&model), None);
+        assert_eq!(resolved.unwrap(), model.front_end);
+        let alone = parameters.resolve(None, None).unwrap();
+        assert_eq!(alone.patch_frames, 96);
+        parameters.patch_frames = 96;
+        let error = parameters.resolve(Some(&model), None).unwrap_err();
+        assert!(
+            error.contains("patch-frames is 96, the model's is 960"),
+            "{error}"
+        );
     }
 
     #[test]

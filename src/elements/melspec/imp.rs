@@ -9,7 +9,7 @@
 //!
 //! Parameters that are not set come from the model of the `frameclassify` downstream.
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex};
 
 use gst::glib;
 use gst::prelude::*;
@@ -17,14 +17,14 @@ use gst_base::prelude::*;
 use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 
-use super::downmix::Downmix;
 use super::front_end::{
     AUTO, Center, Compression, MelNorm, MelScale, PadMode, Parameters, Trained, Window,
 };
+use super::state::{State, samples};
 use super::{Partial, Preset, Segmentation};
 use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, seconds};
-use crate::mel::{FrontEnd, Patch, PatchOptions, Patcher};
-use crate::meta::{self, Features, Kind};
+use crate::mel::{self, FrontEnd, PatchOptions, Patcher};
+use crate::meta::{self, Features};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -36,12 +36,11 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 
 const DEFAULT_PATCH_INTERVAL: u64 = 1_000_000_000;
 
-/// Timestamps may be this far from the sample count before the stream counts as having jumped:
-/// more than the rounding of containers, less than a buffer that got lost.
-const JUMP: gst::ClockTime = gst::ClockTime::from_mseconds(40);
+/// Longest FFT, window and hop, and most bands.
+const MAX_FFT: u32 = mel::MAX_FFT_SIZE as u32;
 
-/// The same for buffers that don't say that they are discontinuous: only clear jumps count.
-const UNFLAGGED_JUMP: gst::ClockTime = gst::ClockTime::SECOND;
+/// Longest `patch-interval` and `patch-duration`.
+const MAX_TIME: u64 = mel::MAX_INTERVAL as u64 * 1_000_000_000;
 
 #[derive(Debug, Clone)]
 struct Settings {
@@ -64,53 +63,37 @@ impl Default for Settings {
     }
 }
 
-struct State {
-    rate: u32,
-    downmix: Downmix,
-    patcher: Patcher,
-    front_end: FrontEnd,
-    /// Its parameters, which ride along with each patch.
-    fields: Arc<[(String, String)]>,
-    /// Timestamp of the patcher's sample 0; unset before the first timestamp.
-    origin: Option<gst::ClockTime>,
-    /// Samples pushed since then.
-    samples: u64,
-    mono: Vec<f32>,
-    /// Patches that no buffer has taken along yet.
-    ready: Vec<Features>,
-}
-
 /// See the module's documentation.
 #[derive(Default, glib::Properties)]
 #[properties(wrapper_type = super::MelSpec)]
 pub struct MelSpec {
-    #[property(name = "preset", get, set, type = Preset, member = preset, default, blurb = "Front end to start from; the parameters below change it")]
-    #[property(name = "rate", get, set, type = u32, member = rate, blurb = "Sample rate of the front end in Hz (0 = auto)")]
-    #[property(name = "fft-size", get, set, type = u32, member = fft_size, blurb = "Length of the FFT in samples (0 = auto)")]
-    #[property(name = "window-size", get, set, type = u32, member = window_size, blurb = "Length of the analysis window in samples (0 = auto)")]
-    #[property(name = "hop", get, set, type = u32, member = hop, blurb = "Samples between two frames (0 = auto)")]
-    #[property(name = "window", get, set, type = Window, member = window, default, blurb = "Shape of the analysis window")]
-    #[property(name = "bands", get, set, type = u32, member = bands, blurb = "Number of mel bands (0 = auto)")]
-    #[property(name = "fmin", get, set, type = f64, member = fmin, minimum = AUTO, default_value = AUTO, blurb = "Lowest frequency of the mel bands in Hz (-1 = auto)")]
-    #[property(name = "fmax", get, set, type = f64, member = fmax, minimum = AUTO, default_value = AUTO, blurb = "Highest frequency of the mel bands in Hz (-1 = auto)")]
-    #[property(name = "mel-scale", get, set, type = MelScale, member = mel_scale, default, blurb = "Frequency scale of the mel bands")]
-    #[property(name = "mel-norm", get, set, type = MelNorm, member = mel_norm, default, blurb = "Normalisation of the mel filters")]
-    #[property(name = "power", get, set, type = u32, member = power, maximum = 2, blurb = "Exponent of the magnitude: 1 magnitude, 2 power (0 = auto)")]
-    #[property(name = "compression", get, set, type = Compression, member = compression, default, blurb = "Compression of the mel spectrogram")]
-    #[property(name = "reference", get, set, type = f64, member = reference, minimum = AUTO, default_value = AUTO, blurb = "Value that is 0 dB (-1 = auto)")]
-    #[property(name = "amin", get, set, type = f64, member = amin, minimum = AUTO, default_value = AUTO, blurb = "Smallest value before dB compression (-1 = auto)")]
-    #[property(name = "offset", get, set, type = f64, member = offset, minimum = AUTO, default_value = AUTO, blurb = "Added before ln and log10 (-1 = auto)")]
-    #[property(name = "scale", get, set, type = f64, member = scale, minimum = AUTO, default_value = AUTO, blurb = "Factor before ln and log10 (-1 = auto)")]
-    #[property(name = "top-db", get, set, type = f64, member = top_db, minimum = AUTO, default_value = AUTO, blurb = "Range below a patch's maximum in dB, what is lower is clamped (0 = no clamping, -1 = auto)")]
-    #[property(name = "center", get, set, type = Center, member = center, default, blurb = "Whether frames are centred on their time")]
-    #[property(name = "pad-mode", get, set, type = PadMode, member = pad_mode, default, blurb = "Padding of the signal where frames are centred")]
-    #[property(name = "patch-frames", get, set, type = u32, member = patch_frames, blurb = "Frames in a patch (0 = auto)")]
+    #[property(name = "preset", get, set, type = Preset, member = preset, default, blurb = "Front end to start from; the parameters below change it", mutable_ready)]
+    #[property(name = "rate", get, set, type = u32, member = rate, maximum = mel::MAX_RATE, blurb = "Sample rate of the front end in Hz (0 = auto)", mutable_ready)]
+    #[property(name = "fft-size", get, set, type = u32, member = fft_size, maximum = MAX_FFT, blurb = "Length of the FFT in samples (0 = auto)", mutable_ready)]
+    #[property(name = "window-size", get, set, type = u32, member = window_size, maximum = MAX_FFT, blurb = "Length of the analysis window in samples (0 = auto)", mutable_ready)]
+    #[property(name = "hop", get, set, type = u32, member = hop, maximum = MAX_FFT, blurb = "Samples between two frames (0 = auto)", mutable_ready)]
+    #[property(name = "window", get, set, type = Window, member = window, default, blurb = "Shape of the analysis window", mutable_ready)]
+    #[property(name = "bands", get, set, type = u32, member = bands, maximum = MAX_FFT, blurb = "Number of mel bands (0 = auto)", mutable_ready)]
+    #[property(name = "fmin", get, set, type = f64, member = fmin, minimum = AUTO, default_value = AUTO, blurb = "Lowest frequency of the mel bands in Hz (-1 = auto)", mutable_ready)]
+    #[property(name = "fmax", get, set, type = f64, member = fmax, minimum = AUTO, default_value = AUTO, blurb = "Highest frequency of the mel bands in Hz (-1 = auto)", mutable_ready)]
+    #[property(name = "mel-scale", get, set, type = MelScale, member = mel_scale, default, blurb = "Frequency scale of the mel bands", mutable_ready)]
+    #[property(name = "mel-norm", get, set, type = MelNorm, member = mel_norm, default, blurb = "Normalisation of the mel filters", mutable_ready)]
+    #[property(name = "power", get, set, type = u32, member = power, maximum = 2, blurb = "Exponent of the magnitude: 1 magnitude, 2 power (0 = auto)", mutable_ready)]
+    #[property(name = "compression", get, set, type = Compression, member = compression, default, blurb = "Compression of the mel spectrogram", mutable_ready)]
+    #[property(name = "reference", get, set, type = f64, member = reference, minimum = AUTO, default_value = AUTO, blurb = "Value that is 0 dB (-1 = auto)", mutable_ready)]
+    #[property(name = "amin", get, set, type = f64, member = amin, minimum = AUTO, default_value = AUTO, blurb = "Smallest value before dB compression (-1 = auto)", mutable_ready)]
+    #[property(name = "offset", get, set, type = f64, member = offset, minimum = AUTO, default_value = AUTO, blurb = "Added before ln and log10 (-1 = auto)", mutable_ready)]
+    #[property(name = "scale", get, set, type = f64, member = scale, minimum = AUTO, default_value = AUTO, blurb = "Factor before ln and log10 (-1 = auto)", mutable_ready)]
+    #[property(name = "top-db", get, set, type = f64, member = top_db, minimum = AUTO, default_value = AUTO, blurb = "Range below a patch's maximum in dB, what is lower is clamped (0 = no clamping, -1 = auto)", mutable_ready)]
+    #[property(name = "center", get, set, type = Center, member = center, default, blurb = "Whether frames are centred on their time", mutable_ready)]
+    #[property(name = "pad-mode", get, set, type = PadMode, member = pad_mode, default, blurb = "Padding of the signal where frames are centred", mutable_ready)]
+    #[property(name = "patch-frames", get, set, type = u32, member = patch_frames, maximum = mel::MAX_PATCH_VALUES as u32, blurb = "Frames in a patch (0 = auto)", mutable_ready)]
     parameters: Mutex<Parameters>,
-    #[property(name = "segmentation", get, set, type = Segmentation, member = segmentation, default, blurb = "Which parts of the stream become patches")]
-    #[property(name = "partial", get, set, type = Partial, member = partial, default, blurb = "What happens to a window that the start or the end of the stream cuts short")]
-    #[property(name = "patch-interval", get, set, type = u64, member = patch_interval, minimum = 1_000_000, default_value = DEFAULT_PATCH_INTERVAL, blurb = "Time between two sliding patches in nanoseconds")]
-    #[property(name = "patch-duration", get, set, type = u64, member = patch_duration, blurb = "Audio in a patch in nanoseconds; less than the front end's patch is filled up as 'partial' says (0 = the whole patch)")]
-    #[property(name = "post-messages", get, set, type = bool, member = post_messages, blurb = "Post each patch as an element message 'instrument-features'")]
+    #[property(name = "segmentation", get, set, type = Segmentation, member = segmentation, default, blurb = "Which parts of the stream become patches", mutable_ready)]
+    #[property(name = "partial", get, set, type = Partial, member = partial, default, blurb = "What happens to a window that the start or the end of the stream cuts short", mutable_ready)]
+    #[property(name = "patch-interval", get, set, type = u64, member = patch_interval, minimum = 1_000_000, maximum = MAX_TIME, default_value = DEFAULT_PATCH_INTERVAL, blurb = "Time between two sliding patches in nanoseconds", mutable_ready)]
+    #[property(name = "patch-duration", get, set, type = u64, member = patch_duration, maximum = MAX_TIME, blurb = "Audio in a patch in nanoseconds; shorter patches are padded according to 'partial' (0 = the whole patch)", mutable_ready)]
+    #[property(name = "post-messages", get, set, type = bool, member = post_messages, blurb = "Post each patch as an element message 'instrument-features'", mutable_playing)]
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
 }
@@ -165,29 +148,26 @@ impl BaseTransformImpl for MelSpec {
             .map_err(|_| gst::loggable_error!(CAT, "Unusable caps {caps}"))?;
         let before = {
             let mut state = self.state.lock().unwrap();
-            if let Some(state) = state.as_mut().filter(|state| state.rate == info.rate()) {
+            if let Some(state) = state.as_mut().filter(|state| state.rate() == info.rate()) {
                 // Mono stays mono: windows run on over a change of format or channels.
-                state.downmix = Downmix::new(info);
+                state.set_info(info);
                 return Ok(());
             }
             state.take()
         };
-        // No lock is held while others are asked.
-        match self.open(info) {
-            Ok(opened) => {
-                let ready = before.map_or_else(Vec::new, State::finish);
-                *self.state.lock().unwrap() = Some(State { ready, ..opened });
-            }
-            // Refused caps would come again and again, each time with an error: the next buffer fails instead.
-            Err(message) => {
-                gst::element_imp_error!(self, gst::LibraryError::Settings, ("{}", message));
-            }
-        }
+        // Rejecting sticky caps repeats the error on every buffer; accept them and fail on the next buffer.
+        self.renew(info, before);
         Ok(())
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
         match event.view() {
+            gst::EventView::StreamStart(_) => {
+                if let Some(state) = self.state.lock().unwrap().as_mut() {
+                    state.end_stream();
+                }
+                self.push_ready();
+            }
             gst::EventView::FlushStop(_) => {
                 if let Some(state) = self.state.lock().unwrap().as_mut() {
                     state.restart();
@@ -198,7 +178,7 @@ impl BaseTransformImpl for MelSpec {
                 if let (Some(state), Some(duration)) =
                     (self.state.lock().unwrap().as_mut(), duration)
                 {
-                    state.silence(timestamp, duration);
+                    state.gap(timestamp.saturating_add(duration));
                 }
                 self.push_ready();
             }
@@ -217,17 +197,19 @@ impl BaseTransformImpl for MelSpec {
         let Some(mut buffer) = self.take_queued_buffer() else {
             return Ok(GenerateOutputSuccess::NoOutput);
         };
+        self.renew_for_new_stream();
+        let segment = self.obj().segment();
         let ready = {
             let mut state = self.state.lock().unwrap();
             let state = state.as_mut().ok_or(gst::FlowError::Error)?;
-            if let Err(message) = state.push(&buffer) {
+            if let Err(message) = state.push(&buffer, &segment) {
                 gst::warning!(
                     CAT,
                     imp = self,
                     "{message}: this buffer is passed on unanalysed"
                 );
             }
-            std::mem::take(&mut state.ready)
+            state.take_ready()
         };
         if !ready.is_empty() {
             self.post(&ready);
@@ -238,6 +220,31 @@ impl BaseTransformImpl for MelSpec {
 }
 
 impl MelSpec {
+    /// Analyses a stream described by `info` from now on, with what `before` leaves.
+    fn renew(&self, info: gst_audio::AudioInfo, before: Option<State>) {
+        // No lock is held while others are asked.
+        match self.open(info) {
+            Ok(opened) => {
+                let ready = before.map_or_else(Vec::new, State::finish);
+                *self.state.lock().unwrap() = Some(opened.with_ready(ready));
+            }
+            Err(message) => {
+                gst::element_imp_error!(self, gst::LibraryError::Settings, ("{}", message));
+            }
+        }
+    }
+
+    /// A stream that follows another without new caps has a duration of its own.
+    fn renew_for_new_stream(&self) {
+        let mut state = self.state.lock().unwrap();
+        if state.as_ref().is_some_and(State::is_outdated)
+            && let Some(before) = state.take()
+        {
+            drop(state);
+            self.renew(before.info().clone(), Some(before));
+        }
+    }
+
     /// Makes the analysis of a stream described by `info`; errors are sentences for the user.
     fn open(&self, info: gst_audio::AudioInfo) -> Result<State, String> {
         let model = self.ask_downstream()?;
@@ -253,10 +260,7 @@ impl MelSpec {
                     .sink_pad()
                     .peer_query_duration::<gst::ClockTime>()
                     .ok_or("segmentation=central, uniform and ten need the stream's duration, which is not known here: use segmentation=sliding")?;
-                let rate = u64::from(info.rate());
-                duration
-                    .mul_div_round(rate, gst::ClockTime::SECOND.nseconds())
-                    .map(|samples| samples.nseconds())
+                Some(samples(duration, info.rate()))
             }
         };
         let options = PatchOptions {
@@ -269,21 +273,8 @@ impl MelSpec {
         let patcher =
             Patcher::new(&front_end, info.rate(), options).map_err(|err| err.to_string())?;
         gst::debug!(CAT, imp = self, "front end: {front_end:?}");
-        Ok(State {
-            rate: info.rate(),
-            downmix: Downmix::new(info),
-            patcher,
-            fields: front_end
-                .fields()
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect(),
-            front_end,
-            origin: None,
-            samples: 0,
-            mono: Vec::new(),
-            ready: Vec::new(),
-        })
+        let whole_stream = settings.segmentation != Segmentation::Sliding;
+        Ok(State::new(info, patcher, &front_end, whole_stream))
     }
 
     /// What the model downstream was trained on; `None` when nobody knows of one.
@@ -317,7 +308,7 @@ impl MelSpec {
             .lock()
             .unwrap()
             .as_mut()
-            .map(|state| std::mem::take(&mut state.ready))
+            .map(State::take_ready)
             .unwrap_or_default();
         if !ready.is_empty() {
             self.post(&ready);
@@ -333,118 +324,4 @@ impl MelSpec {
             }
         }
     }
-}
-
-impl State {
-    /// Analyses the samples of `buffer`.
-    fn push(&mut self, buffer: &gst::BufferRef) -> Result<(), String> {
-        let mut mono = std::mem::take(&mut self.mono);
-        let mixed = self.downmix.mix(buffer, &mut mono);
-        if mixed.is_ok() {
-            let jumps_allowed = buffer.flags().contains(gst::BufferFlags::DISCONT);
-            self.follow(
-                buffer.pts(),
-                if jumps_allowed { JUMP } else { UNFLAGGED_JUMP },
-            );
-            self.analyse(&mono);
-        }
-        self.mono = mono;
-        mixed
-    }
-
-    /// Analyses `duration` of silence from `timestamp`.
-    fn silence(&mut self, timestamp: gst::ClockTime, duration: gst::ClockTime) {
-        let samples = samples(duration, self.rate);
-        if seconds(duration.nseconds()) > self.front_end.patch_duration() {
-            // Longer than any window: what comes after has nothing to do with what was before.
-            self.end();
-            return;
-        }
-        self.follow(Some(timestamp), JUMP);
-        let mut mono = std::mem::take(&mut self.mono);
-        mono.clear();
-        mono.resize(samples as usize, 0.0);
-        self.analyse(&mono);
-        self.mono = mono;
-    }
-
-    /// Ends the windows and starts anew when `timestamp` is further than `tolerance` from where the samples end.
-    fn follow(&mut self, timestamp: Option<gst::ClockTime>, tolerance: gst::ClockTime) {
-        let Some(timestamp) = timestamp else { return };
-        match self.origin {
-            None => self.origin = Some(timestamp.saturating_sub(time(self.samples, self.rate))),
-            Some(origin) => {
-                let expected = origin + time(self.samples, self.rate);
-                if expected.absdiff(timestamp) > tolerance {
-                    self.end();
-                    self.origin = Some(timestamp);
-                }
-            }
-        }
-    }
-
-    fn analyse(&mut self, mono: &[f32]) {
-        self.samples += mono.len() as u64;
-        let mut patches = Vec::new();
-        self.patcher.push(mono, &mut |patch| patches.push(patch));
-        self.keep(patches);
-    }
-
-    /// The stream, or what of it hangs together, is over.
-    fn end(&mut self) {
-        let mut patches = Vec::new();
-        self.patcher.finish(&mut |patch| patches.push(patch));
-        self.keep(patches);
-        self.origin = None;
-        self.samples = 0;
-    }
-
-    /// Forgets everything: what comes next is another part of the stream.
-    fn restart(&mut self) {
-        self.patcher.reset();
-        self.origin = None;
-        self.samples = 0;
-        self.ready.clear();
-    }
-
-    fn finish(mut self) -> Vec<Features> {
-        self.end();
-        self.ready
-    }
-
-    fn keep(&mut self, patches: Vec<Patch>) {
-        let origin = self.origin.unwrap_or_default();
-        self.ready.extend(patches.into_iter().map(|patch| {
-            let start = time(patch.start, self.rate);
-            Features {
-                id: "mel".to_owned(),
-                kind: Kind::Mel,
-                dims: vec![
-                    self.front_end.bands as u32,
-                    self.front_end.patch_frames as u32,
-                ],
-                data: patch.data,
-                start: Some(origin + start),
-                duration: Some(time(patch.end, self.rate) - start),
-                media: 1.0,
-                blank: false,
-                front_end: self.fields.clone(),
-            }
-        }));
-    }
-}
-
-/// The duration of `samples` at `rate`.
-fn time(samples: u64, rate: u32) -> gst::ClockTime {
-    gst::ClockTime::SECOND
-        .mul_div_round(samples, u64::from(rate))
-        .expect("a stream of less than centuries")
-}
-
-/// The samples in `duration` at `rate`.
-fn samples(duration: gst::ClockTime, rate: u32) -> u64 {
-    duration
-        .nseconds()
-        .mul_div_round(u64::from(rate), gst::ClockTime::SECOND.nseconds())
-        .expect("a stream of less than centuries")
 }

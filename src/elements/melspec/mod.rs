@@ -10,6 +10,7 @@ use crate::mel;
 mod downmix;
 mod front_end;
 mod imp;
+mod state;
 
 glib::wrapper! {
     /// The element; see the module's documentation of `imp`.
