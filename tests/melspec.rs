@@ -810,14 +810,13 @@ fn properties_say_when_they_can_change() {
 
 #[test]
 fn presets() {
-    for (preset, name) in [
-        (Preset::Choi, "auto"),
-        (Preset::Choi, "choi"),
-        (Preset::Han, "han"),
-        (Preset::Yamnet, "yamnet"),
-        (Preset::Musicnn, "musicnn"),
-        (Preset::Ced, "ced"),
-    ] {
+    for &(preset, name) in [
+        &[(Preset::Choi, "auto"), (Preset::Choi, "custom")],
+        Preset::ALL,
+    ]
+    .concat()
+    .iter()
+    {
         let mut bench = Bench::new(&format!("melspec preset={name}"), CAPS);
         let all = patches(&mut bench, [sound(&sweep(0, 2400), ms(0))]);
         let front_end = FrontEnd::preset(preset);

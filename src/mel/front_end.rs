@@ -2,43 +2,22 @@
 
 //! The parameters of a front end, by name.
 
-use std::str::FromStr;
+use super::parameters::{choices, parameters, presets};
+use super::text::Text;
 
-/// A front end known by the network that it was made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preset {
-    /// Choi et al. 2016, and the paper's Xception: 12 kHz, 96 bands, 29.12 s patches, dB of the squared power.
-    Choi,
-    /// Han et al. 2016: 22.05 kHz, 128 bands, 1 s patches, dB.
-    Han,
-    /// YAMNet: 16 kHz, 64 HTK bands of the magnitude, 0.96 s patches, ln(x + 0.001).
-    Yamnet,
-    /// MusiCNN: 16 kHz, 96 bands, 3 s patches, log10(1 + 10000 x).
-    Musicnn,
-    /// CED: 16 kHz, 64 HTK bands, 10.08 s patches, dB, each patch mirrored around its ends.
-    Ced,
-}
-
-/// Declares an enum whose variants have the names that model cards use.
-macro_rules! named {
-    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal),+ $(,)? }) => {
-        $(#[$doc])*
+macro_rules! choice {
+    ($type:ident, $property:literal, $doc:literal: $($variant:ident = $name:literal, $label:literal;)+) => {
+        #[doc = $doc]
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $type { $($(#[$variant_doc])* $variant),+ }
+        pub enum $type { $(#[doc = concat!($label, ".")] $variant),+ }
 
-        impl $type {
-            /// The name in model cards.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
+        impl Text for $type {
+            fn text(&self) -> String {
+                match self { $(Self::$variant => $name),+ }.to_owned()
             }
-        }
 
-        impl FromStr for $type {
-            type Err = &'static str;
-
-            /// Errors with the list of names.
-            fn from_str(name: &str) -> Result<Self, Self::Err> {
-                match name {
+            fn parse(text: &str) -> Result<Self, &'static str> {
+                match text {
                     $($name => Ok(Self::$variant),)+
                     _ => Err(concat!("must be one of:" $(, " ", $name)+)),
                 }
@@ -46,117 +25,79 @@ macro_rules! named {
         }
     };
 }
+choices!(choice);
 
-named! {
-    /// Shape of the analysis window.
-    Window {
-        /// Hann, periodic (`scipy.signal.get_window("hann", n)`).
-        Hann = "hann",
-    }
+macro_rules! preset {
+    ($($variant:ident = $name:literal, $label:literal;)+) => {
+        /// A front end known by the network that it was made for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Preset { $(#[doc = concat!($label, ".")] $variant),+ }
+
+        impl Preset {
+            /// All presets with their names.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$variant, $name)),+];
+        }
+    };
 }
+presets!(preset);
 
-named! {
-    /// Frequency scale on which the mel bands are evenly spaced.
-    MelScale {
-        /// Slaney's Auditory Toolbox: linear below 1 kHz, logarithmic above (librosa's default).
-        Slaney = "slaney",
-        /// HTK: 2595 log10(1 + f / 700).
-        Htk = "htk",
-    }
+macro_rules! front_end {
+    ($($field:ident: $type:ty = $key:literal, $doc:literal $(, most $most:expr)?;)+) => {
+        /// The parameters of a mel front end; names and defaults are librosa's where it has them.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct FrontEnd { $(#[doc = concat!($doc, ".")] pub $field: $type,)+ }
+
+        /// The names of the parameters in model cards, in the order of [`FrontEnd::fields`].
+        pub const KEYS: &[&str] = &[$($key),+];
+
+        impl FrontEnd {
+            /// The parameters by name, as model cards have them; [`FrontEnd::from_fields`] reads them.
+            pub fn fields(&self) -> Vec<(&'static str, String)> {
+                vec![$(($key, self.$field.text())),+]
+            }
+
+            /// The front end that a model card describes: its keys without `instruments.frontend.`, and their values.
+            ///
+            /// All keys must be there but `pad-mode`, which is `constant` where it is missing. Errors name the key that
+            /// is unknown or missing, or whose value cannot be used.
+            pub fn from_fields<'a>(
+                fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+            ) -> Result<Self, FrontEndError> {
+                let fields: Vec<_> = fields.into_iter().collect();
+                if let Some((name, _)) = fields.iter().find(|(key, _)| !KEYS.contains(key)) {
+                    return Err(FrontEndError::Unknown { name: (*name).to_owned() });
+                }
+                let front_end = Self { $($field: field(&fields, $key)?,)+ };
+                front_end.validate()?;
+                Ok(front_end)
+            }
+        }
+    };
 }
+parameters!(front_end);
 
-named! {
-    /// Normalisation of the mel filters.
-    MelNorm {
-        /// Each triangle has unit area over Hz (librosa's default).
-        Slaney = "slaney",
-        /// Each triangle has unit peak.
-        None = "none",
-    }
-}
-
-named! {
-    /// What lies beyond the ends of a signal whose frames are centred.
-    PadMode {
-        /// Zeros, before the start and after the end of the stream.
-        Constant = "constant",
-        /// The signal, mirrored around its first and its last sample; the signal is the patch, not the stream.
-        Reflect = "reflect",
-    }
-}
-
-named! {
-    /// What is done to the values of the mel spectrogram.
-    Compression {
-        /// Nothing.
-        None = "none",
-        /// `10 log10(max(amin, x) / reference)`, clamped to `top_db` below the patch's maximum (`librosa.power_to_db`).
-        PowerDb = "power-db",
-        /// `20 log10(max(amin, x) / reference)`, clamped to `top_db` below the patch's maximum (`librosa.amplitude_to_db`).
-        AmplitudeDb = "amplitude-db",
-        /// `ln(offset + scale x)`.
-        Ln = "ln",
-        /// `log10(offset + scale x)`.
-        Log10 = "log10",
-    }
-}
-
-/// The parameters of a mel front end; names and defaults are librosa's where it has them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FrontEnd {
-    /// Sample rate in Hz that the signal is resampled to.
-    pub rate: u32,
-    /// Length of the FFT in samples.
-    pub fft_size: usize,
-    /// Length of the window in samples; a shorter one than the FFT sits in its middle.
-    pub window_size: usize,
-    /// Samples between the starts of two frames.
-    pub hop: usize,
-    /// Shape of the window.
-    pub window: Window,
-    /// Number of mel bands.
-    pub bands: usize,
-    /// Lower edge of the first band in Hz.
-    pub fmin: f64,
-    /// Upper edge of the last band in Hz.
-    pub fmax: f64,
-    /// Frequency scale.
-    pub mel_scale: MelScale,
-    /// Normalisation of the filters.
-    pub mel_norm: MelNorm,
-    /// Exponent of the STFT's magnitude: 1 or 2.
-    pub power: u32,
-    /// What is done to the mel values.
-    pub compression: Compression,
-    /// Mel value of 0 dB.
-    pub reference: f64,
-    /// Smallest mel value that the dB scales tell apart.
-    pub amin: f64,
-    /// Added before `ln` and `log10`.
-    pub offset: f64,
-    /// Multiplies the mel values before `ln` and `log10`.
-    pub scale: f64,
-    /// dB below a patch's maximum at which its values are cut off; `None`: not at all.
-    pub top_db: Option<f64>,
-    /// Frame `n` is centred on sample `n * hop`, with padding around the signal, rather than starting there.
-    pub center: bool,
-    /// What the padding is.
-    pub pad_mode: PadMode,
-    /// Frames in a patch.
-    pub patch_frames: usize,
+/// The value of the parameter `name` among `fields`.
+fn field<T: Text>(fields: &[(&str, &str)], name: &'static str) -> Result<T, FrontEndError> {
+    let value = match (fields.iter().rev().find(|(key, _)| *key == name), name) {
+        (Some((_, value)), _) => value.trim(),
+        // Model cards from before there was the parameter.
+        (None, "pad-mode") => "constant",
+        (None, _) => return Err(FrontEndError::Missing { name }),
+    };
+    T::parse(value).map_err(|must| FrontEndError::value(name, value, must))
 }
 
 /// What is wrong with a front end's parameters or with the options of a [`Patcher`](super::Patcher).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FrontEndError {
     /// A parameter that no front end has.
-    #[error("The front end has no parameter \"{name}\": use {}", super::fields::KEYS.join(", "))]
+    #[error("The front end has no parameter \"{name}\": use {}", KEYS.join(", "))]
     Unknown {
         /// What was given.
         name: String,
     },
     /// A parameter that was not given.
-    #[error("The front end's parameter \"{name}\" is missing: give all of {}", super::fields::KEYS.join(", "))]
+    #[error("The front end's parameter \"{name}\" is missing: give all of {}", KEYS.join(", "))]
     Missing {
         /// What was not given.
         name: &'static str,
@@ -270,6 +211,24 @@ impl FrontEnd {
                 ..choi
             },
         }
+    }
+
+    /// The parameters that make this front end's patches differ from `other`'s: name, our value, theirs.
+    ///
+    /// Parameters that do not matter to this front end's compression and framing don't count.
+    pub fn differences(&self, other: &FrontEnd) -> Vec<(&'static str, String, String)> {
+        let used = |name: &str| match name {
+            "reference" | "amin" | "top-db" => self.compression.is_db(),
+            "offset" | "scale" => self.compression.is_log(),
+            "pad-mode" => self.center,
+            _ => true,
+        };
+        self.fields()
+            .into_iter()
+            .zip(other.fields())
+            .filter(|((name, ours), (_, theirs))| ours != theirs && used(name))
+            .map(|((name, ours), (_, theirs))| (name, ours, theirs))
+            .collect()
     }
 
     /// Seconds of audio that a patch stands for: its frames times the hop.

@@ -12,11 +12,11 @@
 mod compress;
 mod decimate;
 mod downmix;
-mod fields;
 mod filter_bank;
 mod front_end;
 mod halve;
 mod mirror;
+pub(crate) mod parameters;
 mod patcher;
 mod polyphase;
 mod pool;
@@ -28,6 +28,7 @@ mod segment;
 mod simd;
 mod sinc;
 mod spectrogram;
+mod text;
 mod validate;
 
 pub use downmix::{SampleFormat, downmix};

@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::parameters::cuts;
 use super::pool::Pool;
 use super::resample::Resampler;
 use super::run::{MAX_POSITION, Run, rescale};
@@ -13,29 +14,14 @@ use super::simd::{LANES, dispatch, multiply_add};
 use super::spectrogram::Spectrogram;
 use super::{FrontEnd, FrontEndError};
 
-/// Which parts of a stream become patches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Segmentation {
-    /// A window over the last audio, once each interval.
-    Sliding,
-    /// One patch of the middle of the stream (the paper's CC).
-    Central,
-    /// One patch of the joined middles of ten equal parts of the stream (the paper's UC).
-    Uniform,
-    /// Ten patches spread evenly over the stream (the paper's Han).
-    Ten,
+macro_rules! cut {
+    ($type:ident, $property:literal, $doc:literal: $($variant:ident = $name:literal, $label:literal;)+) => {
+        #[doc = $doc]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $type { $(#[doc = concat!($label, ".")] $variant),+ }
+    };
 }
-
-/// What becomes of a window that the start or the end of the stream cuts short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Partial {
-    /// It gives no patch.
-    Drop,
-    /// Silence follows what there is.
-    Zero,
-    /// What there is repeats until the patch is full.
-    Repeat,
-}
+cuts!(cut);
 
 /// How a stream is cut into patches.
 #[derive(Debug, Clone, PartialEq)]

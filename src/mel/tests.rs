@@ -313,7 +313,7 @@ fn options_that_make_no_sense_are_named() {
         FrontEndError::UnknownLength.to_string()
     );
     let often = error(48000, sliding(Partial::Drop, 0.001));
-    assert!(often.starts_with("The patch interval is 0.001, but must be at least a hop"));
+    assert!(often.starts_with("The patch interval is 0.001, but must be from a hop (0.0232"));
     let slow = error(10, sliding(Partial::Drop, 1.0));
     assert!(slow.starts_with("The input's sample rate is 10, but must be 1000 to 1536000 Hz"));
 }

@@ -112,13 +112,7 @@ mod tests {
 
     #[test]
     fn presets_are_valid_and_survive_the_card() {
-        for preset in [
-            Preset::Choi,
-            Preset::Han,
-            Preset::Yamnet,
-            Preset::Musicnn,
-            Preset::Ced,
-        ] {
+        for &(preset, _) in Preset::ALL {
             let front_end = FrontEnd::preset(preset);
             let fields = front_end.fields();
             let fields = fields.iter().map(|(key, value)| (*key, value.as_str()));

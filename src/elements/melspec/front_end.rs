@@ -3,64 +3,176 @@
 //! The front end's parameters as properties, and the front end that follows from them.
 
 use gst::glib;
+use gst::prelude::*;
 
 use super::Preset;
 use crate::elements::contradictions;
-use crate::mel::{self, FrontEnd, FrontEndError};
+use crate::mel::parameters::{choices, parameters};
+use crate::mel::{self, FrontEnd};
 
-/// Declares a property enum whose first value leaves the choice to the preset or the model; the
-/// nicks of the others are the values that model cards use.
-macro_rules! auto_enum {
-    ($(#[$doc:meta])* $name:ident, $type_name:literal, $($variant:ident = $label:literal),+) => {
-        $(#[$doc])*
-        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-        #[enum_type(name = $type_name)]
-        pub enum $name {
+/// Value of a number property that leaves the choice to the preset or the model.
+const AUTO: f64 = -1.0;
+
+/// The type of a parameter, as a property that can also leave the choice to the preset or the model.
+trait Property: Sized {
+    /// What the property holds.
+    type Value: ToValue + for<'a> glib::value::FromValue<'a> + Copy;
+
+    /// The value that leaves the choice to the preset or the model.
+    const AUTO: Self::Value;
+
+    /// The property `name`.
+    fn spec(name: &str, blurb: &str, most: u32) -> glib::ParamSpec;
+
+    /// What was chosen, if anything was.
+    fn chosen(value: Self::Value) -> Option<Self>;
+}
+
+impl Property for u32 {
+    type Value = u32;
+    const AUTO: u32 = 0;
+
+    fn spec(name: &str, blurb: &str, most: u32) -> glib::ParamSpec {
+        let spec = glib::ParamSpecUInt::builder(name).maximum(most);
+        let blurb = format!("{blurb} (0 = auto)");
+        spec.blurb(&blurb).mutable_ready().build()
+    }
+
+    fn chosen(value: u32) -> Option<u32> {
+        (value != 0).then_some(value)
+    }
+}
+
+impl Property for usize {
+    type Value = u32;
+    const AUTO: u32 = 0;
+
+    fn spec(name: &str, blurb: &str, most: u32) -> glib::ParamSpec {
+        u32::spec(name, blurb, most)
+    }
+
+    fn chosen(value: u32) -> Option<usize> {
+        (value != 0).then_some(value as usize)
+    }
+}
+
+impl Property for f64 {
+    type Value = f64;
+    const AUTO: f64 = AUTO;
+
+    fn spec(name: &str, blurb: &str, _: u32) -> glib::ParamSpec {
+        let spec = glib::ParamSpecDouble::builder(name)
+            .minimum(AUTO)
+            .default_value(AUTO);
+        let blurb = format!("{blurb} (-1 = auto)");
+        spec.blurb(&blurb).mutable_ready().build()
+    }
+
+    fn chosen(value: f64) -> Option<f64> {
+        (value != AUTO).then_some(value)
+    }
+}
+
+/// 0 is none: no range of a patch is that small.
+impl Property for Option<f64> {
+    type Value = f64;
+    const AUTO: f64 = AUTO;
+
+    fn spec(name: &str, blurb: &str, most: u32) -> glib::ParamSpec {
+        f64::spec(name, blurb, most)
+    }
+
+    fn chosen(value: f64) -> Option<Option<f64>> {
+        f64::chosen(value).map(|value| (value != 0.0).then_some(value))
+    }
+}
+
+/// Makes a set of names a property whose first value leaves the choice to the preset or the model.
+macro_rules! choice {
+    ($type:ident = $of:ty, $property:literal, $doc:literal: $($variant:ident = $value:expr, $name:literal, $label:literal;)+) => {
+        #[doc = $doc]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, glib::Enum)]
+        #[enum_type(name = $property)]
+        pub enum $type {
             /// From the preset or the model.
-            #[default]
-            #[enum_value(name = "Auto: from the preset or the model")]
+            #[enum_value(name = "From the preset or the model")]
             Auto,
-            $(#[allow(missing_docs)] #[enum_value(name = $label)] $variant),+
+            $(#[doc = $label] #[enum_value(name = $label, nick = $name)] $variant),+
+        }
+
+        impl Property for $of {
+            type Value = $type;
+            const AUTO: $type = $type::Auto;
+
+            fn spec(name: &str, blurb: &str, _: u32) -> glib::ParamSpec {
+                let spec = glib::ParamSpecEnum::builder_with_default(name, $type::Auto);
+                spec.blurb(blurb).mutable_ready().build()
+            }
+
+            fn chosen(value: $type) -> Option<Self> {
+                match value {
+                    $type::Auto => None,
+                    $($type::$variant => Some($value),)+
+                }
+            }
+        }
+    };
+    ($type:ident, $property:literal, $doc:literal: $($variant:ident = $name:literal, $label:literal;)+) => {
+        choice! { $type = mel::$type, $property, $doc: $($variant = Self::$variant, $name, $label;)+ }
+    };
+}
+choices!(choice);
+choice! { Center = bool, "GstMelSpecCenter", "Where frames are.":
+    True = true, "true", "Frames are centred on their time";
+    False = false, "false", "Frames begin at their time";
+}
+
+macro_rules! properties {
+    ($($field:ident: $type:ty = $key:literal, $doc:literal $(, most $most:expr)?;)+) => {
+        /// The parameters as the user set them.
+        #[derive(Debug, Clone)]
+        #[allow(missing_docs)]
+        pub struct Parameters { $($field: <$type as Property>::Value),+ }
+
+        impl Default for Parameters {
+            fn default() -> Self {
+                Self { $($field: <$type>::AUTO),+ }
+            }
+        }
+
+        impl Parameters {
+            /// The properties.
+            pub fn specs() -> Vec<glib::ParamSpec> {
+                vec![$(<$type>::spec($key, $doc, 0 $(+ $most as u32)?)),+]
+            }
+
+            /// Sets the property `name`; false if it is none of these.
+            pub fn set(&mut self, name: &str, value: &glib::Value) -> bool {
+                match name {
+                    $($key => self.$field = value.get().expect("a value of the property's type"),)+
+                    _ => return false,
+                }
+                true
+            }
+
+            /// The value of the property `name`, if it is one of these.
+            pub fn get(&self, name: &str) -> Option<glib::Value> {
+                Some(match name {
+                    $($key => self.$field.to_value(),)+
+                    _ => return None,
+                })
+            }
+
+            /// Puts the parameters that are set over those of `front_end`.
+            fn apply(&self, front_end: &mut FrontEnd) {
+                $(if let Some(value) = <$type>::chosen(self.$field) {
+                    front_end.$field = value;
+                })+
+            }
         }
     };
 }
-
-auto_enum!(
-    /// Shape of the analysis window.
-    Window, "GstMelSpecWindow", Hann = "Hann, periodic"
-);
-auto_enum!(
-    /// Frequency scale of the mel bands.
-    MelScale, "GstMelSpecMelScale", Slaney = "Slaney's Auditory Toolbox", Htk = "HTK"
-);
-auto_enum!(
-    /// Normalisation of the mel filters.
-    MelNorm, "GstMelSpecMelNorm", Slaney = "Slaney: unit area", None = "None: unit peak"
-);
-auto_enum!(
-    /// Compression of the mel spectrogram.
-    Compression, "GstMelSpecCompression",
-    None = "None",
-    PowerDb = "10 log10(max(amin, x) / reference), as librosa.power_to_db",
-    AmplitudeDb = "20 log10(max(amin, x) / reference), as librosa.amplitude_to_db",
-    Ln = "ln(offset + scale x)",
-    Log10 = "log10(offset + scale x)"
-);
-auto_enum!(
-    /// Whether frames are centred on their time.
-    Center, "GstMelSpecCenter",
-    True = "Frames are centred on their time, the signal padded as pad-mode says",
-    False = "Frames start at their time"
-);
-auto_enum!(
-    /// Padding of frames that are centred on their time.
-    PadMode, "GstMelSpecPadMode",
-    Constant = "Zeros around the stream",
-    Reflect = "Each patch, mirrored around its ends"
-);
-
-/// Value of a number property that leaves the choice to the preset or the model.
-pub const AUTO: f64 = -1.0;
+parameters!(properties);
 
 /// What a model was trained on.
 pub struct Trained {
@@ -70,108 +182,8 @@ pub struct Trained {
     pub min_frames: usize,
 }
 
-/// The front end's parameters as the user set them; 0, [`AUTO`] and `Auto` leave them to the preset or the model.
-#[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub struct Parameters {
-    pub preset: Preset,
-    pub rate: u32,
-    pub fft_size: u32,
-    pub window_size: u32,
-    pub hop: u32,
-    pub window: Window,
-    pub bands: u32,
-    pub fmin: f64,
-    pub fmax: f64,
-    pub mel_scale: MelScale,
-    pub mel_norm: MelNorm,
-    pub power: u32,
-    pub compression: Compression,
-    pub reference: f64,
-    pub amin: f64,
-    pub offset: f64,
-    pub scale: f64,
-    pub top_db: f64,
-    pub center: Center,
-    pub pad_mode: PadMode,
-    pub patch_frames: u32,
-}
-
-impl Default for Parameters {
-    fn default() -> Self {
-        Self {
-            preset: Preset::Auto,
-            rate: 0,
-            fft_size: 0,
-            window_size: 0,
-            hop: 0,
-            window: Window::Auto,
-            bands: 0,
-            fmin: AUTO,
-            fmax: AUTO,
-            mel_scale: MelScale::Auto,
-            mel_norm: MelNorm::Auto,
-            power: 0,
-            compression: Compression::Auto,
-            reference: AUTO,
-            amin: AUTO,
-            offset: AUTO,
-            scale: AUTO,
-            top_db: AUTO,
-            center: Center::Auto,
-            pad_mode: PadMode::Auto,
-            patch_frames: 0,
-        }
-    }
-}
-
 impl Parameters {
-    /// The parameters that are set, under the card's keys.
-    fn explicit(&self) -> Vec<(&'static str, String)> {
-        let integer = |value: u32| (value != 0).then(|| value.to_string());
-        let number = |value: f64| (value != AUTO).then(|| value.to_string());
-        fn choice<T: glib::value::ToValue + Default + PartialEq>(value: T) -> Option<String> {
-            let (_, value) =
-                (value != T::default())
-                    .then(|| value.to_value())
-                    .and_then(|value| {
-                        glib::EnumValue::from_value(&value).map(|(c, v)| (c, v.nick().to_owned()))
-                    })?;
-            Some(value)
-        }
-        // Both norms and compressions may be "none"; of the numbers only top-db has no other word for it.
-        let top_db = match self.top_db {
-            0.0 => Some("none".to_owned()),
-            value => number(value),
-        };
-        [
-            ("rate", integer(self.rate)),
-            ("fft-size", integer(self.fft_size)),
-            ("window-size", integer(self.window_size)),
-            ("hop", integer(self.hop)),
-            ("window", choice(self.window)),
-            ("bands", integer(self.bands)),
-            ("fmin", number(self.fmin)),
-            ("fmax", number(self.fmax)),
-            ("mel-scale", choice(self.mel_scale)),
-            ("mel-norm", choice(self.mel_norm)),
-            ("power", integer(self.power)),
-            ("compression", choice(self.compression)),
-            ("reference", number(self.reference)),
-            ("amin", number(self.amin)),
-            ("offset", number(self.offset)),
-            ("scale", number(self.scale)),
-            ("top-db", top_db),
-            ("center", choice(self.center)),
-            ("pad-mode", choice(self.pad_mode)),
-            ("patch-frames", integer(self.patch_frames)),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)))
-        .collect()
-    }
-
-    /// The front end to use: the preset's, else `model`'s, else Choi's, with the explicit parameters put over it.
+    /// The front end to use: `preset`'s, else `model`'s, else Choi's, with the parameters that are set put over it.
     ///
     /// Unless it is set, the length of a patch is `duration` in seconds, as far as `model` takes patches of that length.
     /// It is no part of a preset where there is a model: networks of one front end have many.
@@ -179,32 +191,21 @@ impl Parameters {
     /// Errors when parameters don't make sense together, or contradict what `model` was trained on.
     pub fn resolve(
         &self,
+        preset: Preset,
         model: Option<&Trained>,
         duration: Option<f64>,
     ) -> Result<FrontEnd, String> {
-        let mut base = match (self.preset, model) {
+        let mut front_end = match (preset, model) {
             (Preset::Auto, Some(model)) => model.front_end.clone(),
-            (Preset::Auto | Preset::Choi | Preset::Custom, _) => {
-                FrontEnd::preset(mel::Preset::Choi)
-            }
-            (Preset::Han, _) => FrontEnd::preset(mel::Preset::Han),
-            (Preset::Yamnet, _) => FrontEnd::preset(mel::Preset::Yamnet),
-            (Preset::Musicnn, _) => FrontEnd::preset(mel::Preset::Musicnn),
-            (Preset::Ced, _) => FrontEnd::preset(mel::Preset::Ced),
+            _ => FrontEnd::preset(preset.named().unwrap_or(mel::Preset::Choi)),
         };
         if let Some(model) = model {
-            base.patch_frames = model.front_end.patch_frames;
+            front_end.patch_frames = model.front_end.patch_frames;
         }
-        let mut fields = base.fields();
-        for (key, value) in self.explicit() {
-            if let Some(field) = fields.iter_mut().find(|field| field.0 == key) {
-                field.1 = value;
-            }
-        }
-        let mut front_end = FrontEnd::from_fields(fields.iter().map(|(k, v)| (*k, v.as_str())))
-            .map_err(|err: FrontEndError| err.to_string())?;
+        self.apply(&mut front_end);
+        front_end.validate().map_err(|err| err.to_string())?;
         if let Some((model, duration)) = model.zip(duration)
-            && self.patch_frames == 0
+            && self.patch_frames == usize::AUTO
         {
             let frames = duration * f64::from(front_end.rate) / front_end.hop as f64;
             let most = model.front_end.patch_frames;
@@ -237,9 +238,12 @@ mod tests {
     fn unset_parameters_come_from_the_model_then_from_choi() {
         let han = trained(mel::Preset::Han, 43);
         let parameters = Parameters::default();
-        assert_eq!(parameters.resolve(Some(&han), None).unwrap(), han.front_end);
         assert_eq!(
-            parameters.resolve(None, None).unwrap(),
+            parameters.resolve(Preset::Auto, Some(&han), None).unwrap(),
+            han.front_end
+        );
+        assert_eq!(
+            parameters.resolve(Preset::Auto, None, None).unwrap(),
             FrontEnd::preset(mel::Preset::Choi)
         );
     }
@@ -252,7 +256,7 @@ mod tests {
                 ..Default::default()
             };
             let han = trained(mel::Preset::Han, min_frames);
-            let resolved = parameters.resolve(Some(&han), seconds);
+            let resolved = parameters.resolve(Preset::Auto, Some(&han), seconds);
             resolved.map(|front_end| front_end.patch_frames)
         };
         // 0.5 s * 22050 Hz / 512 = 21.5 frames.
@@ -272,13 +276,12 @@ mod tests {
     #[test]
     fn explicit_parameters_win_over_the_preset() {
         let parameters = Parameters {
-            preset: Preset::Han,
             bands: 64,
             mel_scale: MelScale::Htk,
             top_db: 0.0,
             ..Default::default()
         };
-        let front_end = parameters.resolve(None, None).unwrap();
+        let front_end = parameters.resolve(Preset::Han, None, None).unwrap();
         assert_eq!((front_end.bands, front_end.rate), (64, 22050));
         assert_eq!(front_end.mel_scale, mel::MelScale::Htk);
         assert_eq!(front_end.top_db, None);
@@ -288,16 +291,15 @@ mod tests {
     fn a_preset_leaves_the_length_of_a_patch_to_the_model() {
         let mut model = trained(mel::Preset::Yamnet, 960);
         model.front_end.patch_frames = 960;
-        let mut parameters = Parameters {
-            preset: Preset::Yamnet,
-            ..Default::default()
-        };
-        let resolved = parameters.resolve(Some(&model), None);
+        let mut parameters = Parameters::default();
+        let resolved = parameters.resolve(Preset::Yamnet, Some(&model), None);
         assert_eq!(resolved.unwrap(), model.front_end);
-        let alone = parameters.resolve(None, None).unwrap();
+        let alone = parameters.resolve(Preset::Yamnet, None, None).unwrap();
         assert_eq!(alone.patch_frames, 96);
         parameters.patch_frames = 96;
-        let error = parameters.resolve(Some(&model), None).unwrap_err();
+        let error = parameters
+            .resolve(Preset::Yamnet, Some(&model), None)
+            .unwrap_err();
         assert!(
             error.contains("patch-frames is 96, the model's is 960"),
             "{error}"
@@ -311,8 +313,42 @@ mod tests {
             ..Default::default()
         };
         let error = parameters
-            .resolve(Some(&trained(mel::Preset::Choi, 1366)), None)
+            .resolve(Preset::Auto, Some(&trained(mel::Preset::Choi, 1366)), None)
             .unwrap_err();
         assert!(error.contains("bands is 64, the model's is 96"), "{error}");
+    }
+
+    /// The row of a property in `docs/elements.md`.
+    fn row(spec: &glib::ParamSpec) -> String {
+        let blurb = spec.blurb().unwrap();
+        let description = blurb.split(" (0 = auto)").next().unwrap();
+        let description = description.split(" (-1 = auto)").next().unwrap();
+        let (default, names) = match glib::EnumClass::with_type(spec.value_type()) {
+            None if spec.value_type() == u32::static_type() => ("0 (auto)", String::new()),
+            None => ("-1 (auto)", String::new()),
+            Some(class) => {
+                let names = class.values().iter().skip(1);
+                let names: Vec<_> = names.map(|value| format!("`{}`", value.nick())).collect();
+                let names = match names.split_last().unwrap() {
+                    (only, []) => only.clone(),
+                    (last, others) => format!("{} or {last}", others.join(", ")),
+                };
+                ("auto", format!(": {names}"))
+            }
+        };
+        format!("| `{}` | {default} | {description}{names} |", spec.name())
+    }
+
+    #[test]
+    fn the_documentation_has_every_parameter() {
+        let elements = include_str!("../../../docs/elements.md");
+        let models = include_str!("../../../docs/your-model.md");
+        for spec in Parameters::specs() {
+            let row = row(&spec);
+            assert!(elements.contains(&row), "docs/elements.md lacks:\n{row}");
+            let named = ["", "frontend."].map(|prefix| format!("`{prefix}{}`", spec.name()));
+            let found = named.iter().any(|name| models.contains(name));
+            assert!(found, "docs/your-model.md lacks {}", named[1]);
+        }
     }
 }

@@ -17,9 +17,7 @@ use gst_base::prelude::*;
 use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 
-use super::front_end::{
-    AUTO, Center, Compression, MelNorm, MelScale, PadMode, Parameters, Trained, Window,
-};
+use super::front_end::{Parameters, Trained};
 use super::state::{State, samples};
 use super::{Partial, Preset, Segmentation};
 use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, seconds};
@@ -36,14 +34,12 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 
 const DEFAULT_PATCH_INTERVAL: u64 = 1_000_000_000;
 
-/// Longest FFT, window and hop, and most bands.
-const MAX_FFT: u32 = mel::MAX_FFT_SIZE as u32;
-
 /// Longest `patch-interval` and `patch-duration`.
 const MAX_TIME: u64 = mel::MAX_INTERVAL as u64 * 1_000_000_000;
 
 #[derive(Debug, Clone)]
 struct Settings {
+    preset: Preset,
     segmentation: Segmentation,
     partial: Partial,
     patch_interval: u64,
@@ -54,6 +50,7 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            preset: Preset::default(),
             segmentation: Segmentation::default(),
             partial: Partial::default(),
             patch_interval: DEFAULT_PATCH_INTERVAL,
@@ -67,28 +64,9 @@ impl Default for Settings {
 #[derive(Default, glib::Properties)]
 #[properties(wrapper_type = super::MelSpec)]
 pub struct MelSpec {
-    #[property(name = "preset", get, set, type = Preset, member = preset, default, blurb = "Front end to start from; the parameters below change it", mutable_ready)]
-    #[property(name = "rate", get, set, type = u32, member = rate, maximum = mel::MAX_RATE, blurb = "Sample rate of the front end in Hz (0 = auto)", mutable_ready)]
-    #[property(name = "fft-size", get, set, type = u32, member = fft_size, maximum = MAX_FFT, blurb = "Length of the FFT in samples (0 = auto)", mutable_ready)]
-    #[property(name = "window-size", get, set, type = u32, member = window_size, maximum = MAX_FFT, blurb = "Length of the analysis window in samples (0 = auto)", mutable_ready)]
-    #[property(name = "hop", get, set, type = u32, member = hop, maximum = MAX_FFT, blurb = "Samples between two frames (0 = auto)", mutable_ready)]
-    #[property(name = "window", get, set, type = Window, member = window, default, blurb = "Shape of the analysis window", mutable_ready)]
-    #[property(name = "bands", get, set, type = u32, member = bands, maximum = MAX_FFT, blurb = "Number of mel bands (0 = auto)", mutable_ready)]
-    #[property(name = "fmin", get, set, type = f64, member = fmin, minimum = AUTO, default_value = AUTO, blurb = "Lowest frequency of the mel bands in Hz (-1 = auto)", mutable_ready)]
-    #[property(name = "fmax", get, set, type = f64, member = fmax, minimum = AUTO, default_value = AUTO, blurb = "Highest frequency of the mel bands in Hz (-1 = auto)", mutable_ready)]
-    #[property(name = "mel-scale", get, set, type = MelScale, member = mel_scale, default, blurb = "Frequency scale of the mel bands", mutable_ready)]
-    #[property(name = "mel-norm", get, set, type = MelNorm, member = mel_norm, default, blurb = "Normalisation of the mel filters", mutable_ready)]
-    #[property(name = "power", get, set, type = u32, member = power, maximum = 2, blurb = "Exponent of the magnitude: 1 magnitude, 2 power (0 = auto)", mutable_ready)]
-    #[property(name = "compression", get, set, type = Compression, member = compression, default, blurb = "Compression of the mel spectrogram", mutable_ready)]
-    #[property(name = "reference", get, set, type = f64, member = reference, minimum = AUTO, default_value = AUTO, blurb = "Value that is 0 dB (-1 = auto)", mutable_ready)]
-    #[property(name = "amin", get, set, type = f64, member = amin, minimum = AUTO, default_value = AUTO, blurb = "Smallest value before dB compression (-1 = auto)", mutable_ready)]
-    #[property(name = "offset", get, set, type = f64, member = offset, minimum = AUTO, default_value = AUTO, blurb = "Added before ln and log10 (-1 = auto)", mutable_ready)]
-    #[property(name = "scale", get, set, type = f64, member = scale, minimum = AUTO, default_value = AUTO, blurb = "Factor before ln and log10 (-1 = auto)", mutable_ready)]
-    #[property(name = "top-db", get, set, type = f64, member = top_db, minimum = AUTO, default_value = AUTO, blurb = "Range below a patch's maximum in dB, what is lower is clamped (0 = no clamping, -1 = auto)", mutable_ready)]
-    #[property(name = "center", get, set, type = Center, member = center, default, blurb = "Whether frames are centred on their time", mutable_ready)]
-    #[property(name = "pad-mode", get, set, type = PadMode, member = pad_mode, default, blurb = "Padding of the signal where frames are centred", mutable_ready)]
-    #[property(name = "patch-frames", get, set, type = u32, member = patch_frames, maximum = mel::MAX_PATCH_VALUES as u32, blurb = "Frames in a patch (0 = auto)", mutable_ready)]
+    /// Properties of their own.
     parameters: Mutex<Parameters>,
+    #[property(name = "preset", get, set, type = Preset, member = preset, default, blurb = "Front end to start from; other properties that are set replace its parameters", mutable_ready)]
     #[property(name = "segmentation", get, set, type = Segmentation, member = segmentation, default, blurb = "Which parts of the stream become patches", mutable_ready)]
     #[property(name = "partial", get, set, type = Partial, member = partial, default, blurb = "What happens to a window that the start or the end of the stream cuts short", mutable_ready)]
     #[property(name = "patch-interval", get, set, type = u64, member = patch_interval, minimum = 1_000_000, maximum = MAX_TIME, default_value = DEFAULT_PATCH_INTERVAL, blurb = "Time between two sliding patches in nanoseconds", mutable_ready)]
@@ -105,8 +83,27 @@ impl ObjectSubclass for MelSpec {
     type ParentType = gst_base::BaseTransform;
 }
 
-#[glib::derived_properties]
-impl ObjectImpl for MelSpec {}
+impl ObjectImpl for MelSpec {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let mut properties = MelSpec::derived_properties().to_vec();
+            properties.extend(Parameters::specs());
+            properties
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        if !self.parameters.lock().unwrap().set(pspec.name(), value) {
+            self.derived_set_property(id, value, pspec);
+        }
+    }
+
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        let parameter = self.parameters.lock().unwrap().get(pspec.name());
+        parameter.unwrap_or_else(|| self.derived_property(id, pspec))
+    }
+}
 
 impl GstObjectImpl for MelSpec {}
 
@@ -251,7 +248,7 @@ impl MelSpec {
         let settings = self.settings.lock().unwrap().clone();
         let content = (settings.patch_duration > 0).then(|| seconds(settings.patch_duration));
         let parameters = self.parameters.lock().unwrap().clone();
-        let front_end = parameters.resolve(model.as_ref(), content)?;
+        let front_end = parameters.resolve(settings.preset, model.as_ref(), content)?;
         let total = match settings.segmentation {
             Segmentation::Sliding => None,
             _ => {
@@ -294,7 +291,9 @@ impl MelSpec {
         FrontEnd::from_fields(fields)
             .map(|front_end| {
                 Some(Trained {
-                    min_frames: min_frames.map_or(front_end.patch_frames, |least| least as usize),
+                    min_frames: min_frames.map_or(front_end.patch_frames, |least| {
+                        front_end.patch_frames.min(least as usize)
+                    }),
                     front_end,
                 })
             })
