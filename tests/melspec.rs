@@ -406,7 +406,7 @@ fn a_gap_is_the_same_as_an_event_and_as_a_jump() {
         assert!(*spanned.data == *whole.data);
     }
     let across = &spanned[10];
-    assert_eq!(times(&[across.clone()]), [(160, 160 + 128 + 50)]);
+    assert_eq!(times(std::slice::from_ref(across)), [(160, 160 + 128 + 50)]);
     assert!((across.media - 128.0 / 178.0).abs() < 1e-6);
     // A longer one ends the windows.
     for gap in [65, 1000] {
