@@ -191,7 +191,11 @@ fn tags_and_embedding_ride_on_the_picture_they_are_about() {
         fresh: true,
     };
     assert_eq!(Tags::from_buffer(&first), std::slice::from_ref(&tags));
-    let embedding = common::embedding("test-video/1", &[0.8, 0.6, 0.4], ms(300), ms(1000));
+    let embedding = Features {
+        // A picture of one colour says nothing.
+        blank: true,
+        ..common::embedding("test-video/1", &[0.8, 0.6, 0.4], ms(300), ms(1000))
+    };
     assert_eq!(Features::from_buffer(&first), [embedding]);
 
     assert_eq!(bench.outcome().windows("f"), [&tags]);
@@ -205,6 +209,16 @@ fn tags_and_embedding_ride_on_the_picture_they_are_about() {
     assert_eq!(Tags::from_buffer(&second), [repeated]);
     assert_eq!(Features::from_buffer(&second), []);
     assert!(bench.outcome().tags.is_empty());
+}
+
+#[test]
+fn a_picture_of_one_colour_is_blank() {
+    let mut bench = bench("interval=0");
+    let blank = |buffer: &gst::Buffer| Features::from_buffer(buffer)[0].blank;
+    assert!(blank(&bench.pass(picture([0; 3], ms(0)))));
+    let halves = [RED.repeat(24), BLUE.repeat(24)].concat();
+    assert!(!blank(&bench.pass(buffer(halves, ms(100), ms(100)))));
+    assert!(blank(&bench.pass(picture(RED, ms(200)))));
 }
 
 #[test]

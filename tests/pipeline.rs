@@ -10,8 +10,12 @@ use common::{Outcome, Record, folder, launch, ms, play, stop, wait};
 use gst::prelude::*;
 use gstinstruments::meta::{Source, Tags};
 
-/// Six seconds of a colour whose red, green and blue are 0.8, 0.6 and 0.4.
-const PICTURES: &str = "videotestsrc num-buffers=60 pattern=solid-color foreground-color=0xffcc9966
+/// Six seconds of two colours side by side, whose red, green and blue are 0.8, 0.6 and 0.4 in the mean.
+const PICTURES: &str = "videotestsrc num-buffers=60 pattern=solid-color foreground-color=0xfff0bd8a
+    ! video/x-raw,width=32,height=48,framerate=10/1 ! halves.
+    videotestsrc num-buffers=60 pattern=solid-color foreground-color=0xffa87542
+    ! video/x-raw,width=32,height=48,framerate=10/1 ! halves.
+    compositor name=halves sink_1::xpos=32
     ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 ! jpegenc quality=95 ! mux.";
 /// Six seconds of noise.
 const SOUND: &str =
@@ -151,7 +155,7 @@ fn a_seek_starts_anew() {
 #[test]
 fn a_pipeline_plays_again() {
     let pipeline = launch(
-        "videotestsrc num-buffers=90 pattern=red ! video/x-raw,framerate=30/1 ! frameclassify model=video ! fuse.video
+        "videotestsrc num-buffers=90 pattern=smpte75 ! video/x-raw,framerate=30/1 ! frameclassify model=video ! fuse.video
             audiotestsrc num-buffers=150 samplesperbuffer=160 ! audio/x-raw,rate=8000
             ! melspec patch-interval=100000000 ! frameclassify model=audio ! fuse.audio
             avfuse name=fuse model=fusion window=2000000000 stride=1000000000 threshold=0 ! fakesink",

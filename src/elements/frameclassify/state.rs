@@ -8,7 +8,7 @@ use gst::prelude::MulDiv;
 use gst_video::VideoOrientationMethod;
 
 use super::grid::Grid;
-use super::picture::Picture;
+use super::picture::{Picture, is_blank};
 use super::requests::{Request, Span};
 use super::tagger::{Asked, Media, Tagger};
 use crate::elements::analysis::{Analysis, Clip};
@@ -192,14 +192,14 @@ impl State {
         if !stream.grid.takes(time, interval, stream.reverse) {
             return Ok(None);
         }
-        let input = Input::Frame(picture.scale(buffer, stream.orientation)?);
+        let rgb = picture.scale(buffer, stream.orientation)?;
         let of = Span {
             start: time,
             duration: Some(interval),
             media: 1.0,
-            blank: false,
+            blank: is_blank(&rgb),
         };
-        Ok(Some(request(tagger, of, input)))
+        Ok(Some(request(tagger, of, Input::Frame(rgb))))
     }
 
     /// The mel patches among `features`, found to be what the model was trained on.
