@@ -5,7 +5,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use gst::glib;
+use gst::glib::{
+    self, ParamSpecBoolean, ParamSpecEnum, ParamSpecFloat, ParamSpecString, ParamSpecUInt,
+    ParamSpecUInt64,
+};
 use gst::prelude::*;
 
 use super::analysis::Analysis;
@@ -139,6 +142,60 @@ impl Inference {
             ..model::Options::default()
         }
     }
+}
+
+/// Declares the properties of [`Inference`], one a line: its field, and the builder of its specification.
+macro_rules! properties {
+    ($($name:literal $field:ident: $builder:expr;)+) => {
+        impl Inference {
+            /// The properties' specifications.
+            pub fn properties() -> impl Iterator<Item = glib::ParamSpec> {
+                [$($builder.build()),+].into_iter()
+            }
+
+            /// Sets the property `name`; false when it is not among these.
+            pub fn set(&mut self, name: &str, value: &glib::Value) -> bool {
+                match name {
+                    $($name => self.$field = value.get().expect("GObject checks the type"),)+
+                    _ => return false,
+                }
+                true
+            }
+
+            /// The value of the property `name`; `None` when it is not among these.
+            pub fn get(&self, name: &str) -> Option<glib::Value> {
+                match name {
+                    $($name => Some(self.$field.to_value()),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+properties! {
+    "labels-file" labels_file: ParamSpecString::builder("labels-file").mutable_ready()
+        .blurb("Text file with one label a line, in place of the model's own");
+    "execution-provider" execution_provider: ParamSpecEnum::builder_with_default("execution-provider", ExecutionProvider::Auto).mutable_ready()
+        .blurb("Where the model runs");
+    "device" device: ParamSpecUInt::builder("device").mutable_ready()
+        .blurb("Number of the GPU");
+    "precision" precision: ParamSpecEnum::builder_with_default("precision", Precision::Auto).mutable_ready()
+        .blurb("Number format that the model computes in, which selects the model file");
+    "engine-cache" engine_cache: ParamSpecString::builder("engine-cache").mutable_ready()
+        .blurb("Folder for the engines that TensorRT builds (unset = $XDG_CACHE_HOME/gst-instruments/engines)");
+    "threads" threads: ParamSpecUInt::builder("threads").maximum(model::MAX_THREADS).mutable_ready()
+        .blurb("Threads of one inference on the CPU (0 = one a core)");
+    "threshold" threshold: ParamSpecFloat::builder("threshold").minimum(0.0).maximum(1.0).default_value(DEFAULT_THRESHOLD).mutable_playing()
+        .blurb("Minimum score of a tag");
+    "max-tags" max_tags: ParamSpecUInt::builder("max-tags").default_value(DEFAULT_MAX_TAGS).mutable_playing()
+        .blurb("Maximum tags per result (0 = all)");
+    "repeat-tags" repeat_tags: ParamSpecBoolean::builder("repeat-tags").default_value(true).mutable_playing()
+        .blurb("Put the latest tags on every buffer until they expire, not only on the first");
+    "tag-lifetime" tag_lifetime: ParamSpecUInt64::builder("tag-lifetime").mutable_playing()
+        .blurb("Time in nanoseconds after which the latest tags expire if no newer ones come (0 = the time that they are about, at least a second)");
+    "post-messages" post_messages: ParamSpecBoolean::builder("post-messages").default_value(true).mutable_playing()
+        .blurb("Post each result as an element message 'instrument-tags'");
 }
 
 /// The latest tags, which later buffers repeat until newer ones come or they expire: a lifetime

@@ -24,12 +24,9 @@ use super::settings::{DEFAULT_INTERVAL, MAX_FRAMES, Settings};
 use super::state::{Branch, State, Stream};
 use super::tagger::Media;
 use super::{Activation, Scheduling};
-use crate::elements::inference::{
-    DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, MAX_BATCH_SIZE, Precision,
-};
+use crate::elements::inference::{Inference, MAX_BATCH_SIZE};
 use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads};
 use crate::meta::{self, Features, Tags};
-use crate::model::MAX_THREADS;
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -50,22 +47,11 @@ pub struct FrameClassify {
     #[property(name = "activation", get, set, type = Activation, member = activation, default, mutable_playing, blurb = "How the model's outputs become scores")]
     #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, mutable_ready, blurb = "Whether media waits for results")]
     pub(super) settings: Mutex<Settings>,
-    #[property(name = "labels-file", get, set, nullable, type = Option<String>, member = labels_file, mutable_ready, blurb = "Text file with one label a line, in place of the model's own")]
-    #[property(name = "execution-provider", get, set, type = ExecutionProvider, member = execution_provider, default, mutable_ready, blurb = "Where the model runs")]
-    #[property(name = "device", get, set, type = u32, member = device, mutable_ready, blurb = "Number of the GPU")]
-    #[property(name = "precision", get, set, type = Precision, member = precision, default, mutable_ready, blurb = "Number format that the model computes in, which selects the model file")]
-    #[property(name = "engine-cache", get, set, nullable, type = Option<String>, member = engine_cache, mutable_ready, blurb = "Folder for the engines that TensorRT builds (unset = $XDG_CACHE_HOME/gst-instruments/engines)")]
-    #[property(name = "threads", get, set, type = u32, member = threads, maximum = MAX_THREADS, mutable_ready, blurb = "Threads of one inference on the CPU (0 = one a core)")]
-    #[property(name = "threshold", get, set, type = f32, member = threshold, maximum = 1.0, minimum = 0.0, default_value = DEFAULT_THRESHOLD, mutable_playing, blurb = "Minimum score of a tag")]
-    #[property(name = "max-tags", get, set, type = u32, member = max_tags, default_value = DEFAULT_MAX_TAGS, mutable_playing, blurb = "Maximum tags per result (0 = all)")]
-    #[property(name = "repeat-tags", get, set, type = bool, member = repeat_tags, default_value = true, mutable_playing, blurb = "Put the latest tags on every buffer until they expire, not only on the first")]
-    #[property(name = "tag-lifetime", get, set, type = u64, member = tag_lifetime, mutable_playing, blurb = "Time in nanoseconds after which the latest tags expire if no newer ones come (0 = the time that they are about, at least a second)")]
-    #[property(name = "post-messages", get, set, type = bool, member = post_messages, default_value = true, mutable_playing, blurb = "Post each result as an element message 'instrument-tags'")]
-    pub(super) inference: Mutex<Inference>,
     #[property(name = "reload", get = |_| false, set = Self::reload, type = bool, mutable_playing, blurb = "Set to true to open the model of a running stream again, because its file has changed; the old one runs until then")]
     reload: PhantomData<bool>,
     #[property(name = "active-provider", get = Self::active_provider, type = Option<String>, blurb = "Where the model really runs, and in which precision")]
     active_provider: PhantomData<Option<String>>,
+    pub(super) inference: Mutex<Inference>,
     pub(super) requests: Requests,
     pub(super) state: Mutex<State>,
     /// Signalled when a model has been opened, and when the stream is interrupted.
@@ -81,27 +67,33 @@ impl ObjectSubclass for FrameClassify {
 
 impl ObjectImpl for FrameClassify {
     fn properties() -> &'static [glib::ParamSpec] {
-        // The derive macro knows no GstStructure.
+        // The derive macro knows neither GstStructure nor properties of several elements.
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             let stats = glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                 .blurb("Counts and latencies of the element's inferences, and of all that share its session")
                 .read_only()
                 .build();
             let derived = FrameClassify::derived_properties().iter().cloned();
-            derived.chain([stats]).collect()
+            derived
+                .chain(Inference::properties())
+                .chain([stats])
+                .collect()
         });
         &PROPERTIES
     }
 
     fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        self.derived_set_property(id, value, pspec)
+        if !self.inference.lock().unwrap().set(pspec.name(), value) {
+            self.derived_set_property(id, value, pspec);
+        }
     }
 
     fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "stats" => self.stats().to_value(),
-            _ => self.derived_property(id, pspec),
+        if pspec.name() == "stats" {
+            return self.stats().to_value();
         }
+        let shared = self.inference.lock().unwrap().get(pspec.name());
+        shared.unwrap_or_else(|| self.derived_property(id, pspec))
     }
 }
 

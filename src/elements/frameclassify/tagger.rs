@@ -4,7 +4,6 @@
 //! otherwise, and when another is set in a running stream, on a thread of its own.
 
 use std::sync::Arc;
-use std::thread;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -124,28 +123,14 @@ impl FrameClassify {
 
     /// Opens what was asked for on a thread of its own, in place of what is being opened; the
     /// stream goes on meanwhile with the model that it has.
-    pub(super) fn open_beside(&self, state: &mut State, asked: Asked) {
-        let asked = Arc::new(asked);
+    fn open_beside(&self, state: &mut State, asked: Asked) {
+        let opening = Arc::new(asked);
         state.failed = false;
-        state.opening = Some(asked.clone());
-        let element = self.obj().clone();
-        let opening = asked.clone();
-        let started = thread::Builder::new()
-            .name("frameclassify".into())
-            .spawn(move || {
-                let imp = element.imp();
-                imp.opened(&opening, imp.open(&opening));
-            });
-        if let Err(err) = started {
-            state.opening = None;
-            state.failed = true;
-            let name = &asked.name;
-            gst::element_imp_error!(
-                self,
-                gst::ResourceError::Failed,
-                ("No thread could be started to open the model {name}: {err}")
-            );
-        }
+        state.opening = Some(opening.clone());
+        self.obj().call_async(move |element| {
+            let imp = element.imp();
+            imp.opened(&opening, imp.open(&opening));
+        });
     }
 
     /// Puts the model that was opened as `opening` in its place; one that cannot take it changes nothing.
