@@ -40,7 +40,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     elements::melspec::register(plugin)?;
     elements::frameclassify::register(plugin)?;
     elements::avfuse::register(plugin)?;
-    elements::tagtext::register(plugin)
+    elements::tagtext::register(plugin)?;
+    elements::instrumenttagger::register(plugin)
 }
 
 gst::plugin_define!(

@@ -113,6 +113,11 @@ fn avfuse_comment_runs() {
 }
 
 #[test]
+fn instrumenttagger_comment_runs() {
+    run_blocks("src/elements/instrumenttagger/imp.rs");
+}
+
+#[test]
 fn launch_scripts_print_tags() {
     for script in ["examples/launch/listen.sh", "examples/launch/watch.sh"] {
         assert!(

@@ -6,6 +6,7 @@ mod analysis;
 pub mod avfuse;
 pub mod frameclassify;
 mod inference;
+pub mod instrumenttagger;
 pub mod melspec;
 pub mod tagtext;
 

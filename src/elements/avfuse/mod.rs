@@ -10,6 +10,10 @@ mod pads;
 mod settings;
 mod state;
 
+pub(crate) use self::settings::{
+    DEFAULT_MODEL as DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW,
+};
+
 glib::wrapper! {
     /// The element; see the module's documentation of `imp`.
     pub struct AvFuse(ObjectSubclass<imp::AvFuse>)

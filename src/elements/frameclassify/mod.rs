@@ -14,6 +14,8 @@ mod settings;
 mod state;
 mod tagger;
 
+pub(crate) use self::settings::{DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL};
+
 glib::wrapper! {
     /// The element; see the module's documentation of `imp`.
     pub struct FrameClassify(ObjectSubclass<imp::FrameClassify>)

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! One stream through the bin: the way on which the media passes, and the way on which a copy is analysed.
+//!
+//! ```text
+//! sink ! tee ! identity ! src                                                          (passes)
+//!        tee ! errorignore ! queue ! decodebin ! [melspec !] frameclassify ! avfuse    (is analysed)
+//! ```
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use gst::glib;
+use gst::prelude::*;
+
+use super::Decode;
+use super::key_frames::{KeyFrames, thin_out};
+use super::results::Results;
+use crate::meta::{self, Source};
+
+/// Longest backlog of pictures before a live stream's are left out of the analysis, or a file's wait.
+const BACKLOG: gst::ClockTime = gst::ClockTime::from_seconds(2);
+/// The same for sound, in bytes: the fusion takes sound no further than pictures, which come as rarely as key frames do.
+const SOUND_BACKLOG: u32 = 8 << 20;
+
+/// The elements and pads of one stream.
+#[derive(Debug, Clone)]
+pub struct Branch {
+    pub sink: gst::GhostPad,
+    pub src: gst::GhostPad,
+    pub classify: gst::Element,
+    pub results: Arc<Mutex<Results>>,
+    pass: gst::Element,
+    /// Drops media instead of waiting when it is leaky.
+    queue: gst::Element,
+    decode: gst::Element,
+    /// Whether anything has passed in this run.
+    begun: Arc<AtomicBool>,
+    /// Whether a part of the analysis failed.
+    failed: Arc<AtomicBool>,
+    elements: Vec<gst::Element>,
+}
+
+/// What a branch asks of the bin when something passes.
+pub trait Passing: Send + Sync + 'static {
+    /// The first buffer of the stream is about to pass; returns whether the stream is live.
+    fn begins(&self) -> bool;
+    /// A buffer is about to pass: puts the tags on it that are known by now.
+    fn pass(&self, buffer: &mut gst::Buffer);
+    /// Whether the end of the stream is held back until the analysis has ended.
+    fn holds_end(&self, end: &gst::Event) -> bool;
+}
+
+fn make(factory: &str) -> Result<gst::Element, glib::BoolError> {
+    gst::ElementFactory::make(factory).build()
+}
+
+/// Gives the analysis buffers of its own, which share the memory: some parsers set timestamps on buffers that others
+/// hold too.
+fn keep_apart(info: &mut gst::PadProbeInfo) {
+    match &mut info.data {
+        Some(gst::PadProbeData::Buffer(buffer)) => *buffer = buffer.copy(),
+        Some(gst::PadProbeData::BufferList(list)) => {
+            *list = list.iter_owned().map(|buffer| buffer.copy()).collect();
+        }
+        _ => (),
+    }
+}
+
+impl Branch {
+    /// The elements of a `source` stream, linked and added to `bin`, up to the pad `fuse` of the fusion.
+    ///
+    /// # Errors
+    /// When one of GStreamer's own elements is not installed.
+    pub fn new(
+        bin: &gst::Bin,
+        source: Source,
+        templates: (&gst::PadTemplate, &gst::PadTemplate),
+        fuse: &gst::Pad,
+    ) -> Result<Self, glib::BoolError> {
+        let tee = make("tee")?;
+        let gate = gst::ElementFactory::make("errorignore")
+            .property("ignore-notlinked", true)
+            .property("ignore-notnegotiated", true)
+            .property("ignore-eos", true)
+            .property_from_str("convert-to", "ok")
+            .build()?;
+        let queue = gst::ElementFactory::make("queue")
+            .property("max-size-buffers", 0u32)
+            .property(
+                "max-size-bytes",
+                if source == Source::Audio {
+                    SOUND_BACKLOG
+                } else {
+                    0
+                },
+            )
+            .property(
+                "max-size-time",
+                if source == Source::Audio {
+                    gst::ClockTime::ZERO
+                } else {
+                    BACKLOG
+                },
+            )
+            .property("silent", true)
+            .build()?;
+        let decode = make("decodebin")?;
+        let classify = make("frameclassify")?;
+        // The end of the stream can be held back here: a pad of the tee would count it as sent.
+        let pass = make("identity")?;
+        let mut elements = vec![tee.clone(), pass.clone(), gate.clone(), queue.clone()];
+        let head = elements.len();
+        if source == Source::Audio {
+            elements.push(make("melspec")?);
+        }
+        elements.push(classify.clone());
+        bin.add_many(&elements)?;
+        gate.link(&queue)?;
+        gst::Element::link_many(&elements[head..])?;
+        // decodebin is not in the bin, whose state would otherwise wait until decodebin has found what it decodes.
+        let undecoded = queue.static_pad("src").expect("a queue has a src pad");
+        undecoded
+            .link_full(
+                &decode.static_pad("sink").expect("decodebin has a sink pad"),
+                gst::PadLinkCheck::CAPS,
+            )
+            .map_err(|err| glib::bool_error!("decodebin cannot be linked: {err}"))?;
+        let tail = classify.static_pad("src").expect("a filter has a src pad");
+        tail.link(fuse)
+            .map_err(|err| glib::bool_error!("frameclassify cannot be linked: {err}"))?;
+        let head = elements[head]
+            .static_pad("sink")
+            .expect("a filter has a sink pad");
+        decode.connect_pad_added(move |_, pad| {
+            // Streams of another kind in the same container stay unlinked.
+            let kind = if source == Source::Audio {
+                "audio/x-raw"
+            } else {
+                "video/x-raw"
+            };
+            let is_ours = pad
+                .current_caps()
+                .unwrap_or_else(|| pad.query_caps(None))
+                .structure(0)
+                .is_some_and(|s| s.name() == kind);
+            if is_ours && !head.is_linked() {
+                // What fails to link shows as an error of decodebin.
+                let _ = pad.link_full(&head, gst::PadLinkCheck::CAPS);
+            }
+        });
+        // The analysis comes first: what passes then cannot outrun it by more than the queue holds.
+        let feed = tee.request_pad_simple("src_%u").expect("a tee has pads");
+        let passing = tee.request_pad_simple("src_%u").expect("a tee has pads");
+        feed.add_probe(
+            gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
+            |_, info| {
+                keep_apart(info);
+                gst::PadProbeReturn::Ok
+            },
+        );
+        feed.link(&gate.static_pad("sink").expect("errorignore has a sink pad"))
+            .map_err(|err| glib::bool_error!("errorignore cannot be linked: {err}"))?;
+        let sink = gst::GhostPad::builder_from_template_with_target(
+            templates.0,
+            &tee.static_pad("sink").expect("a tee has a sink pad"),
+        )?
+        .build();
+        passing
+            .link(&pass.static_pad("sink").expect("identity has a sink pad"))
+            .map_err(|err| glib::bool_error!("identity cannot be linked: {err}"))?;
+        let src = gst::GhostPad::builder_from_template_with_target(
+            templates.1,
+            &pass.static_pad("src").expect("identity has a src pad"),
+        )?
+        .build();
+        Ok(Self {
+            sink,
+            src,
+            classify,
+            results: Arc::default(),
+            pass,
+            queue,
+            decode,
+            begun: Arc::default(),
+            failed: Arc::default(),
+            elements,
+        })
+    }
+
+    /// Calls `passing` for what passes.
+    pub fn watch(&self, passing: impl Passing) {
+        let target = self
+            .pass
+            .static_pad("sink")
+            .expect("identity has a sink pad");
+        let kinds = gst::PadProbeType::BUFFER
+            | gst::PadProbeType::BUFFER_LIST
+            | gst::PadProbeType::EVENT_DOWNSTREAM
+            | gst::PadProbeType::EVENT_FLUSH;
+        let results = self.results.clone();
+        let queue = self.queue.clone();
+        let begun = self.begun.clone();
+        target.add_probe(kinds, move |_, info| {
+            if !begun.swap(true, Relaxed) {
+                let leaky = if passing.begins() { "downstream" } else { "no" };
+                queue.set_property_from_str("leaky", leaky);
+            }
+            match &mut info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => passing.pass(buffer),
+                Some(gst::PadProbeData::BufferList(list)) => {
+                    list.make_mut().foreach_mut(|mut buffer, _| {
+                        passing.pass(&mut buffer);
+                        std::ops::ControlFlow::Continue(Some(buffer))
+                    });
+                }
+                Some(gst::PadProbeData::Event(event)) => match event.view() {
+                    gst::EventView::StreamStart(_) | gst::EventView::FlushStop(_) => {
+                        results.lock().unwrap().clear();
+                    }
+                    gst::EventView::Segment(segment) => {
+                        if let Some(segment) = segment.segment().downcast_ref() {
+                            results.lock().unwrap().segment = segment.clone();
+                        }
+                    }
+                    gst::EventView::Eos(_) if passing.holds_end(event) => {
+                        return gst::PadProbeReturn::Handled;
+                    }
+                    _ => (),
+                },
+                _ => (),
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// Has encoded video decoded as `decode` says; `longest` is the longest time between key frames for `Auto`.
+    pub fn thin_out(&self, decode: Decode, longest: u64) {
+        let bin = self
+            .decode
+            .downcast_ref::<gst::Bin>()
+            .expect("decodebin is a bin");
+        bin.connect_deep_element_added(move |_, _, element| {
+            let is_decoder = element.factory().is_some_and(|factory| {
+                factory.has_type(
+                    gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO,
+                )
+            });
+            if is_decoder {
+                thin_out(element, KeyFrames::new(decode, longest));
+            }
+        });
+    }
+
+    /// Brings the elements into the state of the bin.
+    pub fn sync_states(&self) {
+        for element in &self.elements {
+            // What fails is on the bus.
+            let _ = element.sync_state_with_parent();
+        }
+    }
+
+    /// Calls `handle` with the messages of decodebin.
+    pub fn listen(&self, handle: impl Fn(gst::Message) + Send + Sync + 'static) {
+        let bus = gst::Bus::new();
+        bus.set_sync_handler(move |_, message| {
+            handle(message.clone());
+            gst::BusSyncReply::Drop
+        });
+        self.decode.set_bus(Some(&bus));
+    }
+
+    /// Brings decodebin into the bin's state `state`.
+    pub fn set_decode_state(&self, state: gst::State) {
+        // What fails is on the bus.
+        let _ = self.decode.set_state(state);
+    }
+
+    /// Forgets what belongs to the run before.
+    pub fn restart(&self) {
+        self.failed.store(false, Relaxed);
+        self.begun.store(false, Relaxed);
+        *self.results.lock().unwrap() = Results::default();
+    }
+
+    /// Whether `object` is one of the elements that analyse this stream, or inside one.
+    pub fn analyses(&self, object: &gst::Object) -> bool {
+        let decode = std::iter::once(&self.decode);
+        decode
+            .chain(&self.elements)
+            .any(|element| object == element || object.has_as_ancestor(element))
+    }
+
+    /// Ends the analysis of this stream, of which a part failed; the media passes on. Returns whether it ended just now.
+    pub fn give_up(&self) -> bool {
+        if self.failed.swap(true, Relaxed) {
+            return false;
+        }
+        let tail = self
+            .classify
+            .static_pad("src")
+            .expect("a filter has a src pad");
+        // Not from the failed streaming thread, which may hold the locks that this takes.
+        self.classify.call_async(move |_| {
+            if let Some(fuse) = tail.peer() {
+                if fuse.sticky_event::<gst::event::StreamStart>(0).is_none() {
+                    fuse.send_event(gst::event::StreamStart::new("none"));
+                }
+                fuse.send_event(gst::event::Eos::new());
+            }
+        });
+        true
+    }
+
+    /// Ends the passing stream with `end`, which was held back, after the results that no buffer has carried.
+    pub fn end(&self, end: gst::Event) {
+        let Some(target) = self.src.target() else {
+            return;
+        };
+        let rest = self.results.lock().unwrap().rest();
+        if !rest.is_empty() {
+            target.push_event(meta::event(&rest, &[]));
+        }
+        target.push_event(end);
+    }
+
+    /// Takes the branch out of `bin`.
+    pub fn remove(&self, bin: &gst::Bin) {
+        self.set_decode_state(gst::State::Null);
+        for element in &self.elements {
+            let _ = element.set_state(gst::State::Null);
+        }
+        // They are all in the bin.
+        let _ = bin.remove_many(&self.elements);
+    }
+}

@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Tags the instruments in a video stream, an audio stream or both, encoded or raw, and passes the streams on
+//! untouched: a copy is decoded and analysed inside, and the results are attached to the buffers that pass.
+//!
+//! ```sh
+//! gst-launch-1.0 -m filesrc location=examples/media/band.mp4 ! qtdemux name=d \
+//!     d.video_0 ! queue ! tagger.video tagger.video_src ! queue ! mux.video_0 \
+//!     d.audio_0 ! queue ! tagger.audio tagger.audio_src ! queue ! mux.audio_0 \
+//!     instrumenttagger name=tagger matroskamux name=mux ! filesink location=target/band.mkv
+//! ```
+//!
+//! In a live pipeline media never waits: what the analysis has no time for is left out of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, OnceLock};
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+use super::branch::{Branch, Passing};
+use super::results::Result as Finding;
+use super::{Decode, Riding};
+use crate::elements::avfuse::{DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW};
+use crate::elements::frameclassify::{
+    DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL, Scheduling,
+};
+use crate::elements::inference::{DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD};
+use crate::meta::{Source, Tags};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "instrumenttagger",
+        gst::DebugColorFlags::empty(),
+        Some("Instrument tags for streams that pass"),
+    )
+});
+
+#[derive(Debug, Clone)]
+struct Settings {
+    audio_model: String,
+    video_model: String,
+    fusion_model: String,
+    window: u64,
+    stride: u64,
+    interval: u64,
+    threshold: f32,
+    max_tags: u32,
+    decode: Decode,
+    source: Riding,
+    scheduling: Scheduling,
+    repeat_tags: bool,
+    post_messages: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            audio_model: DEFAULT_AUDIO_MODEL.into(),
+            video_model: DEFAULT_VIDEO_MODEL.into(),
+            fusion_model: DEFAULT_FUSION_MODEL.into(),
+            window: DEFAULT_WINDOW,
+            stride: DEFAULT_STRIDE,
+            interval: DEFAULT_INTERVAL,
+            threshold: DEFAULT_THRESHOLD,
+            max_tags: DEFAULT_MAX_TAGS,
+            decode: Decode::default(),
+            source: Riding::default(),
+            scheduling: Scheduling::default(),
+            repeat_tags: true,
+            post_messages: true,
+        }
+    }
+}
+
+/// The two streams there may be, and what is common to them.
+#[derive(Debug, Default)]
+struct Streams {
+    video: Option<Branch>,
+    audio: Option<Branch>,
+    /// The ends of streams that wait for the analysis, and whose they are.
+    held: Vec<(Source, gst::Event)>,
+    /// Whether the analysis has ended.
+    ended: bool,
+    /// Whether a part of the analysis that both share failed.
+    failed: bool,
+}
+
+impl Streams {
+    fn slot(&mut self, source: Source) -> &mut Option<Branch> {
+        match source {
+            Source::Audio => &mut self.audio,
+            _ => &mut self.video,
+        }
+    }
+
+    /// Forgets what belongs to the run before.
+    fn restart(&mut self) {
+        self.held.clear();
+        (self.ended, self.failed) = (false, false);
+        self.branches().for_each(Branch::restart);
+    }
+
+    fn branches(&self) -> impl Iterator<Item = &Branch> {
+        self.video.iter().chain(&self.audio)
+    }
+}
+
+/// The elements that both streams share.
+struct Shared {
+    fuse: gst::Element,
+    sink: gst::Element,
+}
+
+/// See the module's documentation.
+#[derive(Default, glib::Properties)]
+#[properties(wrapper_type = super::InstrumentTagger)]
+pub struct InstrumentTagger {
+    #[property(name = "audio-model", get, set, type = String, member = audio_model, default_value = Some(DEFAULT_AUDIO_MODEL), blurb = "Sound model: name of a model in the zoo, or path of an ONNX file")]
+    #[property(name = "video-model", get, set, type = String, member = video_model, default_value = Some(DEFAULT_VIDEO_MODEL), blurb = "Picture model: name of a model in the zoo, or path of an ONNX file")]
+    #[property(name = "fusion-model", get, set, type = String, member = fusion_model, default_value = Some(DEFAULT_FUSION_MODEL), blurb = "Fusion model: name of a model in the zoo, or path of an ONNX file")]
+    #[property(name = "window", get, set, type = u64, member = window, minimum = 1_000_000, default_value = DEFAULT_WINDOW, blurb = "Length of the time that a fused result is about, in nanoseconds")]
+    #[property(name = "stride", get, set, type = u64, member = stride, minimum = 1_000_000, default_value = DEFAULT_STRIDE, blurb = "Time between two fused results in nanoseconds")]
+    #[property(name = "interval", get, set, type = u64, member = interval, default_value = DEFAULT_INTERVAL, blurb = "Time between two analysed pictures in nanoseconds (0 = every decoded picture)")]
+    #[property(name = "threshold", get, set, type = f32, member = threshold, maximum = 1.0, minimum = 0.0, default_value = DEFAULT_THRESHOLD, blurb = "Minimum score of a tag")]
+    #[property(name = "max-tags", get, set, type = u32, member = max_tags, default_value = DEFAULT_MAX_TAGS, blurb = "Maximum tags per result (0 = all)")]
+    #[property(name = "decode", get, set, type = Decode, member = decode, default, blurb = "Pictures of an encoded video that are decoded for the analysis")]
+    #[property(name = "source", get, set, type = Riding, member = source, default, blurb = "Results that are attached to the buffers")]
+    #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, blurb = "Whether media waits for the analysis when its backlog is full")]
+    #[property(name = "repeat-tags", get, set, type = bool, member = repeat_tags, default_value = true, blurb = "Attach the latest tags to every buffer, not only to the first after a result")]
+    #[property(name = "post-messages", get, set, type = bool, member = post_messages, default_value = true, blurb = "Post each result as an element message 'instrument-tags'")]
+    settings: Mutex<Settings>,
+    shared: OnceLock<Shared>,
+    streams: Mutex<Streams>,
+    /// Whether media has passed since READY.
+    streaming: AtomicBool,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for InstrumentTagger {
+    const NAME: &'static str = "GstInstrumentTagger";
+    type Type = super::InstrumentTagger;
+    type ParentType = gst::Bin;
+}
+
+impl ObjectImpl for InstrumentTagger {
+    fn properties() -> &'static [glib::ParamSpec] {
+        Self::derived_properties()
+    }
+
+    fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        self.derived_set_property(id, value, pspec);
+        if self.shared.get().is_some() {
+            self.configure();
+        }
+    }
+
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        self.derived_property(id, pspec)
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        match self.build() {
+            Ok(shared) => {
+                let _ = self.shared.set(shared);
+            }
+            Err(err) => gst::error!(CAT, imp = self, "{err}"),
+        }
+    }
+}
+
+impl GstObjectImpl for InstrumentTagger {}
+
+impl ElementImpl for InstrumentTagger {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Instrument tagger",
+                "Generic/Analyzer/Audio/Video",
+                "Attaches instrument tags to encoded or raw streams, which pass through untouched",
+                "The gst-instruments developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            use gst::{PadDirection::*, PadPresence::*};
+            let template = |name, direction, presence| {
+                gst::PadTemplate::new(name, direction, presence, &gst::Caps::new_any())
+                    .expect("a valid pad template")
+            };
+            vec![
+                template("video", Sink, Request),
+                template("audio", Sink, Request),
+                template("video_src", Src, Sometimes),
+                template("audio_src", Src, Sometimes),
+            ]
+        });
+        &TEMPLATES
+    }
+
+    fn request_new_pad(
+        &self,
+        template: &gst::PadTemplate,
+        _name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        let source = match template.name_template() {
+            "audio" => Source::Audio,
+            _ => Source::Video,
+        };
+        match self.add(source, template) {
+            Ok(pad) => Some(pad),
+            Err(err) => {
+                gst::element_imp_error!(self, gst::CoreError::Pad, ("{}", err));
+                None
+            }
+        }
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        let branch = {
+            let mut streams = self.streams.lock().unwrap();
+            [Source::Video, Source::Audio]
+                .into_iter()
+                .find_map(|source| {
+                    streams
+                        .slot(source)
+                        .take_if(|branch| branch.sink.upcast_ref::<gst::Pad>() == pad)
+                })
+        };
+        let Some(branch) = branch else { return };
+        let element = self.obj();
+        for pad in [&branch.sink, &branch.src] {
+            let _ = pad.set_active(false);
+            let _ = element.remove_pad(pad);
+        }
+        let fuse = branch.classify.static_pad("src").and_then(|pad| pad.peer());
+        branch.remove(element.upcast_ref());
+        if let Some(fuse) = fuse {
+            self.fuse().release_request_pad(&fuse);
+        }
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::NullToReady && self.shared.get().is_none() {
+            // What is missing is in the log; say the likeliest here.
+            gst::element_imp_error!(
+                self,
+                gst::CoreError::MissingPlugin,
+                ("instrumenttagger needs GStreamer's base and bad plugins (decodebin, errorignore): install gstreamer1.0-plugins-base and gstreamer1.0-plugins-bad")
+            );
+            return Err(gst::StateChangeError);
+        }
+        if transition == gst::StateChange::ReadyToPaused {
+            self.streaming.store(false, Ordering::Relaxed);
+            let mut streams = self.streams.lock().unwrap();
+            streams.restart();
+        }
+        let up = transition.next() > transition.current();
+        if !up {
+            self.set_decode_state(transition.next());
+        }
+        let success = self.parent_change_state(transition)?;
+        if up {
+            self.set_decode_state(transition.next());
+        }
+        Ok(success)
+    }
+}
+
+impl BinImpl for InstrumentTagger {
+    fn handle_message(&self, message: gst::Message) {
+        let inside = message.src().and_then(|src| {
+            let streams = self.streams.lock().unwrap();
+            streams
+                .branches()
+                .find(|branch| branch.analyses(src))
+                .cloned()
+        });
+        match message.view() {
+            gst::MessageView::Element(_)
+                if let Some((tags, clip)) = Tags::from_message(&message) =>
+            {
+                self.announce(&message, tags, clip);
+            }
+            // The tags of the analysed copy: the stream's own reach the application's sinks.
+            gst::MessageView::Tag(_) if message.src() == Some(self.sink().upcast_ref()) => {}
+            gst::MessageView::Error(err) if self.streaming.load(Ordering::Relaxed) => {
+                let first = match inside {
+                    Some(branch) => branch.give_up(),
+                    None => self.end_analysis(),
+                };
+                if first {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::StreamError::Failed,
+                        ("Tagging has stopped, the media passes on: {}", err.error()),
+                        ["{}", err.debug().unwrap_or_default()]
+                    );
+                } else {
+                    gst::info!(
+                        CAT,
+                        imp = self,
+                        "After tagging has stopped: {}",
+                        err.error()
+                    );
+                }
+            }
+            _ => self.parent_handle_message(message),
+        }
+    }
+}
+
+impl InstrumentTagger {
+    /// The elements that both streams share, in the bin.
+    fn build(&self) -> Result<Shared, glib::BoolError> {
+        let fuse = gst::ElementFactory::make("avfuse").name("fuse").build()?;
+        let sink = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build()?;
+        self.obj().add_many([&fuse, &sink])?;
+        fuse.link(&sink)?;
+        let weak = self.downgrade();
+        let pad = sink.static_pad("sink").expect("a sink has a pad");
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(imp) = weak.upgrade()
+                && let Some(event) = info.event()
+            {
+                match event.view() {
+                    gst::EventView::Eos(_) => imp.release_ends(),
+                    gst::EventView::StreamStart(_) => imp.streams.lock().unwrap().ended = false,
+                    _ => (),
+                }
+            }
+            gst::PadProbeReturn::Ok
+        });
+        Ok(Shared { fuse, sink })
+    }
+
+    fn fuse(&self) -> &gst::Element {
+        &self
+            .shared
+            .get()
+            .expect("a bin without its elements does not start")
+            .fuse
+    }
+
+    fn sink(&self) -> &gst::Element {
+        &self
+            .shared
+            .get()
+            .expect("a bin without its elements does not start")
+            .sink
+    }
+
+    /// Adds the pads and the elements of a `source` stream.
+    fn add(
+        &self,
+        source: Source,
+        template: &gst::PadTemplate,
+    ) -> Result<gst::Pad, glib::BoolError> {
+        if self.shared.get().is_none() {
+            return Err(glib::bool_error!(
+                "instrumenttagger lacks elements of GStreamer, see its log"
+            ));
+        }
+        if self.streams.lock().unwrap().slot(source).is_some() {
+            return Err(glib::bool_error!(
+                "There is a pad '{0}' already: instrumenttagger takes one video and one audio stream",
+                source.name()
+            ));
+        }
+        let element = self.obj();
+        let fuse = self
+            .fuse()
+            .request_pad_simple(source.name())
+            .ok_or_else(|| glib::bool_error!("avfuse gives no pad '{}'", source.name()))?;
+        let src = element
+            .pad_template(&format!("{}_src", source.name()))
+            .expect("each stream has a src template");
+        let branch = Branch::new(element.upcast_ref(), source, (template, &src), &fuse)?;
+        let settings = self.settings.lock().unwrap().clone();
+        branch.thin_out(settings.decode, settings.window / 2);
+        branch.watch(Stream {
+            tagger: element.downgrade(),
+            source,
+        });
+        let tagger = element.downgrade();
+        branch.listen(move |message| {
+            if let Some(tagger) = tagger.upgrade() {
+                tagger.imp().handle_decode_message(message);
+            }
+        });
+        *self.streams.lock().unwrap().slot(source) = Some(branch.clone());
+        self.configure();
+        branch.sync_states();
+        for pad in [&branch.sink, &branch.src] {
+            pad.set_active(true)?;
+            element.add_pad(pad)?;
+        }
+        Ok(branch.sink.upcast())
+    }
+
+    /// Passes the messages of decodebin on that say what failed or is missing; the others are about its own states.
+    fn handle_decode_message(&self, message: gst::Message) {
+        match message.type_() {
+            gst::MessageType::Error | gst::MessageType::Warning | gst::MessageType::Element => {
+                self.handle_message(message);
+            }
+            _ => (),
+        }
+    }
+
+    /// Hands the properties to the elements inside.
+    fn configure(&self) {
+        let settings = self.settings.lock().unwrap().clone();
+        let streams = self.streams.lock().unwrap();
+        let fuse = self.fuse();
+        fuse.set_property("model", &settings.fusion_model);
+        fuse.set_property("window", settings.window);
+        fuse.set_property("stride", settings.stride);
+        fuse.set_property("threshold", settings.threshold);
+        fuse.set_property("max-tags", settings.max_tags);
+        for (branch, model) in [
+            (&streams.video, &settings.video_model),
+            (&streams.audio, &settings.audio_model),
+        ] {
+            let Some(branch) = branch else { continue };
+            branch.classify.set_property("model", model);
+            branch.classify.set_property("interval", settings.interval);
+            branch
+                .classify
+                .set_property("threshold", settings.threshold);
+            branch.classify.set_property("max-tags", settings.max_tags);
+            branch
+                .classify
+                .set_property("scheduling", settings.scheduling);
+        }
+    }
+
+    fn set_decode_state(&self, state: gst::State) {
+        let branches: Vec<_> = self.streams.lock().unwrap().branches().cloned().collect();
+        for branch in branches {
+            branch.set_decode_state(state);
+        }
+    }
+
+    /// Passes a result of an element inside on: to the buffers that pass, and to the bus in the bin's name.
+    fn announce(&self, message: &gst::Message, tags: Tags, clip: bool) {
+        let (riding, post) = {
+            let settings = self.settings.lock().unwrap();
+            (settings.source, settings.post_messages)
+        };
+        let structure = message.structure().expect("the message has tags");
+        if !clip && riding.takes(tags.source) {
+            let finding = Finding {
+                running_time: structure.get("running-time").ok(),
+                tags,
+            };
+            let streams = self.streams.lock().unwrap();
+            for branch in streams.branches() {
+                branch.results.lock().unwrap().push(finding.clone());
+            }
+        }
+        if post {
+            let message = gst::message::Element::builder(structure.to_owned())
+                .src(&*self.obj())
+                .seqnum(message.seqnum())
+                .build();
+            // Without a bus there is no reader.
+            let _ = self.obj().post_message(message);
+        }
+    }
+
+    /// Whether media must not wait for the analysis of a stream that comes in on `sink`.
+    fn is_live(&self, sink: &gst::GhostPad) -> bool {
+        match self.settings.lock().unwrap().scheduling {
+            Scheduling::Sync => return false,
+            Scheduling::Async => return true,
+            Scheduling::Auto => (),
+        }
+        let mut query = gst::query::Latency::new();
+        sink.peer_query(&mut query) && query.result().0
+    }
+
+    /// Ends the analysis of both streams after a part that they share failed. Returns whether it ended just now.
+    fn end_analysis(&self) -> bool {
+        if std::mem::replace(&mut self.streams.lock().unwrap().failed, true) {
+            return false;
+        }
+        self.obj().call_async(|element| {
+            if let Some(pad) = element.imp().sink().static_pad("sink") {
+                if pad.sticky_event::<gst::event::StreamStart>(0).is_none() {
+                    pad.send_event(gst::event::StreamStart::new("none"));
+                }
+                pad.send_event(gst::event::Eos::new());
+            }
+        });
+        true
+    }
+
+    /// Lets the ends of the streams go that were held back: the analysis has ended.
+    fn release_ends(&self) {
+        let held: Vec<_> = {
+            let mut streams = self.streams.lock().unwrap();
+            streams.ended = true;
+            let held = std::mem::take(&mut streams.held);
+            held.into_iter()
+                .filter_map(|(source, end)| Some((streams.slot(source).clone()?, end)))
+                .collect()
+        };
+        for (branch, end) in held {
+            branch.end(end);
+        }
+    }
+}
+
+/// What a branch asks of the bin about one stream.
+struct Stream {
+    tagger: glib::WeakRef<super::InstrumentTagger>,
+    source: Source,
+}
+
+impl Stream {
+    fn branch(&self, imp: &InstrumentTagger) -> Option<Branch> {
+        imp.streams.lock().unwrap().slot(self.source).clone()
+    }
+}
+
+impl Passing for Stream {
+    fn begins(&self) -> bool {
+        let Some(tagger) = self.tagger.upgrade() else {
+            return false;
+        };
+        let imp = tagger.imp();
+        imp.streaming.store(true, Ordering::Relaxed);
+        self.branch(imp)
+            .is_some_and(|branch| imp.is_live(&branch.sink))
+    }
+
+    fn pass(&self, buffer: &mut gst::Buffer) {
+        let Some(tagger) = self.tagger.upgrade() else {
+            return;
+        };
+        let imp = tagger.imp();
+        let repeat = imp.settings.lock().unwrap().repeat_tags;
+        let Some(branch) = self.branch(imp) else {
+            return;
+        };
+        let tags = branch.results.lock().unwrap().next(repeat);
+        if !tags.is_empty() {
+            Tags::attach(&tags, buffer.make_mut());
+        }
+    }
+
+    fn holds_end(&self, end: &gst::Event) -> bool {
+        let Some(tagger) = self.tagger.upgrade() else {
+            return false;
+        };
+        let imp = tagger.imp();
+        let live = self
+            .branch(imp)
+            .is_none_or(|branch| imp.is_live(&branch.sink));
+        let mut streams = imp.streams.lock().unwrap();
+        if live || streams.ended {
+            return false;
+        }
+        streams.held.push((self.source, end.clone()));
+        true
+    }
+}
