@@ -11,6 +11,7 @@ import copy
 import csv
 import pathlib
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -306,7 +307,7 @@ def main(argv):
     if args.teacher:
         teacher = Teacher(args.teacher, args)
         for i, (x, index) in enumerate(shards):
-            *taught, same = activations.cached(folder / f"taught-{i:03d}.pt", lambda: teacher.answers(training, args.seed + i, i))
+            *taught, same = activations.cached(folder / f"taught-{i:03d}.pt", partial(teacher.answers, training, args.seed + i, i))
             assert torch.equal(index, same)
             shards[i] = (x, *taught, index)
     targets = torch.tensor([p.target for p in training])

@@ -33,7 +33,7 @@ class Scored:
             "no instrument": lambda p: p.fold != real.TEST and p.folder == NONE,
             "other instruments": lambda p: p.fold != real.TEST and p.target == NOTHING and p.folder != NONE,
         }[kind]
-        return np.flatnonzero([wanted(p) for p in self.pictures])
+        return np.flatnonzero([bool(wanted(p)) for p in self.pictures])
 
     def videos(self):
         """(target, mean scores, group) of every video."""
@@ -91,7 +91,7 @@ class Scored:
 
     def summary(self):
         figures = self.figures()
-        return "out of fold: " + "; ".join(
+        return "out of fold, five folds by source: " + "; ".join(
             f"{name} {figures[name][0]:.1f} ({figures[name][1]:.0f} to {figures[name][2]:.0f})" for name in figures if "Hit" in name)
 
     def save(self, path):

@@ -2,6 +2,7 @@
 """What the picture networks share: cached activations to scores, figures of pictures and clips, export."""
 
 import pathlib
+from functools import partial
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ def test_views(folder, early, test, *views):
     """{name: what `early` makes of all test pictures}: as they are, and as random video frames."""
     nones = [p for p in test if p.folder == NONE]
     datasets = {"plain": activations.EachFrame(test, views), "video-like": activations.EachFrame(test, views, nones, VIEWS_SEED)}
-    return {name: activations.cached(folder / f"{name}.pt", lambda: activations.run(early, dataset, name, 1))
+    return {name: activations.cached(folder / f"{name}.pt", partial(activations.run, early, dataset, name, 1))
             for name, dataset in datasets.items()}
 
 
@@ -109,7 +110,7 @@ def clip_views(folder, early, clips, *views):
     for view in views:
         name = f"clips-{view[1]}"
         x = activations.cached(folder / f"{name}.pt",
-                               lambda: activations.run(early, activations.EachFrame(every, (view,)), name, 1))[0]
+                               partial(activations.run, early, activations.EachFrame(every, (view,)), name, 1))[0]
         for clip, part in zip(found, x.split([len(ps) for ps in found.values()])):
             parts[f"{view[1]} {clip}"] = part
     return parts

@@ -40,6 +40,17 @@ class Inception(unittest.TestCase):
         self.assertLess(error, 1e-5)
 
 
+class Early(unittest.TestCase):
+    def test_frozen_blocks_say_what_torch_says(self):
+        torch.manual_seed(0)
+        network = inception.Inception().eval()
+        frames = torch.randint(0, 256, (3, 224, 224, 3), dtype=torch.uint8)
+        with torch.no_grad():
+            expected = network.early(network.normalise(frames), "6a")
+        found, = activations.Early(activations.Blocks(network, "6a"), inception.SIZE)(frames)
+        self.assertLess((found.float() - expected).abs().max() / expected.abs().max(), 1e-3)
+
+
 class Tune(unittest.TestCase):
     def test_what_is_not_known_is_not_taught(self):
         """Of a mandolin, training may not deny the guitar; it denies the flute."""
@@ -91,6 +102,21 @@ class Judge(unittest.TestCase):
         mean, low, high = judge.interval(values, np.arange(100))
         self.assertEqual(mean, 75.0)
         self.assertTrue(63 < low < 70 and 80 < high < 87, (low, high))
+
+    def test_a_video_counts_once(self):
+        """Two frames of a guitar, one of them taken for a piano with little weight, and a test clip that counts for nothing."""
+        picture = photographs.Picture
+        pictures = [picture("a", 0, "guitar", "clips", "g", 0, "guitar_40"), picture("b", 0, "guitar", "clips", "g", 0, "guitar_40"),
+                    picture("c", 1, "piano", "clips", "h", real.TEST, "piano_01"), picture("d", 1, "piano", "k30", "d", 1),
+                    picture("e", 13, "none", "in1", "e", 2), picture("f", 13, "harp", "k30", "f", 3)]
+        log_p = np.full((6, len(CLASSES)), -9.0)
+        log_p[:, -1] = 0
+        log_p[[0, 3, 5], [0, 1, 0]] = 3
+        log_p[1, 1] = 1
+        figures = judge.Scored(pictures, log_p, np.zeros((6, 2))).figures()
+        self.assertEqual({name: value[0] for name, value in figures.items() if "Hit@1" in name or "tagged" in name}, {
+            "videos Hit@1": 100, "photographs Hit@1": 100, "frames of videos Hit@1": 50,
+            "no instrument tagged above 0.5": 0, "other instruments tagged above 0.5": 100})
 
     def test_calibration_finds_the_line(self):
         rng = np.random.default_rng(0)
