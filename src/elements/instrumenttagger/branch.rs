@@ -24,7 +24,7 @@ const BACKLOG: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const SOUND_BACKLOG: u32 = 8 << 20;
 
 /// The elements and pads of one stream.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Branch {
     pub sink: gst::GhostPad,
     pub src: gst::GhostPad,

@@ -51,6 +51,7 @@ struct Settings {
     source: Riding,
     scheduling: Scheduling,
     repeat_tags: bool,
+    tag_lifetime: u64,
     post_messages: bool,
 }
 
@@ -69,13 +70,14 @@ impl Default for Settings {
             source: Riding::default(),
             scheduling: Scheduling::default(),
             repeat_tags: true,
+            tag_lifetime: 0,
             post_messages: true,
         }
     }
 }
 
 /// The two streams there may be, and what is common to them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Streams {
     video: Option<Branch>,
     audio: Option<Branch>,
@@ -129,6 +131,7 @@ pub struct InstrumentTagger {
     #[property(name = "source", get, set, type = Riding, member = source, default, blurb = "Results that are attached to the buffers")]
     #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, blurb = "Whether media waits for the analysis when its backlog is full")]
     #[property(name = "repeat-tags", get, set, type = bool, member = repeat_tags, default_value = true, blurb = "Attach the latest tags to every buffer, not only to the first after a result")]
+    #[property(name = "tag-lifetime", get, set, type = u64, member = tag_lifetime, blurb = "Time in nanoseconds after which the latest tags expire if no newer ones come (0 = the time that they are about, at least a second)")]
     #[property(name = "post-messages", get, set, type = bool, member = post_messages, default_value = true, blurb = "Post each result as an element message 'instrument-tags'")]
     settings: Mutex<Settings>,
     shared: OnceLock<Shared>,
@@ -552,11 +555,14 @@ impl Passing for Stream {
             return;
         };
         let imp = tagger.imp();
-        let repeat = imp.settings.lock().unwrap().repeat_tags;
+        let repeat = {
+            let settings = imp.settings.lock().unwrap();
+            settings.repeat_tags.then_some(settings.tag_lifetime)
+        };
         let Some(branch) = self.branch(imp) else {
             return;
         };
-        let tags = branch.results.lock().unwrap().next(repeat);
+        let tags = branch.results.lock().unwrap().next(buffer.pts(), repeat);
         if !tags.is_empty() {
             Tags::attach(&tags, buffer.make_mut());
         }

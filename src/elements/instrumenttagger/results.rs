@@ -4,6 +4,7 @@
 
 use gst::glib;
 
+use crate::elements::inference::Latest;
 use crate::meta::{Source, Tags};
 
 /// Which results ride on the buffers that pass.
@@ -45,59 +46,55 @@ pub struct Result {
 }
 
 /// The results for one passing stream.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Results {
     fresh: Vec<Result>,
     /// The latest of each source.
-    last: Vec<Result>,
+    latest: Vec<(Source, Latest)>,
     pub segment: gst::FormattedSegment<gst::ClockTime>,
 }
 
 impl Results {
     /// Takes a result that the next buffer carries first.
     pub fn push(&mut self, result: Result) {
-        self.last
-            .retain(|last| last.tags.source != result.tags.source);
-        self.last.push(result.clone());
         self.fresh.push(result);
     }
 
-    /// The tags for the next buffer: the results since the one before, else the latest ones again if `repeat`.
-    pub fn next(&mut self, repeat: bool) -> Vec<Tags> {
-        let fresh = std::mem::take(&mut self.fresh);
-        if !fresh.is_empty() {
-            return self.in_stream(&fresh, true);
+    /// The tags for the buffer at `position`: the results since the one before, else the latest ones again until they
+    /// expire; `repeat` is their lifetime in nanoseconds (0: see [`Latest::at`]), `None` for no repetition.
+    pub fn next(&mut self, position: Option<gst::ClockTime>, repeat: Option<u64>) -> Vec<Tags> {
+        let fresh = self.rest();
+        if fresh.is_empty() {
+            let latest = self.latest.iter();
+            return repeat.map_or_else(Vec::new, |lifetime| {
+                latest
+                    .filter_map(|(_, latest)| latest.at(position, lifetime))
+                    .collect()
+            });
         }
-        if repeat {
-            self.in_stream(&self.last, false)
-        } else {
-            Vec::new()
+        for tags in &fresh {
+            self.latest.retain(|&(source, _)| source != tags.source);
+            self.latest.push((tags.source, Latest::new(tags, position)));
         }
+        fresh
     }
 
-    /// The results that no buffer has carried yet.
+    /// The results that no buffer has carried yet, with their start in the time base of this stream's timestamps.
     pub fn rest(&mut self) -> Vec<Tags> {
-        let fresh = std::mem::take(&mut self.fresh);
-        self.in_stream(&fresh, true)
+        let start = |result: &Result| self.segment.position_from_running_time(result.running_time);
+        std::mem::take(&mut self.fresh)
+            .into_iter()
+            .map(|result| Tags {
+                start: start(&result).or(result.tags.start),
+                ..result.tags
+            })
+            .collect()
     }
 
     /// Forgets everything, after a flush and at the start of a stream.
     pub fn clear(&mut self) {
         self.fresh.clear();
-        self.last.clear();
-    }
-
-    /// The tags with their start in the time base of this stream's timestamps.
-    fn in_stream(&self, results: &[Result], fresh: bool) -> Vec<Tags> {
-        let start = |result: &Result| self.segment.position_from_running_time(result.running_time);
-        results
-            .iter()
-            .map(|result| Tags {
-                start: start(result).or(result.tags.start),
-                fresh,
-                ..result.tags.clone()
-            })
-            .collect()
+        self.latest.clear();
     }
 }
 
@@ -122,34 +119,37 @@ mod tests {
     }
 
     #[test]
-    fn each_result_is_fresh_once_and_repeated_until_the_next_of_its_source() {
+    fn each_result_is_fresh_once_and_repeated_until_the_next_of_its_source_or_its_end() {
         gst::init().unwrap();
         let mut results = Results::default();
-        assert!(results.next(true).is_empty());
-        results.push(result(Source::Fused, "a", 0));
-        results.push(result(Source::Audio, "b", 0));
+        let second = |n| Some(gst::ClockTime::from_seconds(n));
         let labels = |tags: Vec<Tags>| -> Vec<(String, bool)> {
             tags.into_iter()
                 .map(|tags| (tags.scores[0].0.clone(), tags.fresh))
                 .collect()
         };
-        assert_eq!(
-            labels(results.next(true)),
-            [("a".into(), true), ("b".into(), true)]
-        );
-        assert_eq!(
-            labels(results.next(true)),
-            [("a".into(), false), ("b".into(), false)]
-        );
-        assert!(results.next(false).is_empty());
+        assert!(results.next(second(0), Some(0)).is_empty());
+        results.push(result(Source::Fused, "a", 0));
+        results.push(result(Source::Audio, "b", 0));
+        let expected = [("a".into(), true), ("b".into(), true)];
+        assert_eq!(labels(results.next(second(1), Some(0))), expected);
+        let expected = [("a".into(), false), ("b".into(), false)];
+        assert_eq!(labels(results.next(second(1), Some(0))), expected);
+        assert!(results.next(second(1), None).is_empty());
         results.push(result(Source::Fused, "c", 1));
-        assert_eq!(labels(results.next(true)), [("c".into(), true)]);
         assert_eq!(
-            labels(results.next(true)),
-            [("b".into(), false), ("c".into(), false)]
+            labels(results.next(second(2), Some(0))),
+            [("c".into(), true)]
+        );
+        let expected = [("b".into(), false), ("c".into(), false)];
+        assert_eq!(labels(results.next(second(2), Some(0))), expected);
+        // The second that `b` is about ended at 1 s, a lifetime before 2 s.
+        assert_eq!(
+            labels(results.next(second(3), Some(0))),
+            [("c".into(), false)]
         );
         results.clear();
-        assert!(results.next(true).is_empty());
+        assert!(results.next(second(3), Some(0)).is_empty());
     }
 
     #[test]
@@ -158,9 +158,7 @@ mod tests {
         let mut results = Results::default();
         results.segment.set_start(gst::ClockTime::from_seconds(100));
         results.push(result(Source::Fused, "a", 5));
-        assert_eq!(
-            results.next(true)[0].start,
-            Some(gst::ClockTime::from_seconds(105))
-        );
+        let start = results.next(None, None)[0].start;
+        assert_eq!(start, Some(gst::ClockTime::from_seconds(105)));
     }
 }
