@@ -150,6 +150,33 @@ fn models_that_fail_when_they_run() {
 }
 
 #[test]
+fn models_that_do_not_end() {
+    let white = VIDEO.replace("videotestsrc", "videotestsrc pattern=white");
+    let parts = ["the model `endless` did not finish within 5 s", "`timeout`"];
+    assert_says(&format!("{white} model=endless timeout=5000000000"), &parts);
+    let parts = ["the model `never` did not finish within 1 s"];
+    assert_says(&format!("{VIDEO} model=never timeout=1000000000"), &parts);
+}
+
+#[test]
+fn sizes_beyond_the_limits() {
+    for (element, model, part) in [
+        (
+            VIDEO,
+            "large",
+            "60000, 60000, 3] must have 1 to 67108864 values",
+        ),
+        (
+            AUDIO,
+            "many-frames",
+            "`instruments.frontend.patch-frames` is `68719476736`",
+        ),
+    ] {
+        assert_says(&format!("{element} model={model}"), &[part]);
+    }
+}
+
+#[test]
 fn models_for_something_else() {
     assert_says(
         &format!("{VIDEO} model=audio"),

@@ -56,7 +56,11 @@ fn a_runtime_that_is_missing_or_too_old_is_an_error_until_there_is_a_right_one()
     let too_old = Error::RuntimeTooOld {
         path: old,
         version: "1.16.3".into(),
-        needed: "1.24".into(),
+        needed: if cfg!(feature = "gpu") {
+            "1.24".into()
+        } else {
+            "1.21".into()
+        },
     };
     assert_eq!(open().unwrap_err(), too_old);
 

@@ -75,11 +75,12 @@ struct Check {
 }
 
 fn provider(name: &str) -> Result<Provider, String> {
-    use Provider::{Cpu, Cuda, TensorRt, TensorRtRtx};
-    [Cpu, Cuda, TensorRt, TensorRtRtx]
-        .into_iter()
-        .find(|provider| provider.as_str() == name)
-        .ok_or_else(|| "use cpu, cuda, tensorrt or tensorrt-rtx".into())
+    let mut all = Provider::ALL.iter().copied();
+    all.find(|provider| provider.as_str() == name)
+        .ok_or_else(|| {
+            let names: Vec<&str> = Provider::ALL.iter().map(|all| all.as_str()).collect();
+            format!("use one of {}", names.join(", "))
+        })
 }
 
 fn precision(name: &str) -> Result<Precision, String> {

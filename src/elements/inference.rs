@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gst::glib::{
     self, ParamSpecBoolean, ParamSpecEnum, ParamSpecFloat, ParamSpecString, ParamSpecUInt,
@@ -13,47 +14,40 @@ use gst::prelude::*;
 
 use super::analysis::Analysis;
 use crate::meta::{Source, Tags};
-use crate::model::{self, Card, Model, Progress};
+use crate::model::{self, Card, Model, Progress, provider::with_providers};
 
 pub const DEFAULT_THRESHOLD: f32 = 0.3;
 pub const DEFAULT_MAX_TAGS: u32 = 3;
+pub const DEFAULT_TIMEOUT: u64 = gst::ClockTime::from_seconds(30).nseconds();
 pub const MAX_BATCH_SIZE: u32 = model::MAX_BATCH_SIZE as u32;
 /// Tags that are about less time than this live for this time.
 const MIN_LIFETIME: gst::ClockTime = gst::ClockTime::SECOND;
 
-/// Where the model runs.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstInstrumentsExecutionProvider")]
-pub enum ExecutionProvider {
-    /// The first that is there.
-    #[default]
-    #[enum_value(name = "Auto: TensorRT, CUDA or the CPU, the first that is there")]
-    Auto,
-    /// ONNX Runtime's own CPU kernels.
-    #[enum_value(name = "CPU")]
-    Cpu,
-    /// NVIDIA CUDA.
-    #[enum_value(name = "CUDA")]
-    Cuda,
-    /// NVIDIA TensorRT.
-    #[enum_value(name = "TensorRT", nick = "tensorrt")]
-    TensorRt,
-    /// NVIDIA TensorRT for RTX.
-    #[enum_value(name = "TensorRT for RTX", nick = "tensorrt-rtx")]
-    TensorRtRtx,
+macro_rules! execution_provider {
+    ($($variant:ident $nick:tt $title:tt $doc:tt $backend:path,)+) => {
+        /// Where the model runs.
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+        #[enum_type(name = "GstInstrumentsExecutionProvider")]
+        pub enum ExecutionProvider {
+            /// The first available.
+            #[default]
+            #[enum_value(name = "Auto: the first available of TensorRT, CUDA and the CPU")]
+            Auto,
+            $(#[doc = $doc] #[enum_value(name = $title, nick = $nick)] $variant,)+
+        }
+
+        impl From<ExecutionProvider> for model::Provider {
+            fn from(provider: ExecutionProvider) -> Self {
+                match provider {
+                    ExecutionProvider::Auto => Self::Auto,
+                    $(ExecutionProvider::$variant => Self::$variant,)+
+                }
+            }
+        }
+    };
 }
 
-impl From<ExecutionProvider> for model::Provider {
-    fn from(provider: ExecutionProvider) -> Self {
-        match provider {
-            ExecutionProvider::Auto => Self::Auto,
-            ExecutionProvider::Cpu => Self::Cpu,
-            ExecutionProvider::Cuda => Self::Cuda,
-            ExecutionProvider::TensorRt => Self::TensorRt,
-            ExecutionProvider::TensorRtRtx => Self::TensorRtRtx,
-        }
-    }
-}
+with_providers!(execution_provider);
 
 /// What the model computes in.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -96,6 +90,8 @@ pub struct Inference {
     pub precision: Precision,
     pub engine_cache: Option<String>,
     pub threads: u32,
+    /// In nanoseconds; 0: none.
+    pub timeout: u64,
     pub threshold: f32,
     pub max_tags: u32,
     pub repeat_tags: bool,
@@ -113,6 +109,7 @@ impl Default for Inference {
             precision: Precision::default(),
             engine_cache: None,
             threads: 0,
+            timeout: DEFAULT_TIMEOUT,
             threshold: DEFAULT_THRESHOLD,
             max_tags: DEFAULT_MAX_TAGS,
             repeat_tags: true,
@@ -139,7 +136,7 @@ impl Inference {
             batch_size: batch_size as usize,
             labels_file: self.labels_file.as_ref().map(PathBuf::from),
             engine_cache: self.engine_cache.as_ref().map(PathBuf::from),
-            ..model::Options::default()
+            timeout: Duration::from_nanos(self.timeout),
         }
     }
 }
@@ -186,6 +183,8 @@ properties! {
         .blurb("Folder for the engines that TensorRT builds (unset = $XDG_CACHE_HOME/gst-instruments/engines)");
     "threads" threads: ParamSpecUInt::builder("threads").maximum(model::MAX_THREADS).mutable_ready()
         .blurb("Threads of one inference on the CPU (0 = one a core)");
+    "timeout" timeout: ParamSpecUInt64::builder("timeout").default_value(DEFAULT_TIMEOUT).mutable_ready()
+        .blurb("Time limit of one run of the model, and of opening it apart from building engines, in nanoseconds (0 = none)");
     "threshold" threshold: ParamSpecFloat::builder("threshold").minimum(0.0).maximum(1.0).default_value(DEFAULT_THRESHOLD).mutable_playing()
         .blurb("Minimum score of a tag");
     "max-tags" max_tags: ParamSpecUInt::builder("max-tags").default_value(DEFAULT_MAX_TAGS).mutable_playing()
@@ -308,6 +307,20 @@ mod tests {
         let latest = Latest::new(&picture, Some(seconds(100)));
         assert!(latest.at(Some(seconds(101)), 0).is_some());
         assert!(latest.at(Some(seconds(102)), 0).is_none());
+    }
+
+    #[test]
+    fn execution_providers_are_those_of_the_models() {
+        let class = glib::EnumClass::new::<ExecutionProvider>();
+        let nicks: Vec<&str> = class.values().iter().map(|value| value.nick()).collect();
+        let all = [model::Provider::Auto]
+            .into_iter()
+            .chain(model::Provider::ALL.iter().copied());
+        let names: Vec<&str> = all.map(model::Provider::as_str).collect();
+        assert_eq!(nicks, names);
+        assert_eq!(nicks[4], "tensorrt-rtx");
+        let provider = model::Provider::from(ExecutionProvider::Cuda);
+        assert_eq!(provider, model::Provider::Cuda);
     }
 
     #[test]

@@ -111,8 +111,8 @@ impl Engines {
         })
     }
 
-    /// Calls `end`, which ends the session of these engines: some providers write files only then. What is there
-    /// afterwards is trusted if what was there before could be.
+    /// Calls `end`, which ends the session of these engines: some providers write files only then. The files
+    /// are trusted afterwards if those that were there before could be.
     pub fn close(self, end: impl FnOnce()) {
         match self.lock() {
             Ok(building) => {
@@ -130,13 +130,13 @@ impl Engines {
         &self.folder
     }
 
-    /// Writes the list of what is there now, if it is another one than before.
+    /// Writes the list of the present files, if it has changed.
     fn seal(&self) -> io::Result<()> {
         let seal = self.seal_of(&self.files()?)?;
         if self.manifest().as_ref() == Some(&seal) {
             return Ok(());
         }
-        // A list is there as a whole or not at all.
+        // The list is replaced in one step.
         let new = self
             .folder
             .join(format!("{MANIFEST}.{}", std::process::id()));
@@ -181,7 +181,7 @@ impl Building {
         self.engines.path()
     }
 
-    /// Says that a session has been made with what is there, and lets others go on.
+    /// Lists the files that a session has been made with, and unlocks the folder.
     pub fn finish(self) -> Engines {
         // Without the list the next session builds again, which takes time and harms nothing.
         let _ = self.engines.seal();

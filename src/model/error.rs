@@ -191,7 +191,7 @@ pub enum Error {
         value: String,
     },
 
-    /// An asked-for execution provider is not to be had.
+    /// An execution provider that was asked for by name is unavailable.
     #[error(
         "the execution provider `{provider}` is not available: {cause}; it needs {library}, from {package}; or ask \
          for `auto` or `cpu`"
@@ -207,7 +207,7 @@ pub enum Error {
         cause: String,
     },
 
-    /// An execution provider is there, but cannot run a model that the processor can.
+    /// An execution provider is available, but cannot run a model that the CPU can.
     #[error("the execution provider `{provider}` cannot run {}: {cause}", .path.display())]
     Provider {
         /// The provider as it is asked for, e.g. `cuda`.

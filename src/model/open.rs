@@ -216,7 +216,7 @@ fn wait(
                 stopped = true;
                 deadline = after(GRACE);
             }
-            // What ONNX Runtime does not end goes on by itself, and its result is dropped.
+            // A run that ONNX Runtime does not end continues on its thread, and its result is dropped.
             Err(_) => return None,
         }
     }
@@ -291,9 +291,15 @@ fn publish(key: &Key, opening: &Opening, result: Result<Arc<Model>, Error>) {
         };
         std::mem::take(&mut *opening.waiting())
     };
+    let mut waiting = waiting.into_iter();
+    let last = waiting.next_back();
+    // Who has given up does not need to know.
     for waiting in waiting {
-        // The last handle of a model that nobody waits for any more is dropped here.
         let _ = waiting.send(Event::Done(result.clone()));
+    }
+    if let Some(last) = last {
+        // No handle stays here: the last one's user may drop it at once, and counts on that to close the model.
+        let _ = last.send(Event::Done(result));
     }
 }
 

@@ -83,7 +83,14 @@ fn candidates() -> Vec<PathBuf> {
         .flat_map(|dir| [dir.clone(), dir.join("..")])
         .flat_map(|dir| libraries(&dir))
         .chain(["libonnxruntime.so".into(), "libonnxruntime.so.1".into()])
+        .chain(distributions())
         .collect()
+}
+
+/// The names by which distributions install ONNX Runtime, newest first: Debian's are those of one minor version.
+fn distributions() -> impl Iterator<Item = PathBuf> {
+    let minors = (ort::MINOR_VERSION..ort::MINOR_VERSION + 20).rev();
+    minors.map(|minor| format!("libonnxruntime.so.1.{minor}").into())
 }
 
 /// `libonnxruntime.so` and `libonnxruntime.so.1*` in a directory, in this order, newest version first.
@@ -135,6 +142,10 @@ fn load(candidates: &[PathBuf]) -> Result<Runtime, Error> {
                 }));
             }
             Ok(Err(LoadDynamicError::Dlopen { error, path })) => {
+                // One name says it for all.
+                if distributions().any(|name| name == path) {
+                    continue;
+                }
                 // The loader's own words are in the source.
                 let cause = error.source().map(ToString::to_string);
                 let cause = cause.unwrap_or_else(|| error.to_string());

@@ -19,7 +19,7 @@ pub struct Stats {
     pub mean_latency: Duration,
     /// The time that 99 of 100 of the latest 1024 answers took at most.
     pub p99_latency: Duration,
-    /// Nodes of the model that run on the processor though a GPU runs the model.
+    /// Nodes of the model that run on the CPU although a GPU runs the model.
     pub cpu_nodes: usize,
 }
 

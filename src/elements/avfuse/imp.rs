@@ -23,7 +23,8 @@ use super::pads::{self, Pads, is_fed, is_gap, running_time};
 use super::settings::{DEFAULT_FRAMES, DEFAULT_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW, Settings};
 use super::state::{State, analyse};
 use crate::elements::inference::{
-    DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, ExecutionProvider, Inference, Precision, open_model,
+    DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD, DEFAULT_TIMEOUT, ExecutionProvider, Inference, Precision,
+    open_model,
 };
 use crate::elements::model_error;
 use crate::fusion::{self, Fusion, Window};
@@ -55,6 +56,7 @@ pub struct AvFuse {
     #[property(name = "precision", get, set, type = Precision, member = precision, default, blurb = "What the model computes in, and so which of its files is run")]
     #[property(name = "engine-cache", get, set, nullable, type = Option<String>, member = engine_cache, blurb = "Folder for the engines that TensorRT builds (unset = gst-instruments/engines in XDG's folder for caches)")]
     #[property(name = "threads", get, set, type = u32, member = threads, blurb = "Threads of one inference on the CPU (0 = one a core)")]
+    #[property(name = "timeout", get, set, type = u64, member = timeout, default_value = DEFAULT_TIMEOUT, blurb = "Time limit of one run of the model, and of opening it apart from building engines, in nanoseconds (0 = none)")]
     #[property(name = "threshold", get, set, type = f32, member = threshold, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_THRESHOLD, blurb = "Lowest score of a tag")]
     #[property(name = "max-tags", get, set, type = u32, member = max_tags, default_value = DEFAULT_MAX_TAGS, blurb = "Most tags of one result (0 = all)")]
     #[property(name = "repeat-tags", get, set, type = bool, member = repeat_tags, default_value = true, blurb = "Put the latest tags on every buffer, not only on the first")]

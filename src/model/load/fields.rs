@@ -76,7 +76,7 @@ impl Fields {
             .ok_or_else(|| self.problem(format!("the key `{PREFIX}{key}` is missing; add it")))
     }
 
-    /// The value of a key, if it is there.
+    /// The value of a key; `None` where it is missing.
     pub fn optional(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(String::as_str)
     }

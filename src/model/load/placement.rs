@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which of a graph's nodes a provider left to the CPU.
+#![cfg_attr(not(feature = "gpu"), allow(dead_code, unused_imports))]
 
 use std::{collections::BTreeMap, ffi::CStr, ptr, slice};
 
@@ -26,10 +27,11 @@ impl Placement {
     ///
     /// # Errors
     /// ONNX Runtime's.
+    #[cfg(feature = "gpu")]
     pub fn of(session: &Session) -> ort::Result<Self> {
         let api = ort::api();
         let mut placement = Self::default();
-        // SAFETY: the functions are those of ONNX Runtime 1.24 and newer, which `ort` checked; what they point to
+        // SAFETY: the functions are those of ONNX Runtime 1.24 and newer, which `ort` checked for the feature `gpu`; what they point to
         // lives as long as the session, and lengths come with the pointers.
         unsafe {
             let (mut subgraphs, mut count) = (ptr::null(), 0);
@@ -57,6 +59,17 @@ impl Placement {
             }
         }
         Ok(placement)
+    }
+
+    /// ONNX Runtime tells from 1.24 on.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "gpu"))]
+    pub fn of(_session: &Session) -> ort::Result<Self> {
+        Err(ort::Error::new(
+            "its nodes cannot be counted without the feature `gpu`",
+        ))
     }
 
     /// How many nodes run on the CPU.
@@ -94,7 +107,7 @@ unsafe fn text(text: *const std::ffi::c_char) -> String {
         .into_owned()
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "gpu"))]
 mod tests {
     use super::*;
     use crate::model::runtime;

@@ -7,7 +7,7 @@ use ort::{
     ep::{self, ExecutionProviderDispatch},
     session::{
         Session,
-        builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder},
+        builder::{GraphOptimizationLevel, SessionBuilder},
     },
 };
 
@@ -41,9 +41,13 @@ pub fn builder(options: &Options, runtime: &Runtime) -> ort::Result<SessionBuild
         .with_deterministic_compute(true)?
         // A pool that spins burns more CPU time after each inference than the inference takes.
         .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?
+        .with_inter_op_spinning(false)?;
+    #[cfg(feature = "gpu")]
+    {
         // ort's default may pick another device by itself.
-        .with_auto_device(AutoDevicePolicy::PreferCPU)?;
+        let policy = ort::session::builder::AutoDevicePolicy::PreferCPU;
+        builder = builder.with_auto_device(policy)?;
+    }
     if options.threads > 0 {
         builder = builder.with_intra_threads(options.threads as usize)?;
     }

@@ -24,14 +24,14 @@ use super::{error::Error, precision::Precision};
 pub use memory::Memory;
 
 /// Passes the table of providers to a macro: variant, the name that users give, title, documentation, and the
-/// [`Backend`]. `auto` tries them in this order.
+/// [`Backend`]. `auto` tries them from the last to the first.
 macro_rules! with_providers {
     ($declare:ident) => {
         $declare! {
-            TensorRtRtx "tensorrt-rtx" "TensorRT for RTX" "An NVIDIA RTX GPU through TensorRT for RTX, a plugin of ONNX Runtime's." tensorrt_rtx::TensorRtRtx,
-            TensorRt "tensorrt" "TensorRT" "An NVIDIA GPU through TensorRT." tensorrt::TensorRt,
-            Cuda "cuda" "CUDA" "An NVIDIA GPU through CUDA." cuda::Cuda,
             Cpu "cpu" "CPU" "ONNX Runtime's own CPU kernels." cpu::Cpu,
+            Cuda "cuda" "CUDA" "An NVIDIA GPU through CUDA." cuda::Cuda,
+            TensorRt "tensorrt" "TensorRT" "An NVIDIA GPU through TensorRT." tensorrt::TensorRt,
+            TensorRtRtx "tensorrt-rtx" "TensorRT for RTX" "An NVIDIA RTX GPU through TensorRT for RTX, a plugin of ONNX Runtime's." tensorrt_rtx::TensorRtRtx,
         }
     };
 }
@@ -48,7 +48,7 @@ macro_rules! declare {
         }
 
         impl Provider {
-            /// All but `auto`, in the order in which `auto` tries them.
+            /// All but `auto`.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
             /// The name that users give, e.g. `tensorrt`.
@@ -71,6 +71,7 @@ macro_rules! declare {
 }
 
 with_providers!(declare);
+pub(crate) use with_providers;
 
 /// A shared library that a provider needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,7 +190,7 @@ impl Provider {
         if self != Self::Auto {
             return vec![self];
         }
-        let all = Self::ALL.iter().copied();
+        let all = Self::ALL.iter().rev().copied();
         all.filter(|provider| {
             provider.backend().is_automatic() && provider.find_library(runtime).is_ok()
         })
@@ -204,6 +205,9 @@ impl Provider {
         let Some(library) = self.backend().library() else {
             return Ok(None);
         };
+        if cfg!(not(feature = "gpu")) {
+            return Err(self.missing("this plugin was built without the feature `gpu`".into()));
+        }
         let path_variable = env::var_os("LD_LIBRARY_PATH")
             .filter(|_| library.anywhere)
             .unwrap_or_default();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! NVIDIA TensorRT for RTX, a plugin that any ONNX Runtime loads.
 
+// Without the feature no library is found, and nothing below is called.
+#![cfg_attr(not(feature = "gpu"), allow(dead_code, unused_imports))]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -51,6 +54,7 @@ impl Backend for TensorRtRtx {
         nvidia::device(number)
     }
 
+    #[cfg(feature = "gpu")]
     fn prepare(&self, environment: &Environment, library: &Path) -> Result<(), String> {
         static REGISTERED: Mutex<bool> = Mutex::new(false);
         let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,6 +74,12 @@ impl Backend for TensorRtRtx {
         Ok(())
     }
 
+    #[cfg(not(feature = "gpu"))]
+    fn register(&self, _: SessionBuilder, _: &Setup) -> ort::Result<SessionBuilder> {
+        Err(ort::Error::new("it needs the feature `gpu`"))
+    }
+
+    #[cfg(feature = "gpu")]
     fn register(&self, builder: SessionBuilder, setup: &Setup) -> ort::Result<SessionBuilder> {
         let shapes = ["min", "opt", "max"]
             .into_iter()

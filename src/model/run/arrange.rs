@@ -66,7 +66,7 @@ impl Arrangement {
         }
     }
 
-    /// The shape of a mel patch of so many frames, or of a picture.
+    /// The shape of a mel patch of `frames` frames, or of a picture.
     pub fn shape_of(&self, frames: usize) -> Vec<usize> {
         let mut shape = self.shape.clone();
         if let Some(axis) = self.frames {

@@ -54,7 +54,7 @@ struct Shape {
 }
 
 impl Lane {
-    /// A session of the processor, which takes batches of any size as they are.
+    /// A session on the CPU, which takes batches of any size.
     pub fn any(session: Session) -> Self {
         Self {
             buffers: Vec::new(),

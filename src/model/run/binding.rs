@@ -102,7 +102,7 @@ impl Buffers {
         for input in &mut self.inputs {
             match &mut input.device {
                 Some(device) => input.host.copy_into(device)?,
-                // Binding is what copies to the device; on the processor it only notes the address.
+                // Binding is what copies to the device; on the CPU it only notes the address.
                 None => self.binding.bind_input(&input.name, &input.host)?,
             }
         }

@@ -94,7 +94,7 @@ impl Driver {
 
     fn name(&self, device: c_int) -> Result<String, String> {
         let (function, mut name) = ("cuDeviceGetName", [0; 256]);
-        // SAFETY: cuda.h's signature; it writes a string of C of at most so many characters.
+        // SAFETY: cuda.h's signature; it writes a C string of at most 256 bytes.
         let result = unsafe {
             let get: Symbol<unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int> =
                 self.symbol(function)?;
