@@ -66,6 +66,33 @@ fn assert_conforms(front_end: &FrontEnd, golden: &str, tolerance: f32) {
     assert!(difference <= tolerance, "{golden} differs by {difference}");
 }
 
+/// The training reads its front ends from the same file.
+#[test]
+fn presets_are_those_of_the_training() {
+    let text = include_str!("../src/mel/presets.json");
+    let presets: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap();
+    let names: Vec<_> = Preset::ALL.iter().map(|(_, name)| *name).collect();
+    let mut listed: Vec<_> = presets.keys().collect();
+    listed.sort_by_key(|name| names.iter().position(|known| known == name));
+    assert_eq!(listed, names);
+    for &(preset, name) in Preset::ALL {
+        let fields = presets[name].as_object().unwrap().iter();
+        let fields: Vec<_> = fields
+            .map(|(key, value)| match value {
+                serde_json::Value::Null => (key.as_str(), "none".to_owned()),
+                serde_json::Value::String(text) => (key.as_str(), text.clone()),
+                value => (key.as_str(), value.to_string()),
+            })
+            .collect();
+        let fields = fields.iter().map(|(key, value)| (*key, value.as_str()));
+        assert_eq!(
+            FrontEnd::from_fields(fields),
+            Ok(FrontEnd::preset(preset)),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn choi_conforms_to_librosa() {
     // All of the music in one patch: 5 s are 235 centred frames.

@@ -6,65 +6,25 @@ plugin read the same numbers.
 """
 
 import functools
+import json
+import pathlib
 
 import librosa
 import numpy as np
 import torch
 
+PRESETS = json.loads((pathlib.Path(__file__).parents[2] / "src/mel/presets.json").read_text())
+"""The plugin's presets; a test of the plugin compares its own with this file."""
+
 # The paper's front end of the Choi network and of Xception: 10*log10 of the squared power mel spectrogram, floor
 # 1e-10, top 80 dB; written as 20*log10 of the power mel spectrogram with floor 1e-5. 1366 frames are 29.12 s.
-CHOI = {
-    "rate": 12000,
-    "fft-size": 512,
-    "window-size": 512,
-    "hop": 256,
-    "window": "hann",
-    "bands": 96,
-    "fmin": 0,
-    "fmax": 6000,
-    "mel-scale": "slaney",
-    "mel-norm": "slaney",
-    "power": 2,
-    "compression": "amplitude-db",
-    "reference": 1,
-    "amin": 1e-5,
-    "offset": 0,
-    "scale": 1,
-    "top-db": 80,
-    "center": True,
-    "patch-frames": 1366,
-}
+CHOI = PRESETS["choi"]
 
 # Han et al. 2016: patches of 1.0 s.
-HAN = CHOI | {
-    "rate": 22050,
-    "fft-size": 1024,
-    "window-size": 1024,
-    "hop": 512,
-    "bands": 128,
-    "fmax": 11025,
-    "compression": "power-db",
-    "amin": 1e-10,
-    "patch-frames": 43,
-}
+HAN = PRESETS["han"]
 
 # YAMNet's, with patches of 9.6 s instead of its 0.96 s.
-YAMNET = CHOI | {
-    "rate": 16000,
-    "window-size": 400,
-    "hop": 160,
-    "bands": 64,
-    "fmin": 125,
-    "fmax": 7500,
-    "mel-scale": "htk",
-    "mel-norm": "none",
-    "power": 1,
-    "compression": "ln",
-    "offset": 0.001,
-    "top-db": None,
-    "center": False,
-    "patch-frames": 960,
-}
+YAMNET = PRESETS["yamnet"] | {"patch-frames": 960}
 
 
 @functools.cache
@@ -80,7 +40,7 @@ def mel(samples, frontend, rate=None):
 
     The samples are at `rate`, by default the front end's. At another one the window and the hop keep their
     lengths in seconds (to a sample), which gives nearly what resampling would, and saves it: 12 kHz and 16 kHz
-    at `rate` 24000 have the very same bins. Frames are centred (zero padding) where the front end says so, then
+    at `rate` 24000 have the very same bins. Frames are centred, padded by `pad-mode`, where the front end says so, then
     frames = 1 + len(samples) // hop.
     """
     ratio = (rate or frontend["rate"]) / frontend["rate"]
@@ -89,7 +49,7 @@ def mel(samples, frontend, rate=None):
     if not frontend["center"]:
         samples = torch.nn.functional.pad(samples, (0, max(0, size - len(samples))))
     spectrum = torch.stft(samples, size, hop, window, torch.hann_window(window), center=frontend["center"],
-                          pad_mode="constant", return_complex=True).abs() / ratio
+                          pad_mode=frontend.get("pad-mode", "constant"), return_complex=True).abs() / ratio
     filters = _filters(rate or frontend["rate"], size, *(frontend[k] for k in ("bands", "fmin", "fmax", "mel-scale", "mel-norm")))
     return (filters @ spectrum ** frontend["power"]).numpy()
 
