@@ -13,9 +13,13 @@ pub enum SampleFormat {
     F32,
 }
 
-/// Replaces `mono` by the means of the `channels` of `data`, full scale being -1 to 1.
+/// Replaces the content of `mono` by the mean of the channels, one sample a frame of `data`; full scale is -1 to 1.
 ///
-/// An incomplete last frame is left out.
+/// `data` are interleaved frames of `channels` samples. An incomplete last frame is left out. Allocates only while the
+/// capacity of `mono` is less than the number of frames.
+///
+/// # Panics
+/// If `channels` is 0.
 pub fn downmix(data: &[u8], format: SampleFormat, channels: usize, mono: &mut Vec<f32>) {
     match format {
         SampleFormat::S16 => s16(data, channels, mono),

@@ -10,15 +10,12 @@
 //! [`FrontEnd`] holds the parameters, [`Patcher`] does the work.
 
 mod compress;
-mod decimate;
 mod downmix;
 mod filter_bank;
 mod front_end;
-mod halve;
 mod mirror;
 pub(crate) mod parameters;
 mod patcher;
-mod polyphase;
 mod pool;
 mod power;
 mod queue;
@@ -26,7 +23,6 @@ mod resample;
 mod run;
 mod segment;
 mod simd;
-mod sinc;
 mod spectrogram;
 mod text;
 mod validate;

@@ -55,7 +55,7 @@ pub struct Patch {
 /// Longest [`PatchOptions::interval`] in seconds: a day.
 pub const MAX_INTERVAL: f64 = 86_400.0;
 
-/// A patch that lacks more than the rest of its time because of gaps is not made.
+/// A patch is made only if the stream had at least this share of its time.
 pub const LEAST_MEDIA: f64 = 0.5;
 
 /// A sliding window spans gaps of at most this many seconds, and at most half of its own length. Longer ones end it.
@@ -71,8 +71,8 @@ const INPUT_RATES: std::ops::RangeInclusive<u32> = 1000..=1_536_000;
 /// Turns a stream of mono samples into patches.
 ///
 /// The patches do not depend on how the stream is cut into calls of [`Patcher::push`], to the last bit.
-/// Memory is allocated by [`Patcher::new`] and for the first patches, otherwise not: a patch that nobody holds
-/// any more gives its memory to the next one.
+/// Memory is allocated by [`Patcher::new`] and for the first patches only: a patch that was dropped everywhere gives its
+/// memory to the next one.
 pub struct Patcher {
     front_end: FrontEnd,
     partial: Partial,
@@ -98,9 +98,14 @@ enum Plan {
 }
 
 impl Patcher {
-    /// A patcher of streams of `input_rate` Hz.
+    /// A patcher of streams of `input_rate` Hz, from 1,000 to 1,536,000.
     ///
-    /// Errors name the parameter or option that cannot be used.
+    /// Takes memory for a patch, for as many compressed frames, for the filters of the resampler and, with
+    /// [`PadMode::Reflect`](super::PadMode::Reflect), for the samples of a patch.
+    ///
+    /// # Errors
+    /// What [`FrontEnd::validate`] reports, an option that is out of range, or an unknown length of the stream. Errors
+    /// name the parameter or option, its value, and what it must be.
     pub fn new(
         front_end: &FrontEnd,
         input_rate: u32,
@@ -180,9 +185,10 @@ impl Patcher {
         })
     }
 
-    /// Takes the next samples of the stream; calls `emit` with each patch that they complete.
+    /// Takes the next samples of the stream, any number of them, full scale being -1 to 1; calls `emit` with each patch
+    /// that they complete, in the order of their ends.
     ///
-    /// Samples that are not finite count as silence.
+    /// Samples that are not finite count as 0.
     pub fn push(&mut self, mono: &[f32], emit: &mut dyn FnMut(Patch)) {
         for piece in mono.chunks(PIECE) {
             self.run.advance(piece.len() as u64);
@@ -199,11 +205,11 @@ impl Patcher {
         }
     }
 
-    /// The stream lacks its next `samples`, because they were lost or because it does not begin at its sample 0.
+    /// The next `samples` of the stream are missing: they were lost, or the stream is entered after its start.
     ///
     /// Sliding windows span short gaps: what is before and after is joined, and [`Patch::media`] tells how much there
     /// was. Gaps that [end windows](Self::ends_windows) are the end of a stream and the start of another to them.
-    /// The other segmentations take the parts that they would have taken without the gap, as far as the stream has them.
+    /// The other segmentations take the same parts as without the gap, as far as they are not missing.
     pub fn gap(&mut self, samples: u64, emit: &mut dyn FnMut(Patch)) {
         if let Plan::Sliding(_) = self.plan
             && !self.ends_windows(samples)

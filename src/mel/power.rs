@@ -14,8 +14,8 @@ use super::simd::{LANES, Lanes, dispatch, multiply_add};
 /// Windows frames of a real signal and squares the magnitudes of their spectra.
 ///
 /// A frame of `n` samples is transformed as `n / 2` complex ones, its even samples being real and its odd
-/// ones imaginary. The spectra of the two, mixed by this, are told apart while squaring: the spectrum of
-/// the frame is never stored.
+/// ones imaginary. Their spectra overlap; squaring separates them, so that the
+/// spectrum of the frame is never stored.
 pub struct PowerSpectra {
     /// Half the window, `[frame]`: the other factor of telling apart.
     window: Vec<f32>,

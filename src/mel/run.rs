@@ -7,9 +7,9 @@ use std::ops::Range;
 /// Positions beyond this one count as this one: two centuries at the highest rate.
 pub const MAX_POSITION: u64 = 1 << 53;
 
-/// A part of a stream that is analysed as one signal, and what it has become of it so far.
+/// A part of a stream that is analysed as one signal.
 ///
-/// "Input" is at the stream's rate, "samples" are at the front end's.
+/// Input is counted at the stream's rate, samples at the front end's.
 pub struct Run {
     input_rate: u32,
     rate: u32,
@@ -19,7 +19,7 @@ pub struct Run {
     samples: u64,
     /// Samples before the first that are not analysed.
     lead: u64,
-    /// From which input on the stream is where: `(input, position in the stream)`, ascending. The first is the run's
+    /// Positions in the stream, ascending: `(input of the run, its position in the stream)`. The first is the run's
     /// start, the others follow a gap.
     joins: Vec<(u64, u64)>,
 }
@@ -64,8 +64,7 @@ impl Run {
         (position, skipped as usize)
     }
 
-    /// The next input follows a gap of `gap`. Samples before number `oldest` of those analysed are of no interest any
-    /// more.
+    /// The next input follows a gap of `gap`. No later patch begins before sample `oldest` of those analysed.
     pub fn join(&mut self, gap: u64, oldest: u64) {
         let oldest = self.input_of(oldest);
         let over = self

@@ -117,7 +117,7 @@ impl Sliding {
         self.whole_only || self.time() <= samples as f64
     }
 
-    /// Whether the end of a stream of `samples` deserves a patch after those that were due.
+    /// Whether the end of a stream of `samples` makes one more patch after those that were due.
     pub fn wants_last(&self, samples: u64) -> bool {
         let since_last = samples as f64 - (self.time() - self.interval);
         !self.whole_only && (!self.made_one || since_last >= self.interval / 2.0)
@@ -198,7 +198,7 @@ impl Spread {
     }
 }
 
-/// The middle of one of so many equal parts of `length`.
+/// The middle of part number `part` of `parts` equal parts of `length`.
 fn middle(length: u64, part: u64, parts: u64) -> u64 {
     (u128::from(length) * u128::from(2 * part + 1) / u128::from(2 * parts)) as u64
 }

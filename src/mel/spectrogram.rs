@@ -93,9 +93,7 @@ impl Spectrogram {
         self.queue.push_zeros(self.padding);
     }
 
-    /// Computes frames from the samples at hand, at most up to `until` of them in all.
-    ///
-    /// True when there are `until` frames.
+    /// Computes frames from the queued samples until there are `until` frames in total; true when that is reached.
     pub fn advance(&mut self, until: u64) -> bool {
         while self.frames < until {
             if self.queue.samples().len() < self.fft_size {

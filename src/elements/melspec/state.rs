@@ -75,7 +75,7 @@ impl State {
         &self.info
     }
 
-    /// The stream goes on in another format, at the same rate.
+    /// The stream continues in another format, at the same rate.
     pub fn set_info(&mut self, info: AudioInfo) {
         self.downmix = Downmix::new(info.clone());
         self.info = info;
@@ -123,7 +123,7 @@ impl State {
             let missing = samples(end.saturating_sub(self.expected()), self.rate());
             if self.patcher.ends_windows(missing) {
                 self.analyse(|patcher, emit| patcher.gap(missing, emit));
-                // The next timestamp says where the sound goes on, whatever the event said.
+                // The next timestamp decides where the sound continues.
                 self.anchor = None;
             }
         }
@@ -183,7 +183,7 @@ impl State {
         self.outdated = self.whole_stream;
     }
 
-    /// The stream, or what of it hangs together, is over.
+    /// Ends the windows: the stream is over, or the next sample does not follow the last.
     pub fn end(&mut self) {
         self.analyse(|patcher, emit| patcher.finish(emit));
         self.anchor = None;

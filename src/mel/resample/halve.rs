@@ -2,10 +2,10 @@
 
 //! Division of the sample rate by two, far below the new Nyquist frequency.
 
-use super::queue::Queue;
-use super::resample::Filter;
-use super::simd::{LANES, Lanes, dispatch, multiply_add};
+use super::filter::Filter;
 use super::sinc;
+use crate::mel::queue::Queue;
+use crate::mel::simd::{LANES, Lanes, dispatch, multiply_add};
 
 /// Taps on each side of the center that are not zero. Of the 24 taps that [`sinc::taps`] asks for between 1/8 and
 /// 3/8, one is missing.

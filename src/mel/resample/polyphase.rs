@@ -2,10 +2,10 @@
 
 //! Resampling by a ratio of whole numbers.
 
-use super::queue::Queue;
-use super::resample::Filter;
-use super::simd::{dispatch, multiply_add};
+use super::filter::Filter;
 use super::sinc;
+use crate::mel::queue::Queue;
+use crate::mel::simd::{dispatch, multiply_add};
 
 /// Filters kept for the positions of output samples between input samples. Ratios that have more positions
 /// interpolate between two filters; the error, (pi / 512)^2 / 8, is 106 dB below the signal.
@@ -98,7 +98,7 @@ fn run_all<const FMA: bool>(polyphase: &mut Polyphase, until: u64, output: &mut 
     let mut begin = (phase / up) as usize;
     phase %= up;
     let (step, phase_step) = ((down / up) as usize, down % up);
-    // Output samples until a window would reach past the samples at hand.
+    // Output samples until a window would reach past the queued samples.
     let possible = match samples.len().checked_sub(begin + taps) {
         Some(spare) => ((spare as u64 + 1) * up - phase).div_ceil(down),
         None => 0,
@@ -125,7 +125,7 @@ fn run_all<const FMA: bool>(polyphase: &mut Polyphase, until: u64, output: &mut 
             begin += 1;
         }
     }
-    // The next window may begin past the samples at hand: the rest of the way stays in the phase.
+    // The next window may begin past the queued samples: the phase keeps the remaining distance.
     let at_hand = begin.min(samples.len());
     polyphase.phase = phase + (begin - at_hand) as u64 * up;
     polyphase.made += count;

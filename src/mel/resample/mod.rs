@@ -2,25 +2,20 @@
 
 //! Resampling with windowed-sinc filters.
 
-use super::decimate::Decimator;
-use super::halve::Halver;
-use super::polyphase::Polyphase;
+mod decimate;
+mod filter;
+mod halve;
+mod polyphase;
+mod sinc;
+
 use super::simd::LANES;
+use decimate::Decimator;
+use filter::Filter;
+use halve::Halver;
+use polyphase::Polyphase;
 
 /// Part of the lower of the two Nyquist frequencies that passes unattenuated.
 const PASS_BAND: f64 = 0.9;
-
-/// A streaming filter without delay: its output begins at the time at which its input does.
-pub trait Filter: Send {
-    /// Appends to `output` what `input` completes.
-    fn process(&mut self, input: &[f32], output: &mut Vec<f32>);
-
-    /// Appends the rest to `output`, as if silence followed.
-    fn finish(&mut self, output: &mut Vec<f32>);
-
-    /// Forgets the signal so far.
-    fn reset(&mut self);
-}
 
 /// A streaming resampler without delay: output sample `n` is the signal at the time of input sample
 /// `n * input_rate / output_rate`.

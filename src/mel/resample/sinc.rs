@@ -4,8 +4,8 @@
 
 use std::f64::consts::{PI, TAU};
 
-/// dB by which one filter attenuates its stop band. Aliases shall be 80 dB down, also where those of several
-/// bands and stages come together.
+/// dB by which one filter attenuates its stop band: aliases are then 80 dB down, also where those of several bands
+/// and stages add up.
 const ATTENUATION: f64 = 90.0;
 
 /// Length of a filter that passes frequencies below `pass` and stops those above `stop`, in cycles a sample.

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 
-use super::queue::Queue;
-use super::resample::Filter;
-use super::simd::{dispatch, multiply_add};
+use super::filter::Filter;
 use super::sinc;
+use crate::mel::queue::Queue;
+use crate::mel::simd::{dispatch, multiply_add};
 
 /// A streaming sharp filter that keeps every other sample: output sample `n` is at input sample `2 n`.
 ///
 /// It filters blocks by FFT (overlap-save). With even input samples as the real parts `z` of complex ones
 /// and odd samples as the imaginary parts, and with the taps so, too, in `a`, an output sample is the real part
-/// of the sum of `conj(a[m]) z[n + m]`: nothing has to be told apart.
+/// of the sum of `conj(a[m]) z[n + m]`: no spectral separation is needed.
 pub struct Decimator {
     taps: usize,
     /// The conjugate of the spectrum of `a`, and the scale of the inverse FFT: `[block]`.
