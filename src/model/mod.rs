@@ -15,6 +15,8 @@
 //! | loading | `load`: files, card against graph, sessions, engines |
 //! | opening | `handle`, `client`, `open` |
 
+#![deny(missing_docs)]
+
 mod card;
 mod client;
 mod engines;

@@ -67,6 +67,10 @@ struct Key {
     stamps: Vec<(PathBuf, Stamp)>,
 }
 
+/// The stack of a model's thread in bytes: a program's first thread has as much, which ONNX Runtime and TensorRT's
+/// builder are made for.
+const STACK: usize = 8 << 20;
+
 enum Slot {
     Open(Weak<Model>),
     Opening(Arc<Opening>),
@@ -141,15 +145,7 @@ fn open(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Arc<Model>, Error> {
-    let key = Key {
-        options: options.clone(),
-        stamps: files
-            .paths()
-            .flat_map(|path| [path.to_owned(), sidecar(path)])
-            .chain(options.labels_file.clone())
-            .map(|path| (path.canonicalize().unwrap_or(path.clone()), stamp(&path)))
-            .collect(),
-    };
+    let key = key(files, options);
     let mut models = models();
     models.retain(|_, slot| match slot {
         Slot::Open(model) => model.strong_count() > 0,
@@ -183,6 +179,18 @@ fn open(
             limit: options.timeout,
         })
     })
+}
+
+fn key(files: &Files, options: &Options) -> Key {
+    Key {
+        options: options.clone(),
+        stamps: files
+            .paths()
+            .flat_map(|path| [path.to_owned(), sidecar(path)])
+            .chain(options.labels_file.clone())
+            .map(|path| (path.canonicalize().unwrap_or(path.clone()), stamp(&path)))
+            .collect(),
+    }
 }
 
 /// Waits for a model that is being loaded; `None` when that takes longer than `limit` (zero: however long).
@@ -257,7 +265,8 @@ fn start(key: Key, files: Files, options: Options, opening: Arc<Opening>) -> Res
             Err(error) => publish(&key, &opening, Err(error)),
         }
     };
-    let spawned = thread::Builder::new().name(thread).spawn(main);
+    let builder = thread::Builder::new().name(thread).stack_size(STACK);
+    let spawned = builder.spawn(main);
     spawned
         .map(|_| ())
         .map_err(|error| failed(format!("no thread could be started for it: {error}")))
@@ -306,4 +315,41 @@ fn publish(key: &Key, opening: &Opening, result: Result<Arc<Model>, Error>) {
 fn stamp(file: &Path) -> Stamp {
     let metadata = fs::metadata(file).ok()?;
     Some((metadata.len(), metadata.modified().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hears_of_the_progress_may_open_the_same_model() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/models/audio.onnx");
+        let files = find::model(path).unwrap();
+        let options = Options::default();
+        let key = key(&files, &options);
+        let opening = Arc::new(Opening::default());
+        models().insert(key.clone(), Slot::Opening(opening.clone()));
+        let failed = Error::Cancelled {
+            model: "audio".into(),
+        };
+        let until = |waiting: usize| {
+            while opening.waiting().len() < waiting {
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        thread::scope(|scope| {
+            let open = scope.spawn(|| {
+                let mut inner = None;
+                let outer = open(&files, &options, &mut |_| {
+                    inner = Some(open(&files, &options, &mut |_| ()).unwrap_err());
+                });
+                (outer.unwrap_err(), inner)
+            });
+            until(1);
+            opening.progress(Progress::Started("building".into()));
+            until(2);
+            publish(&key, &opening, Err(failed.clone()));
+            assert_eq!(open.join().unwrap(), (failed.clone(), Some(failed)));
+        });
+    }
 }
