@@ -116,7 +116,7 @@ def costs(pipeline: dict, by_model: list[tuple[str, float, float]], inference: d
     decoding = by_model[0][2]
     pictures = inference["efficientnet-lite-yt8m13.int8"]
     scaling = (pipeline["frameclassify-1080p"].cpu - pipeline["frameclassify"].cpu) / PICTURES
-    patches = inference["yamnet-yt8m13"] / 5
+    patches = inference["ced-yt8m13"] / 5
     rest = both[1] - nothing - pictures - scaling - patches
     return {
         "decoding": decoding * 1e6,

@@ -36,7 +36,7 @@ struct Args {
     #[arg(long)]
     file: Option<PathBuf>,
     /// Sound model, or none
-    #[arg(long, default_value = "yamnet-yt8m13")]
+    #[arg(long, default_value = "ced-yt8m13")]
     audio_model: String,
     /// Picture model, or none
     #[arg(long, default_value = "efficientnet-lite-yt8m13")]

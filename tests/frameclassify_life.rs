@@ -558,7 +558,7 @@ fn a_model_for_other_patches_is_a_bad_one() {
     };
     bench.pass(sound(0));
     let element = bench.element("f");
-    element.set_property("model", "yamnet-yt8m13");
+    element.set_property("model", "ced-yt8m13");
     let deadline = Instant::now() + PATIENCE;
     while element.property::<Option<String>>("model").as_deref() != Some("audio") {
         assert!(Instant::now() < deadline);

@@ -776,14 +776,14 @@ fn a_mel_range_without_an_fft_bin_is_an_error() {
 
 #[test]
 fn a_preset_takes_the_length_of_a_patch_from_the_model() {
-    // yamnet-yt8m13, whose patches are ten times as long as YAMNet's.
+    // ced-yt8m13, whose patches are half as long as CED's.
     let mut bench = Bench::new(
-        "melspec preset=yamnet ! frameclassify",
+        "melspec preset=ced ! frameclassify",
         "audio/x-raw,format=F32LE,rate=16000,channels=1,layout=interleaved",
     );
     let all = patches(&mut bench, [sound(&sweep(0, 16_000), ms(0))]);
     assert_eq!(bench.outcome().error, None);
-    assert_eq!(all[0].dims, [64, 960]);
+    assert_eq!(all[0].dims, [64, 512]);
 }
 
 #[test]

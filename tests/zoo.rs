@@ -26,6 +26,16 @@ const LABELS: [&str; 13] = [
     "Banjo",
 ];
 
+/// Some of the labels of the models for AudioSet's instruments.
+const WIDE: [&str; 6] = [
+    "Ukulele",
+    "Mandolin",
+    "Harp",
+    "Trombone",
+    "Double bass",
+    "Bagpipes",
+];
+
 /// The paper's networks and their parameters in millions.
 const PAPER: [(&str, f64); 4] = [
     ("han-yt8m13", 1.5),
@@ -90,7 +100,16 @@ fn every_model_describes_itself_and_runs() {
             .unwrap_or_else(|error| panic!("{error}"));
         let card = model.card();
         assert_eq!(card.name, model_name(&name), "{name}");
-        assert_eq!(*card.labels, LABELS.map(String::from), "{name}");
+        if card.name.ends_with("audioset") {
+            for label in WIDE {
+                assert!(
+                    card.labels.iter().any(|own| own == label),
+                    "{name} lacks {label}"
+                );
+            }
+        } else {
+            assert_eq!(*card.labels, LABELS.map(String::from), "{name}");
+        }
         for (key, text) in [
             ("licence", &card.licence),
             ("provenance", &card.provenance),

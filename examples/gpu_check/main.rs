@@ -56,7 +56,7 @@ struct Check {
     #[arg(long, default_value_t = 0)]
     device: u32,
     /// The model for sound
-    #[arg(long, default_value = "yamnet-yt8m13")]
+    #[arg(long, default_value = "ced-yt8m13")]
     audio_model: String,
     /// The model for pictures
     #[arg(long, default_value = "efficientnet-lite-yt8m13")]

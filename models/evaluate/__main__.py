@@ -8,6 +8,7 @@ COMMANDS = {
     "plugin": "figures of what examples/tag --json printed",
     "python": "the same protocol in Python: tag the files of a manifest with ONNX models",
     "baselines": "tag the files of a manifest with YAMNet and EfficientNet-Lite2 as they come, and the mean of both",
+    "real": "systems side by side on real recordings and videos, with intervals",
     "agree": "compare two files of results",
     "none": "how often something is tagged where there is no instrument",
 }

@@ -15,7 +15,7 @@ def settings(card):
                 value = value == "true"
             elif key == "top-db" and value == "none":
                 value = None
-            elif key not in ("window", "mel-scale", "mel-norm", "compression"):
+            elif key not in ("window", "mel-scale", "mel-norm", "compression", "pad-mode"):
                 value = float(value)
             found[key] = value
     for key in ("rate", "fft-size", "window-size", "hop", "bands", "patch-frames"):
@@ -26,7 +26,7 @@ def settings(card):
 def mel(samples, f):
     """Mel spectrogram [bands, frames] of samples at the front end's rate, before compression."""
     stft = librosa.stft(samples, n_fft=f["fft-size"], hop_length=f["hop"], win_length=f["window-size"], window=f["window"],
-                        center=f["center"], pad_mode="constant")
+                        center=f["center"], pad_mode=f.get("pad-mode", "constant"))
     filters = librosa.filters.mel(sr=f["rate"], n_fft=f["fft-size"], n_mels=f["bands"], fmin=f["fmin"], fmax=f["fmax"],
                                   htk=f["mel-scale"] == "htk", norm=None if f["mel-norm"] == "none" else f["mel-norm"])
     return filters @ np.abs(stft) ** f["power"]
@@ -103,6 +103,8 @@ def patches(samples, f, segmentation="sliding", partial="repeat", window=10.0, s
     made, spans = [], []
     for end in ends:
         first = max(0, end - content)
-        made.append(patch(power[:, first:end], f, partial))
+        # Mirrored padding makes each patch a signal of its own.
+        own = mel(samples[first * hop:(end - 1) * hop], f) if f.get("pad-mode") == "reflect" else power[:, first:end]
+        made.append(patch(own, f, partial))
         spans.append((first * hop / f["rate"], min(((end - 1) * hop + reach) / f["rate"], seconds)))
     return np.stack(made), spans

@@ -56,13 +56,14 @@ def manifest(path):
     return items
 
 
-def read(path):
-    """{file name: Result} of a file of JSON lines."""
+def read(path, parts=1):
+    """{file name: Result} of a file of JSON lines; with more `parts`, so many of the last ones of the path."""
     index = {label: i for i, label in enumerate(LABELS)}
     results = {}
     for line in pathlib.Path(path).read_text().splitlines():
         line = json.loads(line)
-        name = urllib.parse.unquote(line["uri"]).rsplit("/", 1)[-1]
+        name = urllib.parse.unquote(line["uri"])
+        name = "/".join(name.split("/")[-parts:])
         scores = np.zeros(len(LABELS))
         for tag in line["tags"]:
             scores[index[tag["label"]]] = tag["score"]

@@ -26,7 +26,7 @@ from .labels import LABELS, class_of
 from .patches import RATE, SCORES, Corpus, Patches
 from .render import load
 from .xception import Xception
-from .yamnet import Tagger, groups, released
+from .yamnet import groups
 
 Model = collections.namedtuple("Model", "make release segmentation frames batch rate")
 MODELS = {
@@ -34,7 +34,6 @@ MODELS = {
     "han": Model(lambda args: Han(), 1, "spread", 43, 64, 1e-3),
     "choi": Model(lambda args: Choi(), 2, "uniform", 192, 32, 1e-3),
     "xception": Model(lambda args: Xception(), 1, "uniform", 96, 32, 1e-3),
-    "yamnet": Model(lambda args: Tagger(args.data / "teachers"), 2, "all", 288, 32, 2e-4),
 }
 EMBEDDING = 1024  # of all of them
 DECAY = 0.995  # of the running mean of the weights, which is what is judged and kept
@@ -161,9 +160,7 @@ class Validation:
 
 
 def beginning(args, device):
-    """The weights of `--start`: those of an exported YAMNet, or the average of a checkpoint."""
-    if args.start.suffix == ".onnx":
-        return released(args.start, args.data / "teachers").to(device).state_dict()
+    """The weights of `--start`: the average of a checkpoint."""
     return torch.load(args.start, map_location=device)["average"]
 
 
@@ -340,7 +337,7 @@ def plot(args):
 
 def add_arguments(parser):
     """What every command on a sound model takes."""
-    parser.add_argument("--model", choices=MODELS, default="yamnet")
+    parser.add_argument("--model", choices=MODELS, default="choi")
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with audio/, clips/ and teachers/")
     parser.add_argument("--cache", type=pathlib.Path, required=True)
     parser.add_argument("--run", help="name of the checkpoint and the log in the cache (the model's)")

@@ -69,6 +69,11 @@ def export(module, example, outputs, path, card, dynamic=None, tolerance=1e-4):
     if isinstance(expected, torch.Tensor):
         expected = (expected,)
     model = onnx.load(partial)
+    # Dynamic inputs make the exporter forget lengths that are fixed.
+    for port, value in zip(model.graph.output, expected):
+        for axis, length in enumerate(value.shape):
+            if axis not in axes[port.name]:
+                port.type.tensor_type.shape.dim[axis].dim_value = length
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, card)
     model.producer_name, model.producer_version = "gst-instruments", "1"

@@ -8,7 +8,7 @@ use super::precision::Precision;
 /// A model's description of itself, checked against its graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Card {
-    /// The model's name, e.g. `yamnet-yt8m13`.
+    /// The model's name, e.g. `ced-yt8m13`.
     pub name: String,
     /// What it takes.
     pub modality: Modality,

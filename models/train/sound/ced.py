@@ -10,7 +10,9 @@
 """
 
 import csv
+import functools
 
+import librosa
 import numpy as np
 import onnx
 import torch
@@ -24,6 +26,20 @@ FRONTEND = {
     "mel-scale": "htk", "mel-norm": "none", "power": 2, "compression": "power-db", "reference": 1, "amin": 1e-10, "offset": 0,
     "scale": 1, "top-db": None, "center": True, "pad-mode": "reflect", "patch-frames": PATCH * TIMES,
 }
+
+
+def mel(samples, window=None, filters=None):
+    """Mel spectrogram in dB, float32 [64, 1 + len(samples) // 160], of samples at 16 kHz: what `melspec preset=ced` computes."""
+    samples = torch.as_tensor(np.asarray(samples, np.float32))
+    samples = F.pad(samples, (0, max(0, 512 - len(samples))))
+    window = torch.hann_window(512) if window is None else window
+    power = torch.stft(samples, 512, 160, 512, window, center=True, pad_mode="reflect", return_complex=True).abs() ** 2
+    return (10 * torch.log10(((_filters() if filters is None else filters) @ power).clamp(min=1e-10))).numpy()
+
+
+@functools.cache
+def _filters():
+    return torch.from_numpy(librosa.filters.mel(sr=16000, n_fft=512, n_mels=64, fmin=0, fmax=8000, htk=True, norm=None))
 
 
 class Block(nn.Module):
@@ -79,16 +95,29 @@ def names(path):
         return [row["display_name"] for row in csv.DictReader(file)]
 
 
-@torch.no_grad()
-def pretrained(path):
-    """(Ced, rows()) of the crate's `tiny.onnx`, int8 weights turned back into float32."""
+@functools.cache
+def _stored(path):
+    """(the graph, {name: float32 tensor}) of the crate's file, int8 constants turned back into float32."""
     graph = onnx.load(path).graph
     stored = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     for node in graph.node:
         if node.op_type == "DequantizeLinear":
             q, scale, zero = (stored[name] for name in node.input)
             stored[node.output[0]] = (q.astype(np.float32) - zero) * scale
-    stored = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in stored.items()}
+    return graph, {k: torch.from_numpy(np.array(v, np.float32)) for k, v in stored.items()}
+
+
+def rounded(path):
+    """The crate's 8-bit window and filter bank."""
+    graph, stored = _stored(path)
+    window = next(n.input[2] for n in graph.node if n.op_type == "STFT")
+    return stored[window], stored["mel_transform.mel_scale.fb_dq"].T
+
+
+@torch.no_grad()
+def pretrained(path):
+    """(Ced, rows()) of the crate's `tiny.onnx`."""
+    graph, stored = _stored(path)
 
     def of(name):
         return stored.get(name, stored.get(f"{name}_dq"))

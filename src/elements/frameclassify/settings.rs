@@ -4,7 +4,7 @@
 
 use super::{Activation, Scheduling};
 
-pub const DEFAULT_AUDIO_MODEL: &str = "yamnet-yt8m13";
+pub const DEFAULT_AUDIO_MODEL: &str = "ced-yt8m13";
 pub const DEFAULT_VIDEO_MODEL: &str = "efficientnet-lite-yt8m13";
 /// The paper's one frame a second.
 pub const DEFAULT_INTERVAL: u64 = 1_000_000_000;
