@@ -153,8 +153,6 @@ struct Bytes(Arc<[f32]>);
 
 impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
-        let values: &[f32] = &self.0;
-        // SAFETY: every bit pattern of a float is four valid bytes, and u8 has no alignment.
-        unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+        bytemuck::cast_slice(&self.0)
     }
 }

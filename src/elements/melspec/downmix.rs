@@ -90,9 +90,7 @@ fn unpack(
     let bytes = samples * target.width() as usize / 8;
     unpacked.clear();
     unpacked.resize(bytes.div_ceil(8), 0);
-    // SAFETY: u64s seen as bytes, fewer of them than there are.
-    let unpacked =
-        unsafe { std::slice::from_raw_parts_mut(unpacked.as_mut_ptr().cast::<u8>(), bytes) };
+    let unpacked = &mut bytemuck::cast_slice_mut(unpacked)[..bytes];
     format.unpack(gst_audio::AudioPackFlags::TRUNCATE_RANGE, unpacked, data);
     if target.is_float() {
         for (index, &sample) in unpacked.as_chunks().0.iter().enumerate() {
