@@ -436,6 +436,21 @@ fn the_default_model_is_open_in_ready_where_the_media_is_known() {
     }
 }
 
+#[test]
+fn a_default_model_that_cannot_be_opened_is_an_error_once_media_comes() {
+    let element = "frameclassify labels-file=/nowhere/labels.txt";
+    let idle = launch(&format!("queue ! {element} ! videoscale ! fakesink"));
+    idle.set_state(gst::State::Paused).unwrap();
+    let error = [gst::MessageType::Error];
+    assert!(idle.bus().unwrap().pop_filtered(&error).is_none());
+    common::stop(&idle);
+    let outcome = play(&launch(&format!("videotestsrc ! {element} ! fakesink")));
+    assert!(
+        outcome.error_text().contains("/nowhere/labels.txt"),
+        "{outcome:?}"
+    );
+}
+
 /// A source of video, live or not, that frameclassify knows nothing of before the caps come.
 fn unknown(live: bool) -> gst::Pipeline {
     let pipeline = launch(&format!(

@@ -149,10 +149,21 @@ impl State {
         Ok(self.tagger.replace(tagger))
     }
 
+    /// Whether a model can take what passes.
+    pub fn runs(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.branch.is_some())
+    }
+
     /// Whether nothing runs until the model is open.
     pub fn is_waiting(&self) -> bool {
-        let stream = self.stream.as_ref();
-        self.opening.is_some() && stream.is_some_and(|stream| stream.branch.is_none())
+        self.opening.is_some() && self.stream.is_some() && !self.runs()
+    }
+
+    /// Whether `asked` is being opened, and nothing was asked for since.
+    pub fn is_opening(&self, asked: &Arc<Asked>) -> bool {
+        let latest = self.opening.as_ref();
+        latest.is_some_and(|latest| Arc::ptr_eq(latest, asked))
     }
 
     /// The requests that follow from `buffer`.

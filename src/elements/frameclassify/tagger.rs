@@ -72,7 +72,8 @@ impl FrameClassify {
         })
     }
 
-    /// Opens what was asked for, unless that is open already or cannot be known yet.
+    /// Opens what was asked for, unless that is open already or cannot be known yet. A default model
+    /// that cannot be opened is an error once media comes: a branch without media does not need it.
     pub(super) fn prepare(&self) -> Result<(), model::Error> {
         let sink = self.obj().sink_pad().clone();
         let caps = sink.allowed_caps();
@@ -87,13 +88,22 @@ impl FrameClassify {
                 .as_ref()
                 .is_some_and(|tagger| tagger.asked == asked)
         };
-        if !is_open {
-            let tagger = self.open(&asked)?;
-            let before = self.state.lock().unwrap().tagger.replace(tagger);
-            // Closing a model takes a while: no lock is held.
-            drop(before);
+        if is_open {
+            return Ok(());
         }
-        Ok(())
+        let opened = self.open(&asked);
+        let (tagger, result) = match opened {
+            Err(err) if asked.property.is_none() => {
+                gst::warning!(CAT, imp = self, "{err}");
+                (None, Ok(()))
+            }
+            Err(err) => (None, Err(err)),
+            Ok(tagger) => (Some(tagger), Ok(())),
+        };
+        let before = std::mem::replace(&mut self.state.lock().unwrap().tagger, tagger);
+        // Closing a model takes a while: no lock is held.
+        drop(before);
+        result
     }
 
     fn open(&self, asked: &Asked) -> Result<Tagger, model::Error> {
@@ -137,33 +147,18 @@ impl FrameClassify {
     fn opened(&self, opening: &Arc<Asked>, result: Result<Tagger, model::Error>) {
         let mut guard = self.state.lock().unwrap();
         let state = &mut *guard;
-        if !state
-            .opening
-            .as_ref()
-            .is_some_and(|latest| Arc::ptr_eq(latest, opening))
-        {
+        if !state.is_opening(opening) {
             // Another one was asked for, or the element was stopped.
             drop(guard);
             return;
         }
-        state.opening = None;
         let installed = result
             .map_err(|err| err.to_string())
             .and_then(|tagger| state.install(tagger));
-        let runs = state
-            .stream
-            .as_ref()
-            .is_some_and(|stream| stream.branch.is_some());
-        let running = state.tagger.as_ref().filter(|_| runs);
+        let running = state.tagger.as_ref().filter(|_| state.runs());
         let running = running.map(|tagger| tagger.asked.clone());
-        state.failed = installed.is_err() && !runs;
         drop(guard);
-        self.changed.notify_all();
-        match (installed, running) {
-            (Ok(before), _) => {
-                drop(before);
-                self.obj().notify("active-provider");
-            }
+        match (&installed, &running) {
             (Err(message), Some(running)) => {
                 let (bad, old) = (&opening.name, &running.name);
                 gst::element_imp_warning!(
@@ -171,6 +166,26 @@ impl FrameClassify {
                     gst::LibraryError::Settings,
                     ("The model {bad} cannot be used, {old} stays in use: {message}")
                 );
+            }
+            (Err(message), None) => {
+                gst::element_imp_error!(self, gst::LibraryError::Init, ("{message}"));
+            }
+            _ => (),
+        }
+        // The streaming thread hears of it after the bus, or its own error would come first.
+        let mut guard = self.state.lock().unwrap();
+        if guard.is_opening(opening) {
+            guard.opening = None;
+            guard.failed = installed.is_err() && running.is_none();
+        }
+        drop(guard);
+        self.changed.notify_all();
+        match (installed, running) {
+            (Ok(before), _) => {
+                drop(before);
+                self.obj().notify("active-provider");
+            }
+            (Err(_), Some(running)) => {
                 let mut settings = self.settings.lock().unwrap();
                 if settings.model == opening.property {
                     settings.model = running.property;
@@ -178,9 +193,7 @@ impl FrameClassify {
                     self.obj().notify("model");
                 }
             }
-            (Err(message), None) => {
-                gst::element_imp_error!(self, gst::LibraryError::Init, ("{message}"));
-            }
+            (Err(_), None) => (),
         }
     }
 
