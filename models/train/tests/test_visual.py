@@ -140,11 +140,11 @@ class Stream(unittest.TestCase):
             for name, colour in colours.items():
                 path = pathlib.Path(folder, "images", name)
                 path.mkdir(parents=True)
-                for source in ("a", "held"):
-                    Image.new("RGB", (90, 80), (0, 255, 255) if source == "held" else colour).save(path / f"{source}_1.jpg")
-            training, _ = photographs.split(photographs.scan(folder), ["held"])
-            others = stream.outside(training, folder, ["held"], [])
-            self.assertEqual([(p.folder, p.source, p.target) for p in others], [("mandolin", "a", stream.UNKNOWN)])
+                for source in ("k30", "c101"):
+                    Image.new("RGB", (90, 80), (0, 255, 255) if source == "c101" else colour).save(path / f"{source}_1.jpg")
+            training, _ = photographs.split(photographs.scan(folder), ["c101"])
+            others = stream.outside(training, folder, ["c101"], [])
+            self.assertEqual([(p.folder, p.source, p.target) for p in others], [("mandolin", "k30", stream.UNKNOWN)])
             (frames,), targets = stream.Stream(training, others, 0, (32, "stretch", 1.0)).block(60)
         middle = frames[:, 16, 16].float()
         self.assertTrue(((middle[:, 1] < 200) | (middle[:, 2] < 200)).all())
