@@ -143,7 +143,7 @@ macro_rules! properties {
         impl Parameters {
             /// The properties.
             pub fn specs() -> Vec<glib::ParamSpec> {
-                vec![$(<$type>::spec($key, $doc, 0 $(+ $most as u32)?)),+]
+                vec![$(<$type>::spec($key, $doc, u32::MAX $(.min($most as u32))?)),+]
             }
 
             /// Sets the property `name`; false if it is none of these.
