@@ -141,15 +141,13 @@ fn filter(filters: &[f32], index: u64, taps: usize) -> &[f32] {
 /// The sum of the products of two slices whose length is a multiple of [`WIDTH`].
 #[inline(always)]
 fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = (a.as_chunks::<WIDTH>().0, b.as_chunks::<WIDTH>().0);
+    let b = &b[..a.len()];
     let mut sum = [0.0; WIDTH];
-    for (a, b) in a
-        .as_chunks::<WIDTH>()
-        .0
-        .iter()
-        .zip(b.as_chunks::<WIDTH>().0)
-    {
+    // A zipped iterator is set up by a call of its own here, once for each output sample.
+    for index in 0..a.len() {
         for lane in 0..WIDTH {
-            sum[lane] = multiply_add::<FMA>(a[lane], b[lane], sum[lane]);
+            sum[lane] = multiply_add::<FMA>(a[index][lane], b[index][lane], sum[lane]);
         }
     }
     let mut half = [0.0; WIDTH / 2];
