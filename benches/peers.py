@@ -92,7 +92,7 @@ def noise(rate: int) -> np.ndarray:
     return np.random.default_rng(1).uniform(-0.5, 0.5, int(SECONDS * rate)).astype(np.float32)
 
 
-def mel_jobs(rust: Served) -> dict:
+def mel_jobs(rust: Served, resamplers: Served) -> dict:
     """One patch of Choi's front end, from mono floats at 12 kHz and from 48 kHz S16 stereo."""
     sound = noise(12_000)
     stereo = (np.stack([noise(48_000)] * 2, axis=1) * 32768).astype(np.int16)
@@ -110,6 +110,8 @@ def mel_jobs(rust: Served) -> dict:
     )
     resample = torchaudio.transforms.Resample(48_000, 12_000, lowpass_filter_width=64)
     return {name: rust.job(name) for name in ("fft", "mel", "mel-48000-stereo", "mel-44100-stereo")} | {
+        name: resamplers.job(name) for name in ("rubato-48000-stereo", "rubato-44100-stereo")
+    } | {
         "librosa": timed(lambda: mel(sound)),
         "librosa, soxr": timed(lambda: mel(librosa.resample(mono(), orig_sr=48_000, target_sr=12_000, res_type="soxr_hq"))),
         "torchaudio": timed(lambda: transform(torch.from_numpy(sound))),
@@ -272,8 +274,8 @@ def main() -> None:
         """Of all jobs those that the floors are about, if that is all that is asked."""
         return {name: jobs[name] for name in names} if quick else jobs
 
-    front_end, elements = Served("mel"), Served("pipeline")
-    mel = measure(mel_jobs(front_end) | ({} if quick else other_front_ends()), 9 if quick else 25)
+    front_end, resamplers, elements = Served("mel"), Served("resamplers"), Served("pipeline")
+    mel = measure(mel_jobs(front_end, resamplers) | ({} if quick else other_front_ends()), 9 if quick else 25)
     pipeline = measure(element_jobs(elements), 5 if quick else 15)
     # What is measured against the bare loop differs by a hundredth or two, which takes many rounds to see.
     pipeline |= measure(chosen(inference_jobs(elements), "frameclassify", "bare loop"), 15 if quick else 45)

@@ -137,7 +137,9 @@ def page(mel: dict, pipeline: dict, script: dict, many: list, by_model: list, in
 
     mono = {"fft": "FFTs alone (realfft)", "mel": "**mel front end**", "torchaudio": "torchaudio", "librosa": "librosa",
             "kaldi-native-fbank": "kaldi-native-fbank", "essentia, streaming": "essentia, streaming"}
-    stereo = {"mel-48000-stereo": "**48 kHz**", "mel-44100-stereo": "**44.1 kHz**", "torchaudio, its resampler": "48 kHz, torchaudio",
+    stereo = {"mel-48000-stereo": "**48 kHz**", "mel-44100-stereo": "**44.1 kHz**",
+              "rubato-48000-stereo": "48 kHz, resampled by rubato", "rubato-44100-stereo": "44.1 kHz, resampled by rubato",
+              "torchaudio, its resampler": "48 kHz, torchaudio",
               "librosa, soxr": "48 kHz, librosa with soxr (HQ)"}
     bars(IMAGES / "performance-mel.svg", "Choi's front end on one core", "times real time",
          {title.strip("*"): SECONDS / mel[name].cpu for name, title in (mono | stereo).items()},
