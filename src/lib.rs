@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Musical-instrument tagging for GStreamer: the elements `melspec`, `frameclassify` and `avfuse`.
+//! Musical-instrument tagging for GStreamer: the elements `melspec`, `frameclassify`, `avfuse` and `tagtext`.
 
 pub mod elements;
 pub mod fusion;
 pub mod mel;
 pub mod meta;
 pub mod model;
+pub mod text;
 
 use std::sync::LazyLock;
 

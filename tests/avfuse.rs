@@ -466,37 +466,48 @@ fn upstream_negotiates_with_what_is_downstream() {
 
 #[test]
 fn allocation_queries_of_the_media_go_downstream() {
-    let pipeline = launch(&format!(
-        "{VIDEO} ! fuse.video {AUDIO} ! fuse.audio {FUSE} ! fakesink name=sink"
-    ));
-    let sink = pipeline
-        .by_name("sink")
-        .unwrap()
-        .static_pad("sink")
-        .unwrap();
-    sink.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
-        if let Some(gst::QueryViewMut::Allocation(query)) = info.query_mut().map(|q| q.view_mut()) {
-            query.add_allocation_meta::<gst_video::VideoMeta>(None);
-            return gst::PadProbeReturn::Handled;
-        }
-        gst::PadProbeReturn::Ok
-    });
-    pipeline.set_state(gst::State::Paused).unwrap();
-    let fuse = pipeline.by_name("fuse").unwrap();
+    common::init();
     let caps: gst::Caps = "video/x-raw,format=GRAY8,width=8,height=6,framerate=1/1"
         .parse()
         .unwrap();
-    let proposed = |pad: &str| {
-        let mut query = gst::query::Allocation::new(Some(&caps), true);
-        let pad = fuse.static_pad(pad).unwrap();
-        pad.query(&mut query)
-            && query
-                .find_allocation_meta::<gst_video::VideoMeta>()
-                .is_some()
-    };
-    assert!(proposed("video"));
-    assert!(!proposed("audio"));
-    stop(&pipeline);
+    // What downstream proposes: no pool, one that may grow, one of three buffers.
+    for (pools, expected) in [
+        (vec![], (false, 48, 3, 0)),
+        (vec![(100, 2, 0)], (true, 100, 5, 0)),
+        (vec![(100, 2, 3)], (false, 100, 5, 0)),
+    ] {
+        let pipeline = launch(&format!(
+            "{VIDEO} ! fuse.video {AUDIO} ! fuse.audio {FUSE} ! fakesink name=sink"
+        ));
+        let sink = pipeline.by_name("sink").unwrap();
+        let sink = sink.static_pad("sink").unwrap();
+        sink.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
+            let query = info.query_mut().map(|query| query.view_mut());
+            if let Some(gst::QueryViewMut::Allocation(query)) = query {
+                query.add_allocation_meta::<gst_video::VideoMeta>(None);
+                for &(size, min, max) in &pools {
+                    query.add_allocation_pool(Some(&gst::BufferPool::new()), size, min, max);
+                }
+                return gst::PadProbeReturn::Handled;
+            }
+            gst::PadProbeReturn::Ok
+        });
+        pipeline.set_state(gst::State::Paused).unwrap();
+        let fuse = pipeline.by_name("fuse").unwrap();
+        let ask = |pad: &str| {
+            let mut query = gst::query::Allocation::new(Some(&caps), true);
+            let pad = fuse.static_pad(pad).unwrap();
+            pad.query(&mut query).then_some(query)
+        };
+        let answer = ask("video").unwrap();
+        let meta = answer.find_allocation_meta::<gst_video::VideoMeta>();
+        assert!(meta.is_some());
+        // Those that wait in avfuse must not be the last of a pool.
+        let (pool, size, min, max) = answer.allocation_pools().next().unwrap();
+        assert_eq!((pool.is_some(), size, min, max), expected);
+        assert!(ask("audio").is_none());
+        stop(&pipeline);
+    }
 }
 
 #[test]
@@ -639,4 +650,424 @@ fn sound_that_comes_late_does_not_hold_up_live_pictures() {
             .sources
             .contains(&Source::Video)
     );
+}
+
+/// A window of which `media` had media.
+fn partly(media: f32, window: Tags) -> Tags {
+    Tags { media, ..window }
+}
+
+#[test]
+fn a_window_with_media_in_less_than_half_of_it_gives_no_result() {
+    let with_gaps = |pass: fn(std::ops::Range<u64>) -> Vec<Item>| {
+        [pass(0..5), (5..10).map(gap).collect(), pass(10..14)].concat()
+    };
+    let (outcome, _) = fuse("", with_gaps(pictures), with_gaps(sounds));
+    let expected = [
+        window(0, 2, &[0, 1], Some(2)),
+        window(0, 4, &[0, 1, 2, 3], Some(4)),
+        partly(0.75, window(2, 6, &[2, 3, 4], Some(5))),
+        // 4 to 8 had one second, 6 to 10 none.
+        partly(0.5, window(8, 12, &[10, 11], Some(12))),
+        window(10, 14, &[10, 11, 12, 13], Some(14)),
+    ];
+    assert_eq!(outcome.error, None);
+    let found = outcome.windows("fuse");
+    let spans = |tags: &Tags| (tags.start, tags.duration, tags.media);
+    assert_eq!(
+        found.iter().map(|tags| spans(tags)).collect::<Vec<_>>(),
+        expected.iter().map(spans).collect::<Vec<_>>()
+    );
+    let clip = outcome.clip("fuse").unwrap();
+    assert!((clip.media - 9.0 / 14.0).abs() < 1e-6, "{clip:?}");
+}
+
+#[test]
+fn what_says_nothing_counts_as_absent() {
+    let change = |items: Vec<Item>, change: fn(&mut Features)| -> Vec<Item> {
+        let change = |item| match item {
+            Item::Buffer(buffer) => {
+                let mut features = Features::from_buffer(&buffer);
+                features.iter_mut().for_each(change);
+                let bytes = buffer.map_readable().unwrap().to_vec();
+                let mut copy = common::buffer(bytes, buffer.pts(), buffer.duration());
+                Features::attach(&features, copy.get_mut().unwrap());
+                Item::Buffer(copy)
+            }
+            event => event,
+        };
+        items.into_iter().map(change).collect()
+    };
+    let silent = change(sounds(0..4), |features| features.blank = true);
+    let (outcome, _) = fuse("", pictures(0..4), silent);
+    let seen = [
+        window(0, 2, &[0, 1], None),
+        window(0, 4, &[0, 1, 2, 3], None),
+    ];
+    assert_windows(&outcome, &seen);
+    assert_eq!(outcome.clip("fuse").unwrap().sources, [Source::Video]);
+
+    let black = change(pictures(0..4), |features| features.blank = true);
+    let (outcome, _) = fuse("", black, sounds(0..4));
+    let heard = [window(0, 2, &[], Some(2)), window(0, 4, &[], Some(4))];
+    assert_windows(&outcome, &heard);
+
+    let mostly_gap = change(sounds(0..4), |features| features.media = 0.4);
+    let (outcome, _) = fuse("", pictures(0..4), mostly_gap);
+    assert_windows(&outcome, &seen);
+}
+
+/// Seconds 4 to 8 of sound, whose patches begin with second 4.
+fn more_sound() -> Vec<Item> {
+    (8..16)
+        .map(|n| match n {
+            9 | 13 => Item::Buffer(buffer(vec![n as u8; 8000], ms(n * 500), ms(500))),
+            n => sound(n),
+        })
+        .collect()
+}
+
+#[test]
+fn streams_that_follow_one_another_have_results_of_their_own() {
+    let begin = |name: &str| vec![Item::Event(gst::event::StreamStart::new(name))];
+    let spans = |outcome: &Outcome, clips: bool| -> Vec<[u64; 2]> {
+        let tags = outcome.tags.iter().filter(|(_, _, clip)| *clip == clips);
+        tags.map(|(_, tags, _)| {
+            let start = tags.start.unwrap();
+            [start, start + tags.duration.unwrap()].map(gst::ClockTime::seconds)
+        })
+        .collect()
+    };
+    common::init();
+    let video = [pictures(0..4), begin("v2"), pictures(4..8)].concat();
+    let audio = [sounds(0..4), begin("a2"), more_sound()].concat();
+    let (outcome, record) = fuse("", video.clone(), audio);
+    assert_windows(
+        &outcome,
+        &[
+            window(0, 2, &[0, 1], Some(2)),
+            window(0, 4, &[0, 1, 2, 3], Some(4)),
+            window(4, 6, &[4, 5], Some(6)),
+            window(4, 8, &[4, 5, 6, 7], Some(8)),
+        ],
+    );
+    assert_eq!(spans(&outcome, true), [[0, 4], [4, 8]]);
+    let second = &outcome.tags.iter().filter(|(_, _, clip)| *clip).nth(1);
+    let (_, second, _) = second.unwrap();
+    // Pictures 4 to 7, and the sound before seconds 6 and 8.
+    assert!(
+        second
+            .scores
+            .contains(&("Guitar".into(), (5.5 + 7.0) / 32.0)),
+        "{second:?}"
+    );
+    // Nothing of the first stream rides on the second.
+    let buffers = record.buffers();
+    assert_eq!(buffers.len(), 8);
+    assert_eq!(Tags::from_buffer(&buffers[4]), []);
+
+    // The sound may be one stream under several.
+    let (outcome, _) = fuse("", video, sounds(0..8));
+    assert_eq!(spans(&outcome, true).len(), 2);
+    assert_eq!(spans(&outcome, true)[0], [0, 4]);
+
+    // Or several under one of the pictures.
+    let audio = [sounds(0..4), begin("a2"), more_sound()].concat();
+    let (outcome, _) = fuse("", pictures(0..8), audio);
+    assert_eq!(spans(&outcome, true), [[0, 8]]);
+    assert_eq!(spans(&outcome, false).last(), Some(&[4, 8]));
+}
+
+#[test]
+fn reverse_playback_has_windows_in_the_medias_time() {
+    common::init();
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_rate(-1.0);
+    segment.set_stop(ms(10_000));
+    segment.set_position(ms(10_000));
+    let mut video = vec![Item::Event(gst::event::Segment::new(&segment))];
+    video.extend((0..10).rev().map(picture));
+    let (outcome, record) = run(
+        &format!("{VIDEO} ! fuse.video {FUSE} ! fakesink name=sink"),
+        &[("video", video)],
+    );
+    assert_windows(
+        &outcome,
+        &[
+            window(8, 10, &[9, 8], None),
+            window(6, 10, &[9, 8, 7, 6], None),
+            window(4, 8, &[7, 6, 5, 4], None),
+            window(2, 6, &[5, 4, 3, 2], None),
+            window(0, 4, &[3, 2, 1, 0], None),
+        ],
+    );
+    assert_eq!(record.buffers().len(), 10);
+}
+
+#[test]
+fn tags_expire() {
+    let with_tags = |properties: &str| -> Vec<u64> {
+        let mut video = pictures(0..2);
+        video.extend((2..12).map(|n| {
+            let buffer = buffer(vec![0; 48], ms(n * 1000), ms(1000));
+            Item::Buffer(buffer)
+        }));
+        let (outcome, record) = run(
+            &format!("{VIDEO} ! fuse.video {FUSE} {properties} ! fakesink name=sink"),
+            &[("video", video)],
+        );
+        // The second is about four seconds with pictures in the first two.
+        assert_windows(
+            &outcome,
+            &[window(0, 2, &[0, 1], None), window(0, 4, &[0, 1], None)],
+        );
+        let buffers = record.buffers().into_iter();
+        let tagged = buffers.filter(|buffer| !Tags::from_buffer(buffer).is_empty());
+        tagged
+            .map(|buffer| buffer.pts().unwrap().seconds())
+            .collect()
+    };
+    assert_eq!(with_tags(""), [2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(with_tags("tag-lifetime=1000000000"), [2, 3, 4, 5]);
+    let all: Vec<u64> = (2..12).collect();
+    assert_eq!(with_tags("tag-lifetime=18446744073709551615"), all);
+}
+
+#[test]
+fn a_stream_is_seekable_where_its_media_is() {
+    for expected in [true, false] {
+        let pipeline = launch(&format!(
+            "{VIDEO} ! fuse.video {AUDIO} ! fuse.audio {FUSE} ! fakesink"
+        ));
+        let source = pipeline.by_name("video").unwrap();
+        let source = source.static_pad("src").unwrap();
+        source.add_probe(gst::PadProbeType::QUERY_UPSTREAM, move |_, info| {
+            let query = info.query_mut().map(|query| query.view_mut());
+            if let Some(gst::QueryViewMut::Seeking(query)) = query {
+                query.set(expected, ms(0), ms(9000));
+                return gst::PadProbeReturn::Handled;
+            }
+            gst::PadProbeReturn::Ok
+        });
+        pipeline.set_state(gst::State::Paused).unwrap();
+        let fuse = pipeline.by_name("fuse").unwrap();
+        let mut query = gst::query::Seeking::new(gst::Format::Time);
+        assert!(fuse.static_pad("src").unwrap().query(&mut query));
+        assert_eq!(query.result().0, expected);
+        stop(&pipeline);
+    }
+}
+
+#[test]
+fn joining_two_live_streams_takes_time() {
+    for (audio, expected) in [
+        ("", 0),
+        ("audiotestsrc is-live=true ! queue ! fuse.audio", 250),
+    ] {
+        let pipeline = launch(&format!(
+            "videotestsrc is-live=true ! video/x-raw,framerate=30/1 ! queue ! fuse.video {audio} {FUSE} ! fakesink"
+        ));
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let (_, state, _) = pipeline.state(ms(10_000));
+        assert_eq!(state, gst::State::Playing);
+        let fuse = pipeline.by_name("fuse").unwrap();
+        let pads = fuse.sink_pads();
+        let upstream = pads.into_iter().map(|pad| {
+            let mut query = gst::query::Latency::new();
+            assert!(pad.peer_query(&mut query));
+            query.result().1
+        });
+        let upstream = upstream.max().unwrap();
+        let mut query = gst::query::Latency::new();
+        assert!(fuse.static_pad("src").unwrap().query(&mut query));
+        assert_eq!(query.result().1 - upstream, ms(expected), "{audio}");
+        stop(&pipeline);
+    }
+}
+
+#[test]
+fn a_pad_is_freed_with_its_element() {
+    common::init();
+    let fuse = gst::ElementFactory::make("avfuse").build().unwrap();
+    let pads = ["video", "audio"].map(|name| fuse.request_pad_simple(name).unwrap());
+    assert_eq!(pads.each_ref().map(|pad| pad.name()), ["video", "audio"]);
+    let weak = pads.each_ref().map(|pad| pad.downgrade());
+    let [video, audio] = pads;
+    fuse.release_request_pad(&video);
+    drop(video);
+    assert!(weak[0].upgrade().is_none());
+    drop(audio);
+    assert!(weak[1].upgrade().is_some());
+    drop(fuse);
+    assert!(weak[1].upgrade().is_none());
+}
+
+#[test]
+fn a_pad_that_is_fed_late_takes_part_from_then_on() {
+    let pipeline = launch(&format!(
+        "{VIDEO} ! fuse.video queue name=late max-size-time=0 ! fuse.audio {FUSE} ! fakesink name=sink"
+    ));
+    let record = Record::of(&pipeline, "sink");
+    let source = pipeline.by_name("video").unwrap();
+    let source = source.downcast::<gst_app::AppSrc>().unwrap();
+    let push = |source: &gst_app::AppSrc, items: Vec<Item>| {
+        for item in items {
+            if let Item::Buffer(buffer) = item {
+                source.push_buffer(buffer).unwrap();
+            }
+        }
+    };
+    push(&source, pictures(0..4));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    wait_for(&record, 4);
+    let audio = gst::parse::launch(AUDIO).unwrap();
+    let audio = audio.downcast::<gst_app::AppSrc>().unwrap();
+    pipeline.add(&audio).unwrap();
+    audio.link(&pipeline.by_name("late").unwrap()).unwrap();
+    push(&audio, sounds(0..8));
+    audio.end_of_stream().unwrap();
+    audio.sync_state_with_parent().unwrap();
+    // The pad waits for pictures again once sound has come.
+    let deadline = Instant::now() + PATIENCE;
+    let level = || {
+        pipeline
+            .by_name("late")
+            .unwrap()
+            .property::<u32>("current-level-buffers")
+    };
+    while level() < 10 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    push(&source, pictures(4..8));
+    source.end_of_stream().unwrap();
+    let outcome = common::wait(&pipeline);
+    stop(&pipeline);
+    assert_windows(
+        &outcome,
+        &[
+            window(0, 2, &[0, 1], None),
+            window(0, 4, &[0, 1, 2, 3], Some(4)),
+            window(2, 6, &[2, 3, 4, 5], Some(6)),
+            window(4, 8, &[4, 5, 6, 7], Some(8)),
+        ],
+    );
+    assert_eq!(record.buffers().len(), 8);
+}
+
+#[test]
+fn a_stream_that_the_collection_names_is_waited_for() {
+    let pipeline = launch(&format!(
+        "{VIDEO} ! fuse.video queue name=late max-size-time=0 ! fuse.audio {FUSE} ! fakesink name=sink"
+    ));
+    let record = Record::of(&pipeline, "sink");
+    let stream = |kind| gst::Stream::new(None, None, kind, gst::StreamFlags::empty());
+    let collection = gst::StreamCollection::builder(None)
+        .stream(stream(gst::StreamType::VIDEO))
+        .stream(stream(gst::StreamType::AUDIO))
+        .build();
+    // As demuxers do, before the segment.
+    let collection = gst::event::StreamCollection::new(&collection);
+    let source = pipeline.by_name("video").unwrap();
+    let source = source.static_pad("src").unwrap();
+    source.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+        let event = info.event().map(|event| event.type_());
+        if event == Some(gst::EventType::Caps) {
+            assert!(pad.push_event(collection.clone()));
+            return gst::PadProbeReturn::Remove;
+        }
+        gst::PadProbeReturn::Ok
+    });
+    feed(&pipeline, "video", &pictures(0..4));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(record.buffers().len(), 0);
+    let audio = gst::parse::launch(AUDIO).unwrap();
+    pipeline.add(&audio).unwrap();
+    audio.link(&pipeline.by_name("late").unwrap()).unwrap();
+    feed(&pipeline, "audio", &sounds(0..4));
+    audio.sync_state_with_parent().unwrap();
+    let outcome = common::wait(&pipeline);
+    stop(&pipeline);
+    assert_windows(
+        &outcome,
+        &[
+            window(0, 2, &[0, 1], Some(2)),
+            window(0, 4, &[0, 1, 2, 3], Some(4)),
+        ],
+    );
+}
+
+#[test]
+fn a_pad_that_is_linked_and_silent_lets_pictures_through_without_a_clock() {
+    let pipeline = launch(&format!(
+        "{VIDEO} ! fuse.video {AUDIO} ! queue ! fuse.audio {FUSE} ! fakesink name=sink sync=false"
+    ));
+    pipeline.use_clock(gst::Clock::NONE);
+    let record = Record::of(&pipeline, "sink");
+    feed(&pipeline, "video", &pictures(0..10));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    wait_for(&record, 10);
+    stop(&pipeline);
+}
+
+#[test]
+fn properties_of_the_model_and_the_windows_change_in_ready_only() {
+    common::init();
+    let fuse = gst::ElementFactory::make("avfuse").build().unwrap();
+    for (name, expected) in [
+        ("model", true),
+        ("window", true),
+        ("threads", true),
+        ("threshold", false),
+        ("tag-lifetime", false),
+    ] {
+        let flags = fuse.find_property(name).unwrap().flags();
+        let ready_only = flags.contains(gst::PARAM_FLAG_MUTABLE_READY);
+        assert_eq!(ready_only, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_flush_and_a_stop_end_a_run_of_the_model() {
+    // The model turns for ever on pictures that are not black.
+    let pipeline = launch(&format!(
+        "{VIDEO} ! fuse.video avfuse name=fuse model=fusion-endless window=2000000000 stride=2000000000 ! fakesink name=sink"
+    ));
+    let record = Record::of(&pipeline, "sink");
+    let source = pipeline.by_name("video").unwrap();
+    let source = source.downcast::<gst_app::AppSrc>().unwrap();
+    let push = |items: Vec<Item>| {
+        for item in items {
+            if let Item::Buffer(buffer) = item {
+                source.push_buffer(buffer).unwrap();
+            }
+        }
+    };
+    let quickly = |start: Instant| assert!(start.elapsed() < Duration::from_secs(2));
+    push(pictures(0..4));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    wait_for(&record, 2);
+    // The third picture waits for the window of the first two.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(record.buffers().len(), 2);
+    let pad = pipeline
+        .by_name("fuse")
+        .unwrap()
+        .static_pad("video")
+        .unwrap();
+    let start = Instant::now();
+    assert!(pad.send_event(gst::event::FlushStart::new()));
+    quickly(start);
+    assert!(pad.send_event(gst::event::FlushStop::new(true)));
+    stop(&pipeline);
+
+    pipeline.set_state(gst::State::Paused).unwrap();
+    push(pictures(0..4));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    wait_for(&record, 4);
+    std::thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    stop(&pipeline);
+    quickly(start);
 }

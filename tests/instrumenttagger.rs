@@ -12,8 +12,8 @@ use common::{Outcome, Record, folder, launch, play, rounded, stop};
 use gst::prelude::*;
 use gstinstruments::meta::{Source, Tags};
 
-/// Six seconds of a colour, a key frame each second.
-const PICTURES: &str = "videotestsrc num-buffers=60 pattern=solid-color foreground-color=0xffcc9966
+/// Six seconds of a picture, a key frame each second.
+const PICTURES: &str = "videotestsrc num-buffers=60 pattern=spokes foreground-color=0xffcc9966
     ! video/x-raw,format=I420,width=64,height=48,framerate=10/1
     ! openh264enc gop-size=10 ! h264parse ! queue ! mux.";
 /// Six seconds of noise.
@@ -194,7 +194,7 @@ fn key_frames_alone_are_decoded_and_say_the_same() {
 #[test]
 fn raw_streams_pass_too() {
     let pipeline = launch(&format!(
-        "videotestsrc num-buffers=60 pattern=solid-color foreground-color=0xffcc9966
+        "videotestsrc num-buffers=60 pattern=spokes foreground-color=0xffcc9966
             ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 ! tagger.video
             {TAGGER} source=any tagger.video_src ! fakesink name=video"
     ));

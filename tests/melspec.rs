@@ -860,3 +860,36 @@ fn audio_passes_untouched_and_uncopied() {
         assert_eq!(Features::from_buffer(&original), []);
     }
 }
+
+#[test]
+fn silence_is_what_stays_below_a_level_not_only_zeros() {
+    // -80 and -60 dB of full scale: dither, and a quiet room.
+    let noise = |peak: f32| -> Vec<f32> {
+        (0..2400_u32)
+            .map(|n| peak * ((n.wrapping_mul(2_654_435_761) >> 16) as f32 / 32_768.0 - 1.0))
+            .collect()
+    };
+    for (peak, expected) in [(0.0, true), (1e-4, true), (1e-3, false)] {
+        let mut bench = bench("patch-interval=100000000 partial=drop");
+        let made = patches(&mut bench, [sound(&noise(peak), ms(0))]);
+        assert!(!made.is_empty());
+        assert!(made.iter().all(|patch| patch.blank == expected), "{peak}");
+    }
+    // A sound of 20 ms makes the patches that begin before its end no silence.
+    let mut samples = noise(1e-4);
+    samples[400..560].fill(0.5);
+    let mut bench = bench("patch-interval=20000000 partial=drop");
+    let buffers = samples.chunks(80).enumerate();
+    let buffers = buffers.map(|(n, samples)| sound(samples, ms(10 * n as u64)));
+    let made = patches(&mut bench, buffers.collect::<Vec<_>>());
+    for (patch, (start, _)) in made.iter().zip(times(&made)) {
+        // A patch that ends before the sound may be made after it has begun.
+        if start >= 70 {
+            assert!(patch.blank, "from {start} ms");
+        } else {
+            let end = start + 128;
+            assert_eq!(patch.blank, end < 50, "{start} to {end} ms");
+        }
+    }
+    assert!(made.iter().any(|patch| patch.blank) && made.iter().any(|patch| !patch.blank));
+}

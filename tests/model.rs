@@ -160,6 +160,7 @@ fn fusion_gives_what_is_missing_as_zeros_and_spreads_pictures_over_a_fixed_numbe
     let row = |values: &[f32]| -> Arc<[f32]> { values.into() };
     let window = |video: &[Arc<[f32]>], audio| Window {
         span: Span { start: 0, end: 1 },
+        media: 1.0,
         video: video.to_vec(),
         audio,
     };
@@ -168,15 +169,20 @@ fn fusion_gives_what_is_missing_as_zeros_and_spreads_pictures_over_a_fixed_numbe
 
     let any = Fusion::new(open("fusion")).unwrap();
     assert_eq!(
-        any.run(&window(&rows[..2], sound.clone())).unwrap(),
+        any.run(&window(&rows[..2], sound.clone()), 20).unwrap(),
         [11.5, 21.5, 31.5]
     );
-    assert_eq!(any.run(&window(&[], sound)).unwrap(), [10.0, 20.0, 30.0]);
-    assert_eq!(any.run(&window(&rows[2..3], None)).unwrap(), [3.0; 3]);
+    assert_eq!(
+        any.run(&window(&[], sound), 20).unwrap(),
+        [10.0, 20.0, 30.0]
+    );
+    assert_eq!(any.run(&window(&rows[2..3], None), 20).unwrap(), [3.0; 3]);
+    // The second and the fourth.
+    assert_eq!(any.run(&window(&rows, None), 2).unwrap(), [3.0; 3]);
 
     let two = Fusion::new(open("fusion-two")).unwrap();
-    assert_eq!(two.run(&window(&rows[..1], None)).unwrap(), [11.0; 3]);
-    assert_eq!(two.run(&window(&rows, None)).unwrap(), [2.0 + 40.0; 3]);
+    assert_eq!(two.run(&window(&rows[..1], None), 20).unwrap(), [11.0; 3]);
+    assert_eq!(two.run(&window(&rows, None), 20).unwrap(), [2.0 + 40.0; 3]);
 
     assert_eq!(any.check(Source::Video, "test-video/1", 3), Ok(()));
     let message = any
@@ -188,7 +194,7 @@ fn fusion_gives_what_is_missing_as_zeros_and_spreads_pictures_over_a_fixed_numbe
         "{message}"
     );
     let wrong = any
-        .run(&window(&[row(&[1.0; 5])], None))
+        .run(&window(&[row(&[1.0; 5])], None), 20)
         .unwrap_err()
         .to_string();
     assert!(

@@ -181,7 +181,7 @@ fn element_reference_is_complete() {
     gst::init().unwrap();
     gstinstruments::plugin_register_static().unwrap();
     let reference = read("docs/elements.md");
-    for name in ["melspec", "frameclassify", "avfuse"] {
+    for name in ["melspec", "frameclassify", "avfuse", "tagtext"] {
         let element = gst::ElementFactory::make(name).build().unwrap();
         let own = element.list_properties();
         let own = own

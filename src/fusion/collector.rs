@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{mean::Mean, sample::spread};
+use super::{coverage::Coverage, mean::Mean};
 
 /// What an embedding was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,8 +17,6 @@ pub enum Source {
 /// How embeddings are gathered into windows. Zeros are taken as 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// At most so many picture embeddings in a window.
-    pub frames: usize,
     /// Length of a window.
     pub window: u64,
     /// From the end of a window to the end of the next.
@@ -41,7 +39,7 @@ impl Span {
     }
 
     /// The part of it in `other`.
-    fn within(self, other: Self) -> Self {
+    pub(super) fn within(self, other: Self) -> Self {
         let start = self.start.max(other.start);
         Self {
             start,
@@ -55,15 +53,17 @@ impl Span {
     }
 }
 
-/// The embeddings to fuse for one result; at least one is there.
+/// The embeddings to fuse for one result, at least one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
     /// The time it covers.
     pub span: Span,
-    /// At most [`Config::frames`] picture embeddings, evenly spread over those that overlap the window, in order.
+    /// Share of that time with media of any source, from 0 to 1.
+    pub media: f32,
+    /// The picture embeddings that overlap the window, in order.
     pub video: Vec<Arc<[f32]>>,
     /// The mean, weighted by their time in the window, of the audio embedding that ends nearest the window's end and of
-    /// those before it that are about other time (but for a tenth of theirs), at least half of it in the window.
+    /// the earlier, non-overlapping embeddings (up to 10 % overlap) of which at least half is in the window.
     pub audio: Option<Arc<[f32]>>,
 }
 
@@ -74,14 +74,15 @@ struct Item {
 }
 
 /// Collects the embeddings of a stream. Windows end at the origin (the first time seen) plus each multiple of the
-/// stride, and cover the time before that, up to the window's length and back to the origin. Embeddings that no
-/// later window can use are forgotten.
+/// stride, and cover the time before that, up to the window's length and back to the origin. A window gives a result
+/// when media covers at least half of it. Embeddings that no later window can use are forgotten.
 #[derive(Debug)]
 pub struct Collector {
     config: Config,
     /// Each sorted by start.
     video: Vec<Item>,
     audio: Vec<Item>,
+    media: Coverage,
     origin: Option<u64>,
     /// Windows that are over, given out or skipped.
     passed: u64,
@@ -94,16 +95,25 @@ impl Collector {
     pub fn new(config: Config) -> Self {
         Self {
             config: Config {
-                frames: config.frames.max(1),
                 window: config.window.max(1),
                 stride: config.stride.max(1),
             },
             video: Vec::new(),
             audio: Vec::new(),
+            media: Coverage::default(),
             origin: None,
             passed: 0,
             emitted: false,
         }
+    }
+
+    /// Media of any source covers `span`, of which at most one window counts: a timestamp or a duration that is wrong
+    /// by a year fills no year with windows.
+    pub fn cover(&mut self, span: Span) {
+        self.media.add(Span {
+            end: span.end.min(span.start.saturating_add(self.config.window)),
+            ..span
+        });
     }
 
     /// Takes an embedding. One that comes too late for any window still to be given out is dropped.
@@ -124,8 +134,9 @@ impl Collector {
         items.insert(at, Item { span, embedding });
     }
 
-    /// The next window that ended at or before `now`; `None` when there is none yet. Windows without any embedding
-    /// are skipped. `u64::MAX` is no time at all, as in GStreamer, and gives none.
+    /// The next window that ended at or before `now`; `None` when there is none yet. Windows without any embedding,
+    /// and those that media covers less than half of, are skipped. `u64::MAX` is no time at all, as in GStreamer, and
+    /// gives none.
     pub fn due(&mut self, now: u64) -> Option<Window> {
         let origin = self.origin.filter(|_| now < u64::MAX)?;
         loop {
@@ -140,13 +151,9 @@ impl Collector {
                 self.emitted = true;
                 return window;
             }
-            // Nothing in this one: on to the first that has anything, or past all that are over.
-            let first = [&self.video, &self.audio]
-                .into_iter()
-                .flat_map(|items| items.first())
-                .map(|item| item.span.start)
-                .min();
-            let over = now.min(first.unwrap_or(now)).saturating_sub(origin) / self.config.stride;
+            // On to the first window with media, or past all that are over.
+            let first = self.media.start().unwrap_or(now);
+            let over = now.min(first).saturating_sub(origin) / self.config.stride;
             self.passed = self.passed.max(over);
             self.forget();
         }
@@ -197,18 +204,17 @@ impl Collector {
 
     fn window(&self, end: u64) -> Option<Window> {
         let span = self.span(end);
-        let within = |item: &&Item| item.span.overlaps(span);
-        let pictures: Vec<&Item> = self.video.iter().filter(within).collect();
-        let count = pictures.len().min(self.config.frames);
-        let audio = self.sound(span);
-        if pictures.is_empty() && audio.is_none() {
+        let media = self.media.share(span);
+        if media < 0.5 {
             return None;
         }
-        Some(Window {
+        let pictures = self.video.iter().filter(|item| item.span.overlaps(span));
+        let video: Vec<_> = pictures.map(|item| item.embedding.clone()).collect();
+        let audio = self.sound(span);
+        (!video.is_empty() || audio.is_some()).then_some(Window {
             span,
-            video: spread(pictures.len(), count)
-                .map(|index| pictures[index].embedding.clone())
-                .collect(),
+            media,
+            video,
             audio,
         })
     }
@@ -239,6 +245,7 @@ impl Collector {
         for items in [&mut self.video, &mut self.audio] {
             items.retain(|item| item.span.overlaps(rest));
         }
+        self.media.forget(rest.start);
     }
 }
 
@@ -246,12 +253,16 @@ impl Collector {
 mod tests {
     use super::*;
 
-    fn collector(frames: usize, window: u64, stride: u64) -> Collector {
-        Collector::new(Config {
-            frames,
-            window,
-            stride,
-        })
+    /// A collector of a stream whose media has no gap in its first `media` nanoseconds.
+    fn collector(window: u64, stride: u64, media: u64) -> Collector {
+        let mut collector = Collector::new(Config { window, stride });
+        for start in (0..media).step_by(window as usize) {
+            collector.cover(Span {
+                start,
+                end: (start + window).min(media),
+            });
+        }
+        collector
     }
 
     fn push(collector: &mut Collector, source: Source, start: u64, end: u64) {
@@ -276,7 +287,7 @@ mod tests {
 
     #[test]
     fn windows_end_each_stride_after_the_origin_and_are_clipped_at_it() {
-        let mut c = collector(9, 20, 10);
+        let mut c = collector(20, 10, 140);
         assert_eq!(c.due(1000), None);
         // The audio branch comes first, the stream begins with the picture.
         push(&mut c, Source::Audio, 103, 108);
@@ -300,9 +311,9 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_spread_evenly_and_of_longer_patches_the_nearest_wins() {
-        let mut c = collector(4, 100, 100);
-        for start in (0..100).step_by(5) {
+    fn all_pictures_of_a_window_and_of_longer_patches_the_nearest() {
+        let mut c = collector(100, 100, 100);
+        for start in (0..100).step_by(25) {
             push(&mut c, Source::Video, start, start + 5);
         }
         // Ends 30 before, 10 before, 10 after and 40 after the window's end; of equals the later.
@@ -310,13 +321,13 @@ mod tests {
             push(&mut c, Source::Audio, start, end);
         }
         let window = summary(c.due(100).unwrap());
-        assert_eq!(window, ([0, 100], vec![10, 35, 60, 85], Some(0)));
+        assert_eq!(window, ([0, 100], vec![0, 25, 50, 75], Some(0)));
     }
 
     #[test]
     fn sound_is_the_mean_of_patches_side_by_side() {
         let heard = |patches: &[(u64, u64)]| {
-            let mut c = collector(4, 100, 50);
+            let mut c = collector(100, 50, 150);
             push(&mut c, Source::Video, 0, 1);
             patches
                 .iter()
@@ -339,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_picture_without_duration_counts_where_it_starts() {
-        let mut c = collector(9, 10, 10);
+        let mut c = collector(10, 10, 20);
         push(&mut c, Source::Video, 0, 0);
         push(&mut c, Source::Video, 10, 10);
         assert_eq!(
@@ -348,26 +359,62 @@ mod tests {
         );
     }
 
+    const MS: u64 = 1_000_000;
+
     #[test]
-    fn stretches_without_embeddings_are_skipped_however_long() {
-        let mut c = collector(9, 20, 10);
-        push(&mut c, Source::Video, 0, 5);
-        let hours = 1_000_000_000_000_000;
-        push(&mut c, Source::Audio, hours, hours + 10);
+    fn a_window_that_media_covers_less_than_half_of_gives_none() {
+        let mut c = collector(20 * MS, 10 * MS, 30 * MS);
+        for start in [45, 60] {
+            c.cover(Span {
+                start: start * MS,
+                end: (start + 15).min(70) * MS,
+            });
+        }
+        for start in 0..70 {
+            push(&mut c, Source::Video, start * MS, (start + 1) * MS);
+        }
+        let windows: Vec<_> = std::iter::from_fn(|| c.due(70 * MS))
+            .map(|window| (window.span.end / MS, window.media))
+            .collect();
+        // That until 50 had 5 of 20.
         assert_eq!(
-            due(&mut c, hours + 9),
-            [([0, 10], vec![0], None), ([0, 20], vec![0], None)]
+            windows,
+            [
+                (10, 1.0),
+                (20, 1.0),
+                (30, 1.0),
+                (40, 0.5),
+                (60, 0.75),
+                (70, 1.0)
+            ]
         );
-        let expected = [([hours - 10, hours + 10], vec![], Some(hours as f32 as u64))];
-        assert_eq!(due(&mut c, hours + 10), expected);
-        assert_eq!(due(&mut c, u64::MAX), []);
-        push(&mut c, Source::Video, hours + 10, hours + 11);
-        assert_eq!(due(&mut c, u64::MAX - 1).len(), 2);
+    }
+
+    #[test]
+    fn a_jump_of_years_costs_no_windows_not_even_under_an_embedding_that_spans_it() {
+        const YEAR: u64 = 365 * 24 * 3600 * 1000 * MS;
+        let mut c = collector(20 * MS, 10 * MS, 20 * MS);
+        // The duration of a buffer may be wrong, too.
+        c.cover(Span {
+            start: 20 * MS,
+            end: YEAR,
+        });
+        push(&mut c, Source::Video, 0, YEAR + 5 * MS);
+        push(&mut c, Source::Audio, YEAR, YEAR + 10 * MS);
+        c.cover(Span {
+            start: YEAR,
+            end: YEAR + 10 * MS,
+        });
+        let windows: Vec<_> = std::iter::from_fn(|| c.due(YEAR + 10 * MS))
+            .map(|window| window.span.end / MS)
+            .collect();
+        assert_eq!(windows, [10, 20, 30, 40, 50, YEAR / MS + 10]);
+        assert_eq!(c.due(u64::MAX), None);
     }
 
     #[test]
     fn what_no_later_window_can_use_is_forgotten() {
-        let mut c = collector(5, 20, 10);
+        let mut c = collector(20, 10, 10_000);
         for time in 0..10_000 {
             push(&mut c, Source::Video, time, time + 1);
             push(&mut c, Source::Audio, time.saturating_sub(30), time + 1);
@@ -382,7 +429,7 @@ mod tests {
     #[test]
     fn the_last_window_comes_if_there_was_none_or_half_a_stride_is_left() {
         let last = |end: u64| {
-            let mut c = collector(20, 20, 10);
+            let mut c = collector(20, 10, end);
             for start in 0..end {
                 push(&mut c, Source::Video, start, start + 1);
             }
@@ -407,10 +454,11 @@ mod tests {
 
     #[test]
     fn a_reset_begins_anew_at_the_next_time() {
-        let mut c = collector(9, 20, 10);
+        let mut c = collector(20, 10, 1010);
         push(&mut c, Source::Video, 1000, 1001);
         assert_eq!(due(&mut c, 1010).len(), 1);
         c.reset();
+        c.cover(Span { start: 3, end: 13 });
         push(&mut c, Source::Video, 3, 4);
         assert_eq!(due(&mut c, 13), [([3, 13], vec![3], None)]);
     }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Late fusion of picture and audio embeddings. Knows no GStreamer.
 //!
-//! A [`Collector`] turns time-stamped embeddings into [`Window`]s, [`Whole`] into one of all; a [`Fusion`] runs the fusion model on a window,
-//! whatever is missing in it.
+//! A [`Collector`] turns time-stamped embeddings into [`Window`]s, [`Whole`] into one of all; a [`Fusion`] runs the
+//! fusion model on a window, whatever is missing in it.
 
 mod collector;
+mod coverage;
 mod mean;
 mod sample;
 mod whole;
@@ -17,12 +18,12 @@ pub use self::{
     whole::Whole,
 };
 
-use crate::model::{Error, Input, Modality, Model, Space};
+use crate::model::{Client, Error, Input, Modality, Model, Space};
 
 /// A fusion model, run on windows.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Fusion {
-    model: Arc<Model>,
+    client: Client,
     video: Space,
     audio: Space,
     frames: Option<usize>,
@@ -40,7 +41,7 @@ impl Fusion {
             } => {
                 let (video, audio, frames) = (video.clone(), audio.clone(), *frames);
                 return Ok(Self {
-                    model,
+                    client: Client::new(model),
                     video,
                     audio,
                     frames,
@@ -58,10 +59,20 @@ impl Fusion {
 
     /// The model that is run.
     pub fn model(&self) -> &Arc<Model> {
-        &self.model
+        self.client.model()
     }
 
-    /// How many picture embeddings the model takes; `None`: any number. With fewer, some are given more than once.
+    /// Ends a run under way and refuses each later one, until [`resume`](Self::resume).
+    pub fn cancel(&self) {
+        self.client.cancel();
+    }
+
+    /// Runs again.
+    pub fn resume(&self) {
+        self.client.resume();
+    }
+
+    /// How many picture embeddings the model takes; `None`: any number.
     pub fn frames(&self) -> Option<usize> {
         self.frames
     }
@@ -79,25 +90,27 @@ impl Fusion {
             return Ok(());
         }
         Err(Error::WrongEmbedding {
-            model: self.model.card().name.clone(),
+            model: self.model().card().name.clone(),
             source_name,
             expected: format!("{} ({} values)", trained.id, trained.size),
             actual: format!("{id} ({size} values)"),
         })
     }
 
-    /// Runs the model on a window and waits. What the window lacks is given as zeros and marked as missing. Returns
-    /// one value a label, the card's activation not yet applied.
+    /// Runs the model on a window and waits: on as many of its pictures as the model takes, or on at most `most` where
+    /// it takes any number, spread evenly; a model that takes more than the window has gets some more than once. What
+    /// the window lacks is given as zeros and marked as missing. Returns one value a label, the card's activation not
+    /// yet applied.
     ///
     /// # Errors
-    /// [`Error::WrongInput`] for embeddings of another size, and those of [`Model::run`].
-    pub fn run(&self, window: &Window) -> Result<Vec<f32>, Error> {
+    /// [`Error::WrongInput`] for embeddings of another size, and those of [`Client::run`].
+    pub fn run(&self, window: &Window, most: usize) -> Result<Vec<f32>, Error> {
         let rows = &window.video;
         let of_size = |size: usize, row: &[f32]| row.len() == size;
         if !rows.iter().all(|row| of_size(self.video.size, row)) {
             return Err(self.wrong_size(&self.video, rows.iter().map(|row| row.len())));
         }
-        let count = self.frames.unwrap_or(rows.len().max(1));
+        let count = self.frames.unwrap_or(rows.len().min(most)).max(1);
         let video = if rows.is_empty() {
             vec![0.0; count * self.video.size]
         } else {
@@ -116,13 +129,13 @@ impl Fusion {
             },
             present: [present(!rows.is_empty()), present(window.audio.is_some())],
         };
-        Ok(self.model.run(input)?.tags)
+        Ok(self.client.run(input)?.tags)
     }
 
     fn wrong_size(&self, space: &Space, sizes: impl IntoIterator<Item = usize>) -> Error {
         let wrong = sizes.into_iter().find(|size| *size != space.size);
         Error::WrongInput {
-            model: self.model.card().name.clone(),
+            model: self.model().card().name.clone(),
             expected: format!("`{}` embeddings of {} values", space.id, space.size),
             actual: format!("of {} values", wrong.unwrap_or_default()),
         }

@@ -42,9 +42,14 @@ impl<T> Sample<T> {
         }
     }
 
-    /// The items, at most so many as were asked for, in order: of `n` items and `k` wanted, item
-    /// `floor((2 i + 1) n / 2 k)` for each `i`. Of more than 600 items (twice `k`, if that is more), only every second
-    /// counts, or fourth, and so on.
+    /// The items to choose from: all, or of more than 600 (twice `count`, if that is more) every second, or fourth, and
+    /// so on.
+    pub fn kept(&self) -> &[T] {
+        &self.kept
+    }
+
+    /// At most `count` of the [kept](Self::kept) items in order: of `n` items and `k` wanted, item
+    /// `floor((2 i + 1) n / 2 k)` for each `i`.
     pub fn items(&self) -> impl Iterator<Item = &T> {
         let count = self.kept.len().min(self.count);
         spread(self.kept.len(), count).map(|index| &self.kept[index])

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Sample, Source, Span, Window, mean::Mean};
+use super::{Sample, Source, Span, Window, coverage::Coverage, mean::Mean};
+
+/// Media that comes this long after later media is not counted again; sound and pictures are closer together.
+const DISORDER: u64 = 60_000_000_000;
 
 /// Collects the embeddings of a whole stream in bounded memory.
 #[derive(Debug, Clone)]
@@ -11,16 +14,27 @@ pub struct Whole {
     pictures: Sample<Arc<[f32]>>,
     audio: Mean,
     span: Option<Span>,
+    media: Coverage,
+    /// Nanoseconds with media.
+    covered: u64,
 }
 
 impl Whole {
-    /// An empty collection for a window with at most `frames` pictures; 0 is taken as 1.
+    /// An empty collection of which at most `frames` pictures are used; 0 is taken as 1.
     pub fn new(frames: usize) -> Self {
         Self {
             pictures: Sample::new(frames),
             audio: Mean::default(),
             span: None,
+            media: Coverage::default(),
+            covered: 0,
         }
+    }
+
+    /// Media of any source covers `span`.
+    pub fn cover(&mut self, span: Span) {
+        self.covered = self.covered.saturating_add(self.media.add(span));
+        self.media.forget(span.start.saturating_sub(DISORDER));
     }
 
     /// Takes an embedding; pictures come in the order of their times.
@@ -35,12 +49,14 @@ impl Whole {
         }
     }
 
-    /// The window over all of it: at most `frames` pictures, evenly spread, and the mean of the audio embeddings,
-    /// weighted by their lengths; `None` before the first embedding.
+    /// The window over all of it: pictures for [`Fusion::run`](super::Fusion::run) to spread, and the mean of the audio
+    /// embeddings, weighted by their lengths; `None` before the first embedding.
     pub fn window(&self) -> Option<Window> {
+        let span = self.span?;
         Some(Window {
-            span: self.span?,
-            video: self.pictures.items().cloned().collect(),
+            span,
+            media: (self.covered as f64 / span.length().max(1) as f64).min(1.0) as f32,
+            video: self.pictures.kept().to_vec(),
             audio: self.audio.get(),
         })
     }
@@ -55,15 +71,15 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_spread_evenly_over_all_of_the_stream() {
+    fn pictures_come_in_order_in_bounded_number() {
         let mut whole = Whole::new(4);
-        for time in 0..9 {
+        for time in 0..1000 {
             whole.push(Source::Video, span(time, time + 1), [time as f32].into());
         }
         let window = whole.window().unwrap();
-        assert_eq!((window.span, window.audio), (span(0, 9), None));
+        assert_eq!((window.span, window.audio), (span(0, 1000), None));
         let times: Vec<f32> = window.video.iter().map(|picture| picture[0]).collect();
-        assert_eq!(times, [1.0, 3.0, 5.0, 7.0]);
+        assert!(times.into_iter().eq((0..500).map(|n| 2.0 * n as f32)));
     }
 
     #[test]
@@ -76,5 +92,18 @@ mod tests {
         assert_eq!(window.span, span(10, 50));
         assert_eq!(window.audio.as_deref(), Some(&[0.75, 0.25][..]));
         assert!(window.video.is_empty());
+    }
+
+    #[test]
+    fn media_is_what_was_covered_once() {
+        const SECOND: u64 = 1_000_000_000;
+        let mut whole = Whole::new(4);
+        whole.push(Source::Audio, span(0, 400 * SECOND), [1.0].into());
+        for second in (0..300).filter(|second| second % 3 > 0) {
+            // Sound and pictures.
+            whole.cover(span(second * SECOND, (second + 1) * SECOND));
+            whole.cover(span(second * SECOND, (second + 1) * SECOND));
+        }
+        assert_eq!(whole.window().unwrap().media, 0.5);
     }
 }

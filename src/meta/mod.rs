@@ -24,6 +24,8 @@ pub const TAGS_MESSAGE: &str = "instrument-tags";
 pub const FEATURES_MESSAGE: &str = "instrument-features";
 /// Name of the downstream event that carries what no buffer could.
 pub const EVENT: &str = "instrument-metadata";
+/// The field of that event with the result over the whole stream.
+const CLIP: &str = "clip";
 
 /// Registers both metas; called once, when the plugin is loaded.
 pub fn register() {
@@ -85,6 +87,19 @@ pub fn event(tags: &[Tags], features: &[Features]) -> gst::Event {
             )
             .build(),
     )
+}
+
+/// A serialised downstream event with the result over the whole stream, at its end.
+pub fn clip_event(tags: &Tags) -> gst::Event {
+    let list = gst::Array::new([tags.to_structure()]);
+    let structure = gst::Structure::builder(EVENT).field(CLIP, list).build();
+    gst::event::CustomDownstream::new(structure)
+}
+
+/// What [`clip_event`] put into `event`; `None` for every other event.
+pub fn clip_from_event(event: &gst::EventRef) -> Option<Tags> {
+    let structure = event.structure().filter(|s| s.name() == EVENT)?;
+    list(Some(structure), CLIP).find_map(Tags::from_structure)
 }
 
 /// What [`event`] put into `event`; `None` for every other event.

@@ -137,7 +137,7 @@ impl Tags {
             .build()
     }
 
-    fn from_structure(structure: &gst::StructureRef) -> Option<Self> {
+    pub(super) fn from_structure(structure: &gst::StructureRef) -> Option<Self> {
         let labels = structure.get::<gst::Array>("labels").ok()?;
         let scores = structure.get::<gst::Array>("scores").ok()?;
         Some(Tags {

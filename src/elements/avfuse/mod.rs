@@ -5,6 +5,8 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod absence;
+mod flow;
 mod imp;
 mod pads;
 mod settings;

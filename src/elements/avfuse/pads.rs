@@ -6,9 +6,13 @@ use gst::prelude::*;
 use gst_base::AggregatorPad;
 use gst_base::prelude::*;
 
-use crate::fusion::Source;
+use crate::fusion::{Source, Span};
 
-/// The sink pads there are.
+/// Buffers that `avfuse` holds of the media while it waits for the other modality: in a live pipeline the base class
+/// queues two a pad, and one is being worked on.
+const HELD: u32 = 3;
+
+/// The sink pads that were requested.
 #[derive(Debug, Clone, Default)]
 pub struct Pads {
     pub video: Option<AggregatorPad>,
@@ -16,21 +20,13 @@ pub struct Pads {
 }
 
 impl Pads {
-    /// The pad of `template`, unless there is one already.
-    pub fn create(&mut self, template: &gst::PadTemplate) -> Option<AggregatorPad> {
-        let name = template.name_template();
-        let slot = if name == "video" {
+    /// Where the pad of `template` belongs.
+    pub fn slot(&mut self, template: &gst::PadTemplate) -> &mut Option<AggregatorPad> {
+        if template.name_template() == "video" {
             &mut self.video
         } else {
             &mut self.audio
-        };
-        if slot.is_some() {
-            return None;
         }
-        let pad = gst::PadBuilder::<AggregatorPad>::from_template(template)
-            .name(name)
-            .build();
-        Some(slot.insert(pad).clone())
     }
 
     pub fn remove(&mut self, pad: &gst::Pad) {
@@ -46,12 +42,8 @@ impl Pads {
     }
 
     /// Whether video and whether audio may still come.
-    pub fn going(&self) -> (bool, bool) {
-        let going = |pad: &AggregatorPad| !pad.is_eos();
-        (
-            self.video.as_ref().is_some_and(going),
-            self.audio.as_ref().is_some_and(going),
-        )
+    pub fn going(&self) -> [bool; 2] {
+        [&self.video, &self.audio].map(|pad| pad.as_ref().is_some_and(|pad| !pad.is_eos()))
     }
 
     /// What comes on `pad`.
@@ -61,13 +53,6 @@ impl Pads {
         } else {
             Source::Audio
         }
-    }
-
-    /// The segment of the media that goes on.
-    pub fn segment(&self) -> gst::FormattedSegment<gst::ClockTime> {
-        let media = self.media();
-        let segment = media.and_then(|(media, _)| media.segment().downcast().ok());
-        segment.unwrap_or_default()
     }
 
     /// The pad whose media goes on, and the other one.
@@ -123,26 +108,57 @@ pub fn answer_caps(
     query.set_result(&caps);
 }
 
-/// Whether data can come to `pad` from a source.
-pub fn is_fed(pad: &gst::Pad) -> bool {
-    pad.peer().is_some_and(|peer| {
-        let upstream: Vec<gst::Pad> = peer
-            .iterate_internal_links()
-            .into_iter()
-            .flatten()
-            .collect();
-        upstream.is_empty() || upstream.iter().any(is_fed)
-    })
+/// Answers what upstream asks about memory for media that goes on to `downstream`: its answer, with more buffers, and
+/// without a pool of a fixed size, which those that wait here would empty.
+pub fn answer_allocation(downstream: &gst::Pad, query: &mut gst::query::Allocation) -> bool {
+    if !downstream.peer_query(query) {
+        return false;
+    }
+    let pools: Vec<_> = query.allocation_pools().collect();
+    for (index, (pool, size, min, max)) in (0..).zip(&pools) {
+        let pool = pool.as_ref().filter(|_| *max == 0);
+        query.set_nth_allocation_pool(index, pool, *size, min.saturating_add(HELD), 0);
+    }
+    if pools.is_empty() {
+        let size = query.get().0.and_then(|caps| {
+            let info = gst_video::VideoInfo::from_caps(caps).ok()?;
+            u32::try_from(info.size()).ok()
+        });
+        if let Some(size) = size {
+            query.add_allocation_pool(gst::BufferPool::NONE, size, HELD, 0);
+        }
+    }
+    true
 }
 
 /// Whether `buffer` stands for a gap event: the base class makes empty buffers of them.
-pub fn is_gap(buffer: &gst::BufferRef) -> bool {
-    buffer.size() == 0 && buffer.flags().contains(gst::BufferFlags::GAP)
+pub fn is_gap_event(buffer: &gst::BufferRef) -> bool {
+    buffer.size() == 0 && is_gap(buffer)
 }
 
-/// Running time of `time` on `pad`, 0 before the segment's start; `None` where the segment is not in time.
-pub fn running_time(pad: &AggregatorPad, time: Option<gst::ClockTime>) -> Option<gst::ClockTime> {
+/// Whether `buffer` only fills a gap.
+pub fn is_gap(buffer: &gst::BufferRef) -> bool {
+    buffer.flags().contains(gst::BufferFlags::GAP)
+}
+
+/// The running time from `start` on for `duration` on `pad`, from 0 on, in whichever direction it plays; `None` where
+/// the segment is not in time.
+pub fn running(
+    pad: &AggregatorPad,
+    start: Option<gst::ClockTime>,
+    duration: Option<gst::ClockTime>,
+) -> Option<Span> {
     let segment = pad.segment().downcast::<gst::ClockTime>().ok()?;
-    let time = segment.to_running_time_full(time)?;
-    Some(time.positive().unwrap_or_default())
+    let start = start?;
+    let running = |time: gst::ClockTime| {
+        let time = segment.to_running_time_full(Some(time))?;
+        Some(time.positive().unwrap_or_default().nseconds())
+    };
+    let one = running(start)?;
+    let end = start.saturating_add(duration.unwrap_or_default());
+    let other = running(end).unwrap_or(one);
+    Some(Span {
+        start: one.min(other),
+        end: one.max(other),
+    })
 }

@@ -2,116 +2,341 @@
 
 //! What a running stream needs: the embeddings so far, and how far each modality has come.
 
+use std::sync::Arc;
+
 use super::settings::Settings;
 use crate::elements::analysis::Analysis;
+use crate::elements::inference::Latest;
 use crate::fusion::{Collector, Config, Fusion, Source, Span, Whole, Window};
-use crate::meta::{self, Features, Tags};
+use crate::meta;
 use crate::model;
 
 /// A mel patch is complete this long after the audio it covers, at the most: half an FFT, the
 /// resampler's delay, and the rounding of timestamps.
-const PATCH_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+pub const PATCH_DELAY: u64 = 100_000_000;
+
+/// Streams that follow one another (concat, gapless playback) begin within this time on both pads.
+const TOGETHER: u64 = 1_000_000_000;
+
+/// What came of one modality.
+enum Item {
+    /// Media, no gap.
+    Media,
+    Embedding(Arc<[f32]>),
+}
 
 pub struct State {
-    pub collector: Collector,
+    settings: Settings,
+    frames: usize,
+    collector: Collector,
+    whole: Whole,
     /// How far each modality has come, as running time.
-    video: Option<gst::ClockTime>,
-    audio: Option<gst::ClockTime>,
+    positions: [Option<u64>; 2],
+    /// Where each modality's latest buffer began that lasts until the next one: a picture, of which there may be few where
+    /// only key frames are decoded, and a buffer without a duration. None lasts longer than half a window.
+    open: [Option<u64>; 2],
     /// The end of the longest modality so far, as running time.
-    end: gst::ClockTime,
-    pub last: Option<Tags>,
-    pub whole: Whole,
+    end: u64,
+    pub latest: Option<Latest>,
+    /// That of the media of this clip.
+    pub segment: gst::FormattedSegment<gst::ClockTime>,
     /// Events that came before the first buffer.
     pub early: Vec<gst::Event>,
+    /// Which streams the pads are in, counted from 0, and the event that began each.
+    streams: [u32; 2],
+    begun: [Option<gst::Seqnum>; 2],
+    /// The stream that the clip's result is about, and the running time at which it began.
+    clip: u32,
+    start: u64,
+    /// What the pad that is already in the next stream brought of it.
+    held: Vec<(Source, Span, Item)>,
 }
 
 impl State {
-    /// For a fusion model of so many `frames`; `None`: as many as `settings` say.
+    /// For a fusion model that takes `frames` pictures; `None`: as many as `settings` say.
     pub fn new(settings: &Settings, frames: Option<usize>) -> Self {
         let frames = frames.unwrap_or(settings.frames as usize);
         Self {
             collector: Collector::new(Config {
-                frames,
                 window: settings.window,
                 stride: settings.stride,
             }),
-            video: None,
-            audio: None,
-            end: gst::ClockTime::ZERO,
-            last: None,
+            settings: settings.clone(),
+            frames,
+            positions: [None; 2],
+            open: [None; 2],
+            end: 0,
+            latest: None,
+            segment: gst::FormattedSegment::new(),
             whole: Whole::new(frames),
             early: Vec::new(),
+            streams: [0; 2],
+            begun: [None; 2],
+            clip: 0,
+            start: 0,
+            held: Vec::new(),
         }
     }
 
-    /// How far `source` has come.
-    pub fn position(&self, source: Source) -> Option<gst::ClockTime> {
-        match source {
-            Source::Video => self.video,
-            Source::Audio => self.audio,
+    /// How far `source` has come, as running time.
+    pub fn position(&self, source: Source) -> Option<u64> {
+        self.positions[source as usize]
+    }
+
+    /// `source` begins a stream; an event that comes again, as after linking anew, begins none.
+    pub fn begin(&mut self, source: Source, event: gst::Seqnum) {
+        let before = self.begun[source as usize].replace(event);
+        if before.is_some_and(|before| before != event) {
+            self.streams[source as usize] += 1;
         }
     }
 
-    /// A buffer of `source` came that lasts from `start` to `end`.
-    pub fn advance(&mut self, source: Source, start: gst::ClockTime, end: gst::ClockTime) {
+    /// Whether `source` is in a later stream than the clip.
+    pub fn is_ahead(&self, source: Source) -> bool {
+        self.streams[source as usize] > self.clip
+    }
+
+    /// A buffer of `source` came, or a gap. `is_followed` says that it is of the media that goes on.
+    pub fn advance(&mut self, source: Source, span: Span, is_gap: bool, is_followed: bool) {
+        let index = source as usize;
+        let before = self.positions[index];
+        let jumped_back = |before| span.start.saturating_add(self.settings.window) < before;
+        if is_followed && before.is_some_and(jumped_back) {
+            self.collector.reset();
+            self.open[index] = None;
+        }
         // A picture is there from its start on, sound up to the end of its buffer.
-        match source {
-            Source::Video => self.video = Some(start),
-            Source::Audio => self.audio = Some(end),
-        };
-        self.end = self.end.max(end);
+        self.positions[index] = Some(match source {
+            Source::Video => span.start,
+            Source::Audio => span.end,
+        });
+        if let Some(open) = self.open[index].take() {
+            let longest = open.saturating_add(self.settings.window / 2);
+            let until = span.start.min(longest).max(open);
+            let media = Span {
+                start: open,
+                end: until,
+            };
+            self.sort(source, media, Item::Media);
+        }
+        if !is_gap && (source == Source::Video || span.length() == 0) {
+            self.open[index] = Some(span.start);
+        }
+        if !is_gap {
+            self.sort(source, span, Item::Media);
+        }
     }
 
-    /// Takes an embedding of `source` that begins at running time `start`.
-    pub fn collect(&mut self, source: Source, start: gst::ClockTime, features: &Features) {
-        let span = Span {
-            start: start.nseconds(),
-            end: (start + features.duration.unwrap_or_default()).nseconds(),
-        };
-        self.collector.push(source, span, features.data.clone());
-        self.whole.push(source, span, features.data.clone());
+    /// Takes an embedding of `source`.
+    pub fn collect(&mut self, source: Source, span: Span, embedding: Arc<[f32]>) {
+        self.sort(source, span, Item::Embedding(embedding));
     }
 
-    /// The windows for which all is there that will come: from both modalities if both are
-    /// going on, from the one that is otherwise, from the one that is ahead if the other is `late`.
-    pub fn due(&mut self, video_going: bool, audio_going: bool, late: bool) -> Vec<Window> {
-        let heard = self.audio.map(|audio| audio.saturating_sub(PATCH_DELAY));
-        let now = match (video_going, audio_going) {
-            (true, true) if late => self.video.max(heard),
-            (true, true) => self.video.zip(heard).map(|(video, heard)| video.min(heard)),
-            (true, false) => self.video,
-            (false, true) => heard,
-            (false, false) => Some(self.end),
-        };
-        let Some(now) = now else { return Vec::new() };
-        std::iter::from_fn(|| self.collector.due(now.nseconds())).collect()
+    /// Puts what came into the clip that it belongs to.
+    fn sort(&mut self, source: Source, span: Span, item: Item) {
+        let stream = &mut self.streams[source as usize];
+        if *stream > self.clip {
+            self.held.push((source, span, item));
+            return;
+        }
+        if *stream < self.clip {
+            if span.start < self.start.saturating_add(TOGETHER) {
+                // The end of the stream before.
+                return;
+            }
+            // One long stream under several.
+            *stream = self.clip;
+        }
+        self.take(source, span, item);
     }
 
-    /// The windows that are left at the end of the stream.
+    fn take(&mut self, source: Source, span: Span, item: Item) {
+        match item {
+            Item::Media => {
+                self.end = self.end.max(span.end);
+                self.collector.cover(span);
+                self.whole.cover(span);
+            }
+            Item::Embedding(embedding) => {
+                self.collector.push(source, span, embedding.clone());
+                self.whole.push(source, span, embedding);
+            }
+        }
+    }
+
+    /// Where the media has not followed the other pad into another stream until running time `now`, that stream is part
+    /// of this clip.
+    pub fn settle(&mut self, now: u64) {
+        let began = self.held.first().map(|(_, span, _)| span.start);
+        if began.is_some_and(|began| began.saturating_add(TOGETHER) < now) {
+            self.streams = [self.clip; 2];
+            self.replay();
+        }
+    }
+
+    /// Begins the clip of the stream that `media` is in, or `None`: of the latest. Says whether anything of it came.
+    pub fn follow(&mut self, media: Option<Source>, now: u64) -> bool {
+        let latest = self.streams[0].max(self.streams[1]);
+        self.clip = media.map_or(latest, |media| self.streams[media as usize]);
+        self.start = now;
+        self.collector.reset();
+        self.whole = Whole::new(self.frames);
+        self.end = 0;
+        self.latest = None;
+        let any = !self.held.is_empty();
+        self.replay();
+        any
+    }
+
+    fn replay(&mut self) {
+        for (source, span, item) in std::mem::take(&mut self.held) {
+            self.take(source, span, item);
+        }
+    }
+
+    /// The next window for which everything has come that will: from both modalities if both are `going`, from the one
+    /// that is otherwise, and from the one that is ahead if the other is late, up to running time `late`.
+    pub fn due(&mut self, going: [bool; 2], late: Option<u64>) -> Option<Window> {
+        let [video, audio] = self.positions;
+        let heard = audio.map(|audio| audio.saturating_sub(PATCH_DELAY));
+        let going = [Source::Video, Source::Audio]
+            .map(|source| going[source as usize] && !self.is_ahead(source));
+        let now = match (going, late) {
+            ([true, true], Some(late)) => video.max(heard).map(|now| now.min(late)),
+            ([true, true], None) => video.zip(heard).map(|(video, heard)| video.min(heard)),
+            ([true, false], _) => video,
+            ([false, true], _) => heard,
+            ([false, false], _) => Some(self.end),
+        };
+        self.collector.due(now?)
+    }
+
+    /// The windows that are left at the end of the clip.
     pub fn finish(&mut self) -> Vec<Window> {
-        let mut windows = self.due(false, false, false);
-        windows.extend(self.collector.finish(self.end.nseconds()));
+        let mut windows = Vec::new();
+        while let Some(window) = self.collector.due(self.end) {
+            windows.push(window);
+        }
+        windows.extend(self.collector.finish(self.end));
         windows
+    }
+
+    /// All of the clip.
+    pub fn whole(&self) -> Option<Window> {
+        self.whole.window()
+    }
+
+    /// How many pictures the model gets at the most.
+    pub fn frames(&self) -> usize {
+        self.frames
     }
 }
 
-/// What the model makes of `window`, in the time base of `segment`.
+/// What the model makes of `window`, of whose pictures it takes at most `frames`, in the time base of `segment`.
 pub fn analyse(
     fusion: &Fusion,
     window: &Window,
+    frames: usize,
     segment: &gst::FormattedSegment<gst::ClockTime>,
 ) -> Result<Analysis, model::Error> {
-    let mut scores = fusion.run(window)?;
+    let mut scores = fusion.run(window, frames)?;
     fusion.model().card().activation.apply(&mut scores);
-    let start = gst::ClockTime::from_nseconds(window.span.start);
-    let end = gst::ClockTime::from_nseconds(window.span.end);
+    let position = |time| {
+        let time = gst::ClockTime::from_nseconds(time);
+        let position = segment.position_from_running_time_full(time);
+        position.map(|position| position.positive().unwrap_or_default())
+    };
+    let (first, last) = (position(window.span.start), position(window.span.end));
     let heard = window.audio.is_some().then_some(meta::Source::Audio);
     let seen = (!window.video.is_empty()).then_some(meta::Source::Video);
     Ok(Analysis {
         scores,
         sources: seen.into_iter().chain(heard).collect(),
-        start: segment.position_from_running_time(start),
-        duration: Some(end - start),
-        media: 1.0,
+        // What plays backwards ends at its start.
+        start: first.min(last),
+        duration: first.zip(last).map(|(first, last)| {
+            let (start, end) = (first.min(last), first.max(last));
+            end - start
+        }),
+        media: window.media,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn state() -> State {
+        gst::init().unwrap();
+        let settings = Settings {
+            window: 4 * SECOND,
+            stride: 2 * SECOND,
+            ..Settings::default()
+        };
+        State::new(&settings, None)
+    }
+
+    fn second(number: u64) -> Span {
+        Span {
+            start: number * SECOND,
+            end: (number + 1) * SECOND,
+        }
+    }
+
+    /// Second `number` of `source` with an embedding of its own.
+    fn pass(state: &mut State, source: Source, number: u64) {
+        let is_video = source == Source::Video;
+        state.advance(source, second(number), false, is_video);
+        state.collect(source, second(number), [number as f32].into());
+    }
+
+    fn ends(state: &mut State, late: Option<u64>) -> Vec<u64> {
+        std::iter::from_fn(|| state.due([true; 2], late))
+            .map(|window| window.span.end / SECOND)
+            .collect()
+    }
+
+    #[test]
+    fn sound_that_jumps_ahead_takes_no_window_from_the_pictures_when_these_are_late() {
+        let mut state = state();
+        for number in 0..4 {
+            pass(&mut state, Source::Video, number);
+            pass(&mut state, Source::Audio, number);
+        }
+        pass(&mut state, Source::Audio, 30_000_000);
+        assert_eq!(ends(&mut state, Some(3 * SECOND)), [2]);
+        pass(&mut state, Source::Video, 4);
+        assert_eq!(ends(&mut state, None), [4]);
+    }
+
+    #[test]
+    fn pictures_that_jump_back_begin_their_windows_anew() {
+        let mut state = state();
+        for number in (100..103).chain(0..3) {
+            pass(&mut state, Source::Video, number);
+        }
+        state.advance(Source::Audio, second(200), false, false);
+        assert_eq!(ends(&mut state, None), [2]);
+    }
+
+    #[test]
+    fn a_picture_without_duration_lasts_until_the_next() {
+        let mut state = state();
+        for start in [0, 1, 2, 3, 90, 91] {
+            let at = Span {
+                start: start * SECOND,
+                end: start * SECOND,
+            };
+            state.advance(Source::Video, at, false, true);
+            state.collect(Source::Video, second(start), [0.0].into());
+        }
+        state.advance(Source::Audio, second(200), true, false);
+        let windows: Vec<_> = std::iter::from_fn(|| state.due([true; 2], None))
+            .map(|window| (window.span.end / SECOND, window.media))
+            .collect();
+        // The picture at 3 counts for half a window's length.
+        assert_eq!(windows, [(2, 1.0), (4, 1.0), (6, 0.75)]);
+    }
 }

@@ -130,7 +130,7 @@ impl FrameClassify {
         }
     }
 
-    /// Posts the result for the whole stream.
+    /// Announces the result for the whole stream.
     fn finish(&self) {
         let (whole, unfed) = {
             let mut state = self.state.lock().unwrap();
@@ -147,12 +147,12 @@ impl FrameClassify {
 
     fn post_whole(&self, results: impl IntoIterator<Item = (Arc<Card>, Analysis)>) {
         let inference = self.inference.lock().unwrap().clone();
-        if !inference.post_messages {
-            return;
-        }
         for (card, analysis) in results {
-            let source = analysis.sources[0];
-            self.post(&inference.tags(&analysis, source, &card), None, true);
+            let tags = inference.tags(&analysis, analysis.sources[0], &card);
+            if inference.post_messages {
+                self.post(&tags, None, true);
+            }
+            self.obj().src_pad().push_event(meta::clip_event(&tags));
         }
     }
 

@@ -18,6 +18,10 @@ const JUMP: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 /// The same for buffers that neither say that they are discontinuous nor follow a gap event.
 const UNFLAGGED_JUMP: gst::ClockTime = gst::ClockTime::SECOND;
 
+/// Sound whose samples are all within this is silence: -70 dB of full scale. Dither and the noise of codecs are below
+/// -80 dB, a quiet room is above -65 dB.
+const SILENCE: f32 = 3.162e-4;
+
 pub struct State {
     info: AudioInfo,
     downmix: Downmix,
@@ -34,6 +38,8 @@ pub struct State {
     /// Another stream begins.
     outdated: bool,
     mono: Vec<f32>,
+    /// The number of the patcher's sample after the last one that is not silent.
+    loud: u64,
     /// Patches that no buffer has taken along yet.
     ready: Vec<Features>,
 }
@@ -58,6 +64,7 @@ impl State {
             after_gap: false,
             outdated: false,
             mono: Vec::new(),
+            loud: 0,
             ready: Vec::new(),
         }
     }
@@ -107,6 +114,9 @@ impl State {
                     if flagged { JUMP } else { UNFLAGGED_JUMP },
                     segment,
                 );
+            }
+            if let Some(last) = mono.iter().rposition(|sample| sample.abs() > SILENCE) {
+                self.loud = self.patcher.position() + last as u64 + 1;
             }
             self.analyse(|patcher, emit| patcher.push(&mono, emit));
         }
@@ -186,6 +196,7 @@ impl State {
     /// Ends the windows: the stream is over, or the next sample does not follow the last.
     pub fn end(&mut self) {
         self.analyse(|patcher, emit| patcher.finish(emit));
+        self.loud = 0;
         self.anchor = None;
         self.after_gap = false;
     }
@@ -193,6 +204,7 @@ impl State {
     /// Forgets everything: what comes next is another part of the stream.
     pub fn restart(&mut self) {
         self.patcher.reset();
+        self.loud = 0;
         self.anchor = None;
         self.after_gap = false;
         self.ready.clear();
@@ -217,8 +229,7 @@ impl State {
                 start: Some(start),
                 duration: Some(self.time(patch.end).saturating_sub(start)),
                 media: patch.media as f32,
-                // Silence has one value in all bands and frames.
-                blank: patch.data.iter().all(|value| *value == patch.data[0]),
+                blank: self.loud <= patch.start,
                 data: patch.data,
                 front_end: self.fields.clone(),
             });

@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Turns the tags on buffers into a text stream: JSON lines, or plain text for overlays and subtitles.
+//! Turns the tags on buffers into a stream of their own: JSON lines, plain text, WebVTT, ID3 or KLV.
 //!
 //! ```sh
 //! gst-launch-1.0 filesrc location=examples/media/band.mp4 ! decodebin ! melspec ! frameclassify ! tagtext ! filesink location=target/tags.jsonl
 //! ```
 //!
-//! The media ends here: put a `tee` in front where it shall go on.
+//! The media ends here: put a `tee` in front of `tagtext` to use it elsewhere, too.
 
 use std::sync::{LazyLock, Mutex};
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use serde_json::json;
 
-use super::Source;
-use crate::elements::{always_pads, seconds};
+use super::settings::{DEFAULT_HYSTERESIS, Settings};
+use super::state::{State, wall_clock};
+use super::{Format, Source, Timing};
+use crate::elements::always_pads;
+use crate::elements::inference::DEFAULT_THRESHOLD;
 use crate::meta::{self, Tags};
+use crate::text;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -27,34 +30,26 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-const JSON: &str = "application/x-json";
-const TEXT: &str = "text/x-raw";
+/// The formats, the preferred first: what takes anything, such as a file, gets JSON.
+const FORMATS: [(Format, text::Format, &str); 5] = [
+    (Format::Json, text::Format::Json, "application/x-json"),
+    (Format::Text, text::Format::Text, "text/x-raw,format=utf8"),
+    (
+        Format::WebVtt,
+        text::Format::WebVtt,
+        "application/x-subtitle-vtt",
+    ),
+    (Format::Id3, text::Format::Id3, "meta/x-id3,parsed=true"),
+    (Format::Klv, text::Format::Klv, "meta/x-klv,parsed=true"),
+];
 
-static SRC_CAPS: LazyLock<gst::Caps> = LazyLock::new(|| {
-    // JSON first: what takes anything, such as a file, gets all there is to know.
-    gst::Caps::builder_full()
-        .structure(gst::Structure::new_empty(JSON))
-        .structure(
-            gst::Structure::builder(TEXT)
-                .field("format", "utf8")
-                .build(),
-        )
-        .build()
-});
-
-#[derive(Default)]
-struct State {
-    /// Whether the text is JSON; unset before the caps are agreed on.
-    json: Option<bool>,
-    /// Where the last text of each source ended, in the time base of the tags.
-    ends: Vec<(meta::Source, gst::ClockTime)>,
-    /// Where the last buffer ended.
-    position: Option<gst::ClockTime>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Settings {
-    source: Source,
+/// The caps of `format`, or all of them.
+fn caps(format: Format) -> gst::Caps {
+    let wanted = |own: Format| format == Format::Auto || own == format;
+    let names = FORMATS.iter().filter(|(own, ..)| wanted(*own));
+    names
+        .map(|(.., name)| name.parse::<gst::Structure>().expect("valid caps"))
+        .collect()
 }
 
 /// See the module's documentation.
@@ -63,9 +58,18 @@ struct Settings {
 pub struct TagText {
     sink_pad: gst::Pad,
     src_pad: gst::Pad,
-    #[property(name = "source", get, set, type = Source, member = source, default, blurb = "Which tags become text")]
+    #[property(name = "source", get, set, type = Source, member = source, default, mutable_ready, blurb = "Which tags become text")]
+    #[property(name = "format", get, set, type = Format, member = format, default, mutable_ready, blurb = "How tags are written")]
+    #[property(name = "timing", get, set, type = Timing, member = timing, default, mutable_ready, blurb = "Which time a text has")]
+    #[property(name = "only-changes", get, set, type = bool, member = only_changes, mutable_ready, blurb = "Write only the results whose labels differ from those before")]
+    #[property(name = "threshold", get, set, type = f32, member = threshold, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_THRESHOLD, mutable_ready, blurb = "With only-changes: minimum score of a label, below which it goes")]
+    #[property(name = "hysteresis", get, set, type = f32, member = hysteresis, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_HYSTERESIS, mutable_ready, blurb = "With only-changes: how far above 'threshold' a label comes in")]
+    #[property(name = "fields", get, set, nullable, type = Option<String>, member = fields, mutable_ready, blurb = "Constants to add to each JSON object, as NAME=VALUE,NAME=VALUE")]
     settings: Mutex<Settings>,
-    state: Mutex<State>,
+    state: Mutex<Option<State>>,
+    /// The segment that came before the caps were agreed on, and the wall clock at running time 0 of a live stream.
+    segment: Mutex<Option<gst::FormattedSegment<gst::ClockTime>>>,
+    is_live: Mutex<bool>,
 }
 
 #[glib::object_subclass]
@@ -81,11 +85,11 @@ impl ObjectSubclass for TagText {
                 .expect("the class has this pad template")
         };
         let sink_pad = gst::Pad::builder_from_template(&template("sink"))
-            .chain_function(|pad, parent, buffer| {
+            .chain_function(|_, parent, buffer| {
                 TagText::catch_panic_pad_function(
                     parent,
                     || Err(gst::FlowError::Error),
-                    |this| this.chain(pad, buffer),
+                    |this| this.chain(&buffer),
                 )
             })
             .event_function(|pad, parent, event| {
@@ -102,6 +106,8 @@ impl ObjectSubclass for TagText {
             src_pad,
             settings: Mutex::default(),
             state: Mutex::default(),
+            segment: Mutex::default(),
+            is_live: Mutex::default(),
         }
     }
 }
@@ -127,7 +133,7 @@ impl ElementImpl for TagText {
             gst::subclass::ElementMetadata::new(
                 "Tags to text",
                 "Filter/Converter",
-                "Turns the instrument tags on buffers into JSON lines or plain text",
+                "Turns the instrument tags on buffers into text or timed metadata",
                 "The gst-instruments developers",
             )
         });
@@ -136,7 +142,7 @@ impl ElementImpl for TagText {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
-            LazyLock::new(|| always_pads(&gst::Caps::new_any(), &SRC_CAPS));
+            LazyLock::new(|| always_pads(&gst::Caps::new_any(), &caps(Format::Auto)));
         &TEMPLATES
     }
 
@@ -144,158 +150,155 @@ impl ElementImpl for TagText {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::ReadyToPaused
+            && let Err(message) = self.settings.lock().unwrap().fields()
+        {
+            gst::element_imp_error!(self, gst::LibraryError::Settings, ("{}", message));
+            return Err(gst::StateChangeError);
+        }
         let success = self.parent_change_state(transition)?;
         if transition == gst::StateChange::PausedToReady {
-            *self.state.lock().unwrap() = State::default();
+            *self.state.lock().unwrap() = None;
+            *self.segment.lock().unwrap() = None;
         }
         Ok(success)
     }
 }
 
 impl TagText {
-    fn chain(
-        &self,
-        _pad: &gst::Pad,
-        buffer: gst::Buffer,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let tags = Tags::from_buffer(&buffer);
-        let fresh = tags.into_iter().filter(|tags| tags.fresh).collect();
-        let pushed = self.push(fresh, buffer.pts())?;
-        if let Some(pts) = buffer.pts() {
-            self.state.lock().unwrap().position = Some(pts + buffer.duration().unwrap_or_default());
-            if !pushed {
-                // Whoever overlays the text need not wait for more of it.
-                let gap = gst::event::Gap::builder(pts).duration(buffer.duration());
-                self.src_pad.push_event(gap.build());
-            }
+    fn chain(&self, buffer: &gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let fresh = Tags::from_buffer(buffer)
+            .into_iter()
+            .filter(|tags| tags.fresh)
+            .collect();
+        let clock = if *self.is_live.lock().unwrap() {
+            wall_clock(self.obj().upcast_ref())
+        } else {
+            None
+        };
+        let (texts, looks_back) = {
+            let mut state = self.state.lock().unwrap();
+            let state = state.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+            state.see(buffer, clock);
+            (state.write(fresh, false, false), state.looks_back())
+        };
+        let is_silent = texts.is_empty() && !looks_back;
+        self.push(texts)?;
+        if let Some(pts) = buffer.pts().filter(|_| is_silent) {
+            // Downstream need not wait for a text of this time.
+            let gap = gst::event::Gap::builder(pts).duration(buffer.duration());
+            self.src_pad.push_event(gap.build());
         }
         Ok(gst::FlowSuccess::Ok)
     }
 
     fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
         match event.view() {
-            gst::EventView::Caps(_) => self.negotiate(),
+            gst::EventView::Caps(_) => return self.negotiate(),
+            gst::EventView::Segment(segment) => {
+                let seqnum = event.seqnum();
+                let segment = segment.segment().clone().downcast().unwrap_or_default();
+                self.finish(false);
+                return self.begin(segment, seqnum);
+            }
             gst::EventView::FlushStop(_) => {
-                let mut state = self.state.lock().unwrap();
-                state.ends.clear();
-                state.position = None;
-                drop(state);
-                gst::Pad::event_default(pad, Some(&*self.obj()), event)
+                if let Some(state) = self.state.lock().unwrap().as_mut() {
+                    state.restart();
+                }
             }
-            gst::EventView::CustomDownstream(_) if meta::from_event(&event).is_some() => {
-                let (tags, _) = meta::from_event(&event).unwrap_or_default();
-                let position = self.state.lock().unwrap().position;
-                self.push(tags, position).is_ok()
+            gst::EventView::Eos(_) => self.finish(true),
+            gst::EventView::CustomDownstream(_) => {
+                if let Some(clip) = meta::clip_from_event(&event) {
+                    return self.push_late(vec![clip], true);
+                }
+                if let Some((tags, _)) = meta::from_event(&event) {
+                    return self.push_late(tags, false);
+                }
             }
-            _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
+            _ => (),
         }
+        gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }
 
-    /// Agrees with downstream on JSON or plain text.
+    /// Agrees with downstream on a format.
     fn negotiate(&self) -> bool {
-        let mut caps = self.src_pad.peer_query_caps(Some(&SRC_CAPS));
-        if caps.is_empty() {
+        let settings = self.settings.lock().unwrap().clone();
+        let own = caps(settings.format);
+        let mut agreed = self.src_pad.peer_query_caps(Some(&own));
+        if agreed.is_empty() {
             gst::element_imp_error!(
                 self,
                 gst::CoreError::Negotiation,
-                ("tagtext makes {JSON} or {TEXT}, format=utf8, and the element after it takes neither")
+                ("tagtext makes {own}, and the element after it takes none of it: set 'format', or put another element after tagtext")
             );
             return false;
         }
-        caps.fixate();
-        let json = caps.structure(0).is_some_and(|s| s.name() == JSON);
-        gst::debug!(CAT, imp = self, "making {caps}");
-        self.state.lock().unwrap().json = Some(json);
-        self.src_pad.push_event(gst::event::Caps::new(&caps))
-    }
-
-    /// Sends one text buffer for each of `tags`, at `timestamp`; says whether there was any.
-    fn push(
-        &self,
-        tags: Vec<Tags>,
-        timestamp: Option<gst::ClockTime>,
-    ) -> Result<bool, gst::FlowError> {
-        let wanted = self.settings.lock().unwrap().source;
-        let mut pushed = false;
-        for tags in tags {
-            let is_wanted = match wanted {
-                Source::Any => true,
-                Source::Audio => tags.source == meta::Source::Audio,
-                Source::Video => tags.source == meta::Source::Video,
-                Source::Fused => tags.source == meta::Source::Fused,
-            };
-            if !is_wanted {
-                continue;
+        agreed.fixate();
+        let name = agreed.structure(0).map(|structure| structure.name());
+        let format = FORMATS
+            .iter()
+            .find(|(.., caps)| name.is_some_and(|name| caps.split(',').next() == Some(name)))
+            .map_or(text::Format::Json, |(_, format, _)| *format);
+        gst::debug!(CAT, imp = self, "making {agreed}");
+        let mut query = gst::query::Latency::new();
+        *self.is_live.lock().unwrap() = self.sink_pad.peer_query(&mut query) && query.result().0;
+        {
+            let mut state = self.state.lock().unwrap();
+            match state.as_mut() {
+                Some(state) => state.change(format),
+                None => {
+                    let fields = settings.fields().unwrap_or_default();
+                    let mut new = State::new(format, settings, fields);
+                    if let Some(segment) = self.segment.lock().unwrap().clone() {
+                        new.segment = segment;
+                    }
+                    *state = Some(new);
+                }
             }
-            let (json, duration) = {
-                let mut state = self.state.lock().unwrap();
-                let json = state.json.ok_or(gst::FlowError::NotNegotiated)?;
-                (json, state.period(&tags))
-            };
-            let text = if json { line(&tags) } else { plain(&tags) };
-            if text.is_empty() {
-                continue;
-            }
-            let mut buffer = gst::Buffer::from_slice(text.into_bytes());
-            {
-                let buffer = buffer.make_mut();
-                buffer.set_pts(timestamp);
-                buffer.set_duration(duration);
-            }
-            self.src_pad.push(buffer)?;
-            pushed = true;
         }
-        Ok(pushed)
+        self.src_pad.push_event(gst::event::Caps::new(&agreed))
     }
-}
 
-impl State {
-    /// How long `tags` are the latest: as long as the time since the last ones of their source.
-    fn period(&mut self, tags: &Tags) -> Option<gst::ClockTime> {
-        let end = tags.start? + tags.duration?;
-        let last = self
-            .ends
-            .iter_mut()
-            .find(|(source, _)| *source == tags.source);
-        let before = match last {
-            Some((_, last)) => Some(std::mem::replace(last, end)),
-            None => {
-                self.ends.push((tags.source, end));
-                None
-            }
+    /// Begins a segment. The text of its last result comes when it is over, so for the text it has no end.
+    fn begin(
+        &self,
+        mut segment: gst::FormattedSegment<gst::ClockTime>,
+        seqnum: gst::Seqnum,
+    ) -> bool {
+        if let Some(state) = self.state.lock().unwrap().as_mut() {
+            state.segment = segment.clone();
+        }
+        *self.segment.lock().unwrap() = Some(segment.clone());
+        if segment.rate() > 0.0 {
+            segment.set_stop(gst::ClockTime::NONE);
+        }
+        let event = gst::event::Segment::builder(&segment).seqnum(seqnum);
+        self.src_pad.push_event(event.build())
+    }
+
+    /// Sends the text that is still held, at the end of the stream the header of one without texts, too.
+    fn finish(&self, at_end: bool) {
+        let texts = match self.state.lock().unwrap().as_mut() {
+            Some(state) => state.finish(at_end),
+            None => return,
         };
-        before
-            .and_then(|before| end.checked_sub(before))
-            .filter(|period| !period.is_zero())
-            .or(tags.duration)
+        // The end of the stream comes in any case.
+        let _ = self.push(texts);
     }
-}
 
-/// One JSON object and a line feed; times in seconds.
-fn line(tags: &Tags) -> String {
-    let time = |time: gst::ClockTime| seconds(time.nseconds());
-    let end = tags.start.zip(tags.duration).map(|(s, d)| time(s + d));
-    let list: Vec<_> = tags
-        .scores
-        .iter()
-        .map(|(label, score)| json!({"label": label, "score": score}))
-        .collect();
-    let object = json!({
-        "source": tags.source.name(),
-        "model": tags.model,
-        "start": tags.start.map(time),
-        "end": end,
-        "tags": list,
-    });
-    format!("{object}\n")
-}
+    /// Sends the texts of results that no buffer carries.
+    fn push_late(&self, tags: Vec<Tags>, clip: bool) -> bool {
+        let texts = match self.state.lock().unwrap().as_mut() {
+            Some(state) => state.write(tags, clip, true),
+            None => return false,
+        };
+        self.push(texts).is_ok()
+    }
 
-/// The labels with their scores, e.g. `Violin 82 %, Piano 31 %`; empty without any.
-fn plain(tags: &Tags) -> String {
-    let labels: Vec<_> = tags
-        .scores
-        .iter()
-        .map(|(label, score)| format!("{label} {:.0} %", 100.0 * score))
-        .collect();
-    labels.join(", ")
+    fn push(&self, texts: Vec<gst::Buffer>) -> Result<gst::FlowSuccess, gst::FlowError> {
+        for text in texts {
+            self.src_pad.push(text)?;
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `tagtext`: the tags on buffers as a text stream.
+//! `tagtext`: the tags on buffers as a stream of text or timed metadata.
 
 use gst::glib;
 use gst::prelude::*;
 
 mod imp;
+mod settings;
+mod state;
 
 glib::wrapper! {
     /// The element; see the module's documentation of `imp`.
@@ -16,9 +18,9 @@ glib::wrapper! {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstTagTextSource")]
 pub enum Source {
-    /// All of them.
+    /// All of them; plain text and WebVTT show one at a time: fused tags, or else those of the sound.
     #[default]
-    #[enum_value(name = "Any: all of them")]
+    #[enum_value(name = "Any: all; text and webvtt show fused tags, or else those of the sound")]
     Any,
     /// What was heard.
     #[enum_value(name = "Audio: what was heard")]
@@ -29,6 +31,44 @@ pub enum Source {
     /// What both together say.
     #[enum_value(name = "Fused: what both together say")]
     Fused,
+}
+
+/// How tags are written.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstTagTextFormat")]
+pub enum Format {
+    /// The first that the element downstream takes.
+    #[default]
+    #[enum_value(name = "Auto: the first that the element downstream takes")]
+    Auto,
+    /// `application/x-json`.
+    #[enum_value(name = "JSON: one object per line")]
+    Json,
+    /// `text/x-raw, format=utf8`.
+    #[enum_value(name = "Text: labels with their scores")]
+    Text,
+    /// `application/x-subtitle-vtt`.
+    #[enum_value(name = "WebVTT: cues with a JSON object", nick = "webvtt")]
+    WebVtt,
+    /// `meta/x-id3, parsed=true`.
+    #[enum_value(name = "ID3: timed metadata with a JSON object")]
+    Id3,
+    /// `meta/x-klv, parsed=true`.
+    #[enum_value(name = "KLV: timed metadata with a JSON object")]
+    Klv,
+}
+
+/// Which time a text has.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstTagTextTiming")]
+pub enum Timing {
+    /// When the result was known.
+    #[default]
+    #[enum_value(name = "Known: when the result was known")]
+    Known,
+    /// The time that the result is about.
+    #[enum_value(name = "Happened: the time that the result is about")]
+    Happened,
 }
 
 /// Registers the element.

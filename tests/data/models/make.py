@@ -19,6 +19,7 @@
 | endless | video's result after a loop that ends only where the picture is black |
 | never | the same, but the loop never ends |
 | fusion | tags = present[0] * mean over k of video [N,k,3] + present[1] * the first three of audio [N,4] |
+| fusion-endless | the same after a loop that ends only where all of video is 0 |
 | fusion-two | k fixed to 2: tags = video[0] + 10 * video[1] |
 | third-party | audio's graph with other names and no card; third-party.onnx.modelinfo describes it |
 | third-party-picture | video's result from x float32 [N,3,6,8] in planes, 0 to 1, as one of two outputs; described by its sidecar |
@@ -329,6 +330,32 @@ def without(card, key):
     return {k: v for k, v in card.items() if k != f"instruments.{key}"}
 
 
+def fusion_endless(name):
+    turn = helper.make_graph(
+        [helper.make_node("Identity", ["on"], ["on_"]), helper.make_node("Identity", ["old"], ["new"])],
+        "turn",
+        [tensor("turn", INT), tensor("is_on", TensorProto.BOOL), tensor("old", FLOAT)],
+        [tensor("on_", TensorProto.BOOL), tensor("new", FLOAT)],
+    )
+    nodes = [
+        helper.make_node("ReduceMean", ["video"], ["picture"], axes=[1], keepdims=0),
+        helper.make_node("Slice", ["audio", "zero", "three", "one"], ["sound"]),
+        helper.make_node("Split", ["present"], ["seen", "heard"], axis=1),
+        helper.make_node("Mul", ["picture", "seen"], ["a"]),
+        helper.make_node("Mul", ["sound", "heard"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["scores"]),
+        helper.make_node("ReduceMax", ["video"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "nothing"], ["on"]),
+        helper.make_node("Loop", ["", "on", "nothing"], ["still_nothing"], body=turn),
+        helper.make_node("Add", ["scores", "still_nothing"], ["tags"]),
+    ]
+    constants = [
+        constant("zero", [0]), constant("three", [3]), constant("one", [1]), constant("nothing", 0, np.float32),
+    ]
+    inputs = [tensor("video", FLOAT, "N", "K", 3), tensor("audio", FLOAT, "N", 4), tensor("present", FLOAT, "N", 2)]
+    write(name, nodes, inputs, [tensor("tags", FLOAT, "N", 3)], FUSION, constants)
+
+
 def changed(card, key, value):
     return card | {f"instruments.{key}": value}
 
@@ -352,6 +379,7 @@ def main():
     video("varied")
     video("varied.int8", changed(VIDEO, "variant", "int8"))
     fusion("fusion")
+    fusion_endless("fusion-endless")
     fusion_two("fusion-two", changed(FUSION, "fusion.frames", "2"))
     audio("third-party", card=None, mel="input_1", tags="dense_3", embedding=None)
     outputs = {"features": {"id": "embedding", "dir": "output"}, "scores": {"id": "tags", "dir": "output"}}

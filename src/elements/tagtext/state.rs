@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What a running stream needs: where it is, what was shown last.
+
+use std::time::SystemTime;
+
+use gst::prelude::*;
+use serde_json::{Map, Value};
+
+use super::settings::Settings;
+use super::{Source, Timing};
+use crate::meta::{self, Tags};
+use crate::text::{Changes, Cues, Format, Record, Span};
+
+/// Seconds from NTP's epoch, 1900, to 1970.
+const NTP_TO_UNIX: u64 = 2_208_988_800;
+
+/// Texts that say the same are one as long as no more time than this is between them: results come when media does.
+const PAUSE: u64 = 1_000_000_000;
+
+/// What the latest buffer says about its time.
+#[derive(Default)]
+struct Moment {
+    pts: Option<gst::ClockTime>,
+    /// In nanoseconds since 1970.
+    utc: Option<u64>,
+    timecode: Option<gst_video::ValidVideoTimeCode>,
+}
+
+/// A text and when it is shown.
+struct Shown {
+    record: Record,
+    span: Span,
+}
+
+pub struct State {
+    pub format: Format,
+    settings: Settings,
+    fields: Map<String, Value>,
+    pub segment: gst::FormattedSegment<gst::ClockTime>,
+    /// Where the latest buffer ended.
+    position: Option<gst::ClockTime>,
+    moment: Moment,
+    cues: Cues,
+    changes: Changes,
+    /// With `only-changes`, the text that is shown until the next change.
+    held: Option<Shown>,
+    /// A text that came before the one that is shown has ended.
+    early: Option<Shown>,
+    /// Where the last text without an end is.
+    latest: u64,
+    /// The best source so far, for texts of which only one is shown at a time.
+    source: Option<meta::Source>,
+    sequence: u64,
+    /// Whether the stream's header is still to be written.
+    headless: bool,
+}
+
+impl State {
+    pub fn new(format: Format, settings: Settings, fields: Map<String, Value>) -> Self {
+        Self {
+            format,
+            settings,
+            fields,
+            segment: gst::FormattedSegment::new(),
+            position: None,
+            moment: Moment::default(),
+            cues: Cues::default(),
+            changes: Changes::default(),
+            held: None,
+            early: None,
+            latest: 0,
+            source: None,
+            sequence: 0,
+            headless: true,
+        }
+    }
+
+    /// The same stream in another `format`.
+    pub fn change(&mut self, format: Format) {
+        self.headless |= self.format != format;
+        self.format = format;
+    }
+
+    /// Another part of the stream, after a seek.
+    pub fn restart(&mut self) {
+        self.position = None;
+        self.moment = Moment::default();
+        self.cues = Cues::default();
+        self.changes = Changes::default();
+        self.held = None;
+        self.early = None;
+        self.latest = 0;
+    }
+
+    /// Whether a text may still come for a time that has passed, so that downstream must wait for it.
+    pub fn looks_back(&self) -> bool {
+        self.settings.timing == Timing::Happened
+            || (self.settings.only_changes && self.format.is_cue())
+    }
+
+    /// Notes where `buffer` is; `clock` is the wall clock at running time 0, for a live stream whose buffers do not say.
+    pub fn see(&mut self, buffer: &gst::BufferRef, clock: Option<u64>) {
+        let Some(pts) = buffer.pts() else { return };
+        self.position = Some(pts.saturating_add(buffer.duration().unwrap_or_default()));
+        let by_clock = || {
+            let running = self.segment.to_running_time(pts)?;
+            clock?.checked_add(running.nseconds())
+        };
+        self.moment = Moment {
+            pts: Some(pts),
+            utc: reference(buffer).or_else(by_clock),
+            timecode: buffer
+                .meta::<gst_video::VideoTimeCodeMeta>()
+                .map(|meta| meta.tc()),
+        };
+    }
+
+    /// The buffers that follow from results that became known with the buffer that was seen last, or `at_end`, after it;
+    /// `clip` says that they are about the whole stream.
+    pub fn write(&mut self, results: Vec<Tags>, clip: bool, at_end: bool) -> Vec<gst::Buffer> {
+        let now = if at_end {
+            self.position
+        } else {
+            self.moment.pts
+        };
+        let now = now.unwrap_or_default().nseconds();
+        let mut buffers = Vec::new();
+        self.choose(&results);
+        for tags in results {
+            // The result over the whole stream comes when there is nothing left to show it with.
+            if self.wants(tags.source) && !(clip && self.format == Format::Text) {
+                self.show(&tags, clip, now, &mut buffers);
+            }
+        }
+        if now >= self.cues.until()
+            && let Some(early) = self.early.take()
+        {
+            let length = early.span.end - early.span.start;
+            let span = Span {
+                start: now,
+                end: now.saturating_add(length),
+            };
+            buffers.extend(self.buffer(&Shown { span, ..early }));
+        }
+        buffers
+    }
+
+    /// What is left of a segment, or `at_end` of the stream.
+    pub fn finish(&mut self, at_end: bool) -> Vec<gst::Buffer> {
+        let held = self.held.take().filter(|_| self.format.is_cue());
+        let left = [held, self.early.take()].into_iter().flatten();
+        let mut buffers: Vec<_> = left.filter_map(|shown| self.buffer(&shown)).collect();
+        let headless = at_end && std::mem::take(&mut self.headless);
+        if headless && !self.format.header().is_empty() {
+            // A file without cues is one all the same.
+            let mut buffer = gst::Buffer::from_slice(self.format.header());
+            buffer.make_mut().set_pts(self.position.unwrap_or_default());
+            buffers.push(buffer);
+        }
+        buffers
+    }
+
+    /// Notes the best source so far, of which texts are shown.
+    fn choose(&mut self, results: &[Tags]) {
+        let rank = |source: &meta::Source| match source {
+            meta::Source::Fused => 2,
+            meta::Source::Audio => 1,
+            meta::Source::Video => 0,
+        };
+        let sources = results.iter().map(|tags| tags.source);
+        let best = self.source.into_iter().chain(sources).max_by_key(rank);
+        if best != self.source {
+            self.source = best;
+            self.cues.change_source();
+        }
+    }
+
+    fn wants(&self, source: meta::Source) -> bool {
+        let wanted = match self.settings.source {
+            Source::Any => return !self.format.is_cue() || self.source == Some(source),
+            Source::Audio => meta::Source::Audio,
+            Source::Video => meta::Source::Video,
+            Source::Fused => meta::Source::Fused,
+        };
+        source == wanted
+    }
+
+    fn show(&mut self, tags: &Tags, clip: bool, now: u64, buffers: &mut Vec<gst::Buffer>) {
+        let Some(span) = self.span(tags, clip, now) else {
+            return;
+        };
+        let mut record = self.record(tags, clip);
+        let only_changes = self.settings.only_changes && !clip;
+        if only_changes {
+            let (threshold, margin) = (self.settings.threshold, self.settings.hysteresis);
+            let changed = self.changes.take(&mut record.tags, threshold, margin);
+            if !changed
+                && let Some(held) = &mut self.held
+                && span.start <= held.span.end.saturating_add(PAUSE)
+            {
+                held.span.end = held.span.end.max(span.end);
+                return;
+            }
+        }
+        self.sequence += 1;
+        let shown = Shown { record, span };
+        if clip {
+            buffers.extend(self.finish(false));
+            buffers.extend(self.buffer(&shown));
+        } else if !self.format.is_cue() {
+            buffers.extend(self.buffer(&shown));
+            self.held = only_changes.then_some(shown);
+        } else if only_changes {
+            if let Some(mut before) = self.held.replace(shown) {
+                before.span.end = before.span.end.min(span.start).max(before.span.start);
+                buffers.extend(self.buffer(&before));
+            }
+        } else if self.settings.timing == Timing::Known && span.start < self.cues.until() {
+            // An overlay would wait for the end of the one before, and hold up what is behind.
+            self.early = Some(shown);
+        } else {
+            self.early = None;
+            buffers.extend(self.buffer(&shown));
+        }
+    }
+
+    /// When `tags` should be shown, in the time base of the buffers.
+    fn span(&mut self, tags: &Tags, clip: bool, now: u64) -> Option<Span> {
+        let about = tags.start.zip(tags.duration).map(|(start, duration)| Span {
+            start: start.nseconds(),
+            end: start.saturating_add(duration).nseconds(),
+        });
+        match about.filter(|_| !clip) {
+            Some(about) if self.settings.timing == Timing::Happened => {
+                if self.format.is_cue() {
+                    self.cues.happened(about)
+                } else {
+                    Some(about)
+                }
+            }
+            about => Some(self.cues.known(now, about)),
+        }
+    }
+
+    fn record(&self, tags: &Tags, clip: bool) -> Record {
+        let time = |time: Option<gst::ClockTime>| time.map(gst::ClockTime::nseconds);
+        let offset = tags
+            .start
+            .zip(self.moment.pts)
+            .map(|(start, pts)| start.nseconds() as i64 - pts.nseconds() as i64);
+        Record {
+            sequence: self.sequence,
+            source: tags.source.name().to_owned(),
+            model: tags.model.clone(),
+            sources: tags
+                .sources
+                .iter()
+                .map(|source| source.name().to_owned())
+                .collect(),
+            start: time(self.segment.to_stream_time(tags.start)),
+            running_time: time(self.segment.to_running_time(tags.start)),
+            duration: time(tags.duration),
+            media: tags.media,
+            clip,
+            utc: self
+                .moment
+                .utc
+                .zip(offset)
+                .and_then(|(utc, offset)| utc.checked_add_signed(offset)),
+            timecode: self
+                .moment
+                .timecode
+                .as_ref()
+                .zip(offset)
+                .and_then(|(timecode, offset)| shift(timecode, offset)),
+            tags: tags.scores.clone(),
+            fields: self.fields.clone(),
+        }
+    }
+
+    fn buffer(&mut self, shown: &Shown) -> Option<gst::Buffer> {
+        let span = if self.format.is_cue() {
+            if self.format == Format::Text && shown.record.tags.is_empty() {
+                return None;
+            }
+            self.cues.place(shown.span)
+        } else {
+            // In order, whatever they are about.
+            self.latest = self.latest.max(shown.span.start);
+            Span {
+                start: self.latest,
+                end: shown.span.end,
+            }
+        };
+        let stream_time = |time| {
+            let time = gst::ClockTime::from_nseconds(time);
+            let time = self.segment.to_stream_time(time).unwrap_or(time);
+            time.nseconds()
+        };
+        let cue = Span {
+            start: stream_time(span.start),
+            end: stream_time(span.end),
+        };
+        let mut bytes = shown.record.write(self.format, cue)?;
+        if std::mem::take(&mut self.headless) {
+            bytes.splice(0..0, self.format.header().bytes());
+        }
+        let mut buffer = gst::Buffer::from_mut_slice(bytes);
+        {
+            let buffer = buffer.make_mut();
+            buffer.set_pts(gst::ClockTime::from_nseconds(span.start));
+            if self.format.is_cue() {
+                buffer.set_duration(gst::ClockTime::from_nseconds(span.end - span.start));
+            }
+        }
+        Some(buffer)
+    }
+}
+
+/// The wall clock of `buffer`'s timestamp, if a reference timestamp says it.
+fn reference(buffer: &gst::BufferRef) -> Option<u64> {
+    buffer
+        .iter_meta::<gst::ReferenceTimestampMeta>()
+        .find_map(|meta| {
+            let name = meta.reference().structure(0)?.name().to_string();
+            let time = meta.timestamp().nseconds();
+            match name.as_str() {
+                "timestamp/x-unix" => Some(time),
+                "timestamp/x-ntp" => time.checked_sub(NTP_TO_UNIX * 1_000_000_000),
+                _ => None,
+            }
+        })
+}
+
+/// The time code `offset` nanoseconds later.
+fn shift(timecode: &gst_video::ValidVideoTimeCode, offset: i64) -> Option<String> {
+    let fps = timecode.fps();
+    let frames = i128::from(offset) * i128::from(fps.numer());
+    let scale = 1_000_000_000 * i128::from(fps.denom());
+    let frames = i64::try_from((frames + scale / 2).div_euclid(scale)).ok()?;
+    let since_midnight = i64::try_from(timecode.frames_since_daily_jam()).ok()?;
+    // Before midnight is another day.
+    since_midnight.checked_add(frames).filter(|&n| n >= 0)?;
+    let mut shifted = timecode.clone();
+    shifted.add_frames(frames);
+    Some(shifted.to_string())
+}
+
+/// The wall clock at running time 0 of an `element` in a pipeline that has a clock, in nanoseconds since 1970.
+pub fn wall_clock(element: &gst::Element) -> Option<u64> {
+    let running = element.current_running_time()?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = u64::try_from(now.ok()?.as_nanos()).ok()?;
+    now.checked_sub(running.nseconds())
+}

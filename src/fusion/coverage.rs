@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Which time had media.
+
+use super::Span;
+
+/// Gaps of up to 2 ms are the rounding of timestamps: some containers count in milliseconds.
+const ROUNDING: u64 = 2_000_000;
+
+/// The time that media covers, in nanoseconds.
+#[derive(Debug, Clone, Default)]
+pub struct Coverage {
+    /// Sorted, without overlaps.
+    spans: Vec<Span>,
+}
+
+impl Coverage {
+    /// Media covers `span`, too. Returns the nanoseconds that nothing covered before.
+    pub fn add(&mut self, span: Span) -> u64 {
+        if span.length() == 0 {
+            return 0;
+        }
+        let before = |own: &Span| own.end.saturating_add(ROUNDING) < span.start;
+        let from = self.spans.partition_point(before);
+        let until = |own: &Span| own.start <= span.end.saturating_add(ROUNDING);
+        let to = from + self.spans[from..].partition_point(until);
+        let touched = &self.spans[from..to];
+        let joined = Span {
+            start: touched
+                .first()
+                .map_or(span.start, |own| own.start.min(span.start)),
+            end: touched.last().map_or(span.end, |own| own.end.max(span.end)),
+        };
+        let covered: u64 = touched.iter().map(|own| own.length()).sum();
+        self.spans.splice(from..to, [joined]);
+        joined.length() - covered
+    }
+
+    /// The part of `span` that media covers, from 0 to 1; 0 of no time.
+    pub fn share(&self, span: Span) -> f32 {
+        let covered: u64 = self.spans.iter().map(|own| own.within(span).length()).sum();
+        match span.length() {
+            0 => 0.0,
+            length => (covered as f64 / length as f64) as f32,
+        }
+    }
+
+    /// The first covered nanosecond.
+    pub fn start(&self) -> Option<u64> {
+        self.spans.first().map(|span| span.start)
+    }
+
+    /// Forgets what ended before `time`.
+    pub fn forget(&mut self, time: u64) {
+        self.spans.retain(|span| span.end > time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn span(start: u64, end: u64) -> Span {
+        Span {
+            start: start * MS,
+            end: end * MS,
+        }
+    }
+
+    #[test]
+    fn spans_join_in_any_order_over_rounding_only() {
+        let mut coverage = Coverage::default();
+        assert_eq!(coverage.add(span(10, 20)), 10 * MS);
+        assert_eq!(coverage.add(span(40, 50)), 10 * MS);
+        assert_eq!(coverage.add(span(30, 39)), 10 * MS);
+        assert_eq!(coverage.add(span(12, 18)), 0);
+        assert_eq!(coverage.spans, [span(10, 20), span(30, 50)]);
+        assert_eq!(coverage.add(span(15, 35)), 10 * MS);
+        assert_eq!(coverage.spans, [span(10, 50)]);
+        assert_eq!(coverage.add(span(53, 60)), 7 * MS);
+        assert_eq!(coverage.spans.len(), 2);
+    }
+
+    #[test]
+    fn share_counts_what_is_inside() {
+        let mut coverage = Coverage::default();
+        coverage.add(span(0, 10));
+        coverage.add(span(20, 40));
+        assert_eq!(coverage.share(span(5, 25)), 0.5);
+        assert_eq!(coverage.share(span(50, 60)), 0.0);
+        assert_eq!(coverage.share(span(5, 5)), 0.0);
+        coverage.forget(10 * MS);
+        assert_eq!(coverage.start(), Some(20 * MS));
+    }
+}
