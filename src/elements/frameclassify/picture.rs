@@ -92,7 +92,8 @@ impl Picture {
             self.scaler = Scaler::new(&self.from, lines, (width, height), self.fit, self.fraction)?;
         }
         let picture = match lines {
-            Lines::All => self.scaler.scale(buffer)?,
+            Lines::All if !self.from.is_interlaced() => self.scaler.scale(buffer)?,
+            // The planes of a progressive frame in an interlaced stream lie as the stream's do.
             _ => {
                 let field = self.field(lines, buffer)?;
                 self.scaler.scale(&field)?
@@ -108,7 +109,7 @@ impl Picture {
         ))
     }
 
-    /// A field of `buffer` as a progressive frame; the memory is shared.
+    /// The `lines` of `buffer` as a progressive frame; the memory is shared.
     fn field(&self, lines: Lines, buffer: &gst::BufferRef) -> Result<gst::Buffer, String> {
         let unusable = || "The video buffer cannot be read as its caps describe it".to_owned();
         // With interlace-mode=fields each field has its own meta.
@@ -192,6 +193,11 @@ impl Scaler {
         let (x, y, w, h) = match fit {
             Fit::Stretch => region(from.width(), rows, None, fraction),
             Fit::Crop => region(from.width(), rows, Some(aspect / par), fraction),
+        };
+        // The converter of GStreamer 1.22 writes outside of its memory for parts of lines in IYU1.
+        let (x, w) = match from.format() {
+            VideoFormat::Iyu1 => (0, from.width() as i32),
+            _ => (x, w),
         };
         let mut config = VideoConverterConfig::new();
         config.set_src_x(x);

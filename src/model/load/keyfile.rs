@@ -14,13 +14,13 @@ pub fn parse(text: &str) -> Result<Sections, String> {
     let mut sections = Sections::new();
     let mut current = None;
     for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim_start();
+        let line = line.trim_ascii_start();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         if let Some(name) = line
             .strip_prefix('[')
-            .and_then(|line| line.trim_end().strip_suffix(']'))
+            .and_then(|line| line.trim_ascii_end().strip_suffix(']'))
         {
             current = Some(sections.entry(name.to_owned()).or_default());
             continue;
@@ -30,7 +30,10 @@ pub fn parse(text: &str) -> Result<Sections, String> {
                 "line {number} (`{line}`) is neither [section], key=value nor # comment"
             ));
         };
-        section.insert(key.trim_end().to_owned(), unescape(value.trim_start()));
+        section.insert(
+            key.trim_ascii_end().to_owned(),
+            unescape(value.trim_ascii_start()),
+        );
     }
     Ok(sections)
 }

@@ -26,7 +26,7 @@ pub fn open(path: &Path) -> Result<File, Error> {
     open().map_err(|error| unreadable(path, &error))
 }
 
-/// Reads a regular file of text of at most 1 MB.
+/// Reads a regular file of text of at most 1 MB, without the byte order mark that some editors put first.
 ///
 /// # Errors
 /// [`Error::Unreadable`].
@@ -34,7 +34,9 @@ pub fn read(path: &Path) -> Result<String, Error> {
     let mut text = String::new();
     let read = open(path)?.take(TEXT + 1).read_to_string(&mut text);
     match read {
-        Ok(length) if length as u64 <= TEXT => Ok(text),
+        Ok(length) if length as u64 <= TEXT => {
+            Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
+        }
         Ok(_) => Err(unreadable(path, "it is larger than 1 MB")),
         Err(error) => Err(unreadable(path, &error)),
     }
