@@ -49,3 +49,7 @@ pub use self::{
     stats::Stats,
 };
 pub use ort::logging::LogLevel;
+
+/// What `fuzz/` feeds; no part of the API.
+#[doc(hidden)]
+pub use self::load::internals;

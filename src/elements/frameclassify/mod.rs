@@ -16,6 +16,12 @@ mod tagger;
 
 pub(crate) use self::settings::{DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL};
 
+/// What `fuzz/` feeds; no part of the API.
+#[doc(hidden)]
+pub mod internals {
+    pub use super::picture::Picture;
+}
+
 glib::wrapper! {
     /// The element; see the module's documentation of `imp`.
     pub struct FrameClassify(ObjectSubclass<imp::FrameClassify>)

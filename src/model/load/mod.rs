@@ -18,6 +18,17 @@ use ort::{logging::LogLevel, session::RunOptions};
 
 pub use self::fields::sidecar;
 
+/// What `fuzz/` feeds; no part of the API.
+pub mod internals {
+    pub use super::{
+        fields::{Fields, labels},
+        graph::{Element, Graph, Port},
+        keyfile::parse as parse_keyfile,
+        onnx::check as check_onnx,
+        verify::verify,
+    };
+}
+
 use self::{accelerator::Accelerator, fields::Fields, find::Files, graph::Graph};
 use super::{
     card::Card,
