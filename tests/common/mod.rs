@@ -4,6 +4,8 @@
 
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod place;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, Once};
 use std::time::{Duration, Instant};
@@ -88,7 +90,7 @@ impl Outcome {
     }
 
     /// Reads `message`; true when it is the last: the end of the stream, or an error.
-    fn read(&mut self, message: &gst::Message) -> bool {
+    pub fn read(&mut self, message: &gst::Message) -> bool {
         let source = message
             .src()
             .map(|src| src.name().to_string())
