@@ -11,8 +11,11 @@ use ort::{
 /// One input or output: its element type and its shape, `None` for an axis of any length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
+    /// The name in the graph.
     pub name: String,
+    /// What each value is.
     pub element: Element,
+    /// The lengths of the axes.
     pub shape: Vec<Option<usize>>,
     /// The name of axis 0, if it is of any length and has one.
     pub symbol: Option<String>,
@@ -21,7 +24,9 @@ pub struct Port {
 /// The element types that models use here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Element {
+    /// 32-bit floats.
     Float32,
+    /// Bytes.
     Uint8,
     /// Any other, by its name.
     Other(String),
@@ -30,7 +35,9 @@ pub enum Element {
 /// All inputs and outputs, in the graph's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
+    /// The inputs.
     pub inputs: Vec<Port>,
+    /// The outputs.
     pub outputs: Vec<Port>,
 }
 
