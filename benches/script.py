@@ -18,7 +18,7 @@ import onnxruntime
 
 MODELS = Path(__file__).parent.parent / "models"
 SOUND, PICTURE, FUSION = "ced-yt8m13", "efficientnet-lite-yt8m13", "fusion-yt8m13"
-WINDOW, STRIDE, INTERVAL, PICTURES = 10.0, 5.0, 1.0, 20  # seconds; pictures a window at most
+WINDOW, STRIDE, INTERVAL, PICTURES = 5.0, 5.0, 1.0, 20  # seconds; pictures a window at most
 
 
 def session(name: str, tuned: bool) -> onnxruntime.InferenceSession:
@@ -70,7 +70,7 @@ def main(path: str, tuned: bool) -> None:
         cv2.setNumThreads(1)
     hears, sees, fuses = (session(name, tuned) for name in (SOUND, PICTURE, FUSION))
     labels = fuses.get_modelmeta().custom_metadata_map["instruments.labels"].split("\n")
-    pictures, heard = [], []
+    pictures = []
 
     def seen(time: float, frame: av.VideoFrame) -> None:
         embedding = sees.run(["embedding"], {"frame": picture(frame)[None]})[0]
@@ -81,11 +81,11 @@ def main(path: str, tuned: bool) -> None:
     sound = librosa.resample(sound, orig_sr=rate, target_sr=16_000, res_type="soxr_hq")
     for end in np.arange(STRIDE, duration + STRIDE / 2, STRIDE):
         begin = max(0.0, end - WINDOW)
-        patch = mel_patch(sound[int((end - STRIDE) * 16_000):int(end * 16_000)])
-        heard.append(hears.run(["embedding"], {"mel": patch[None, None].astype(np.float32)})[0])
+        patch = mel_patch(sound[int(begin * 16_000):int(end * 16_000)])
+        heard = hears.run(["embedding"], {"mel": patch[None, None].astype(np.float32)})[0]
         window = [embedding for time, embedding in pictures if begin <= time < end]
         window = [window[round(n)] for n in np.linspace(0, len(window) - 1, min(PICTURES, len(window)))]
-        inputs = {"video": np.stack(window)[None], "audio": np.mean(heard[-2:], axis=0), "present": np.ones((1, 2), np.float32)}
+        inputs = {"video": np.stack(window)[None], "audio": heard, "present": np.ones((1, 2), np.float32)}
         scores = fuses.run(["tags"], inputs)[0][0]
         best = np.argsort(scores)[::-1][:3]
         print(f"{begin:6.1f} s", *(f"{labels[index]} {scores[index]:.2f}" for index in best))

@@ -46,7 +46,7 @@ struct Args {
     #[arg(long, value_parser = ["audio", "video"])]
     without: Option<String>,
     /// Seconds of audio and video behind each result
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     window: u64,
     /// Seconds between results
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]

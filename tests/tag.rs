@@ -136,7 +136,7 @@ fn table_of_the_bundled_clip() {
     assert!(stdout[1].starts_with("time"), "{}", stdout[1]);
     let scene = stdout
         .iter()
-        .find(|line| line.starts_with("0:20 – 0:30"))
+        .find(|line| line.starts_with("0:25 – 0:30"))
         .unwrap();
     let columns: Vec<_> = scene
         .split("  ")

@@ -41,7 +41,7 @@ def main(argv):
     parser.add_argument("--without", choices=("audio", "video"), help="as if the files had no such stream")
     parser.add_argument("--segmentation", choices=("sliding", "central", "uniform", "ten"), default="sliding")
     parser.add_argument("--partial", choices=("repeat", "zero"), default="repeat", help="what fills a patch that the sound does not")
-    parser.add_argument("--window", type=float, default=10, help="seconds of sound in a sliding patch")
+    parser.add_argument("--window", type=float, default=5, help="seconds of sound in a sliding patch")
     parser.add_argument("--stride", type=float, default=5, help="seconds between two sliding patches")
     parser.add_argument("--frames", type=int, help="pictures a file, the paper's k")
     parser.add_argument("--threads", type=int, default=1)

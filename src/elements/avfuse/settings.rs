@@ -3,7 +3,7 @@
 //! What the user sets of `avfuse`, beside [`Inference`](crate::elements::inference::Inference).
 
 pub const DEFAULT_MODEL: &str = "fusion-yt8m13";
-pub const DEFAULT_WINDOW: u64 = 10_000_000_000;
+pub const DEFAULT_WINDOW: u64 = 5_000_000_000;
 pub const DEFAULT_STRIDE: u64 = 5_000_000_000;
 /// The paper's k for YouTube-8M.
 pub const DEFAULT_FRAMES: u32 = 20;
