@@ -12,18 +12,11 @@ pub fn collector(data: &[u8]) {
 }
 
 fn run(u: &mut Unstructured) -> Result<()> {
-    let config = Config {
-        frames: u.int_in_range(0..=30)?,
-        window: 0,
-        stride: length(u)?,
-    };
-    let window = config
-        .stride
-        .max(1)
-        .saturating_mul(u.int_in_range(0..=100)?);
+    let stride = length(u)?;
+    let window = stride.max(1).saturating_mul(u.int_in_range(0..=100)?);
     let config = Config {
         window: window.saturating_add(u.int_in_range(0..=9)?),
-        ..config
+        stride,
     };
     let mut collector = Collector::new(config);
     let mut last = 0;
@@ -63,7 +56,14 @@ fn run(u: &mut Unstructured) -> Result<()> {
                     1 => now,
                     _ => now.saturating_add(u.int_in_range(0..=60)?),
                 };
-                collector.push(source, Span { start: now, end }, [1.0].into());
+                let span = Span { start: now, end };
+                // Now and then media lacks its embedding, or an embedding its media.
+                if u.ratio(9, 10)? {
+                    collector.cover(span);
+                }
+                if u.ratio(9, 10)? {
+                    collector.push(source, span, [1.0].into());
+                }
             }
         }
     }
@@ -82,7 +82,7 @@ fn check(window: &Window, config: &Config, now: u64, last: u64) {
         end - start <= config.window.max(1),
         "{window:?} of {config:?}"
     );
-    assert!(window.video.len() <= config.frames.max(1));
+    assert!((0.5..=1.0).contains(&window.media), "{window:?}");
     assert!(
         !window.video.is_empty() || window.audio.is_some(),
         "{window:?} is empty"
