@@ -88,6 +88,7 @@ impl State {
         let before = self.begun[source as usize].replace(event);
         if before.is_some_and(|before| before != event) {
             self.streams[source as usize] += 1;
+            self.open[source as usize] = None;
         }
     }
 
