@@ -183,11 +183,12 @@ def inference_jobs(rust: Served) -> dict:
 
 
 def script_jobs() -> dict:
-    """The tagger of examples/ and the script that one would write instead, both as programs."""
-    tag, script = ROOT / "target/release/examples/tag", ROOT / "benches/script.py"
+    """The command and the script that one would write instead, both as programs that do the same work."""
+    tag = [ROOT / "target/release/instruments", "tag", "--stride", "5", "--decode", "all"]
+    script = ROOT / "benches/script.py"
     return {
-        "tag": child(tag, CLIP),
-        "tag, fp32": child(tag, "--precision", "fp32", CLIP),
+        "tag": child(*tag, CLIP),
+        "tag, fp32": child(*tag, "--precision", "fp32", CLIP),
         "script": child(sys.executable, script, CLIP),
         "script, tuned": child(sys.executable, script, CLIP, "--tuned"),
         # What Python takes to start and load its libraries is not the script's work.

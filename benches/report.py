@@ -37,7 +37,7 @@ def floors(mel: dict, pipeline: dict, script: dict, many: list[dict]) -> list[tu
         ("the mel module against melspec's share of a pipeline", pipeline["mel"].cpu / element, 1 / 1.25),
         ("frameclassify's frame rate against a bare loop of ONNX Runtime", pipeline["bare loop"].wall / pipeline["frameclassify"].wall, 0.97),
         (
-            "examples/tag against the Python script: CPU time without decoding and Python's start",
+            "instruments tag against the Python script: CPU time without decoding and Python's start",
             (script["script"].cpu - script["imports"].cpu - script["decoding"].cpu) / (script["tag"].cpu - script["decoding"].cpu),
             2.0,
         ),
@@ -109,7 +109,7 @@ def cost_plot(path: Path, parts: dict[str, float]) -> None:
 
 
 def costs(pipeline: dict, by_model: list[tuple[str, float, float]], inference: dict[str, float]) -> dict[str, float]:
-    """Core hours for a million hours of video by stage, as `examples/tag` works: a picture a second, a patch each 5 s."""
+    """Core hours for a million hours of video by stage, as `instruments tag` works: a picture a second, a patch each 5 s."""
     alone = {name: bare for name, bare, _ in by_model}
     both = by_model[-1]
     nothing = alone["none"]
@@ -198,10 +198,10 @@ ONNX Runtime's options, by pictures that come 50 ms after one another's end, one
 ## A whole video
 
 {CLIP_SECONDS} s of 1080p25 in H.264 with 48 kHz stereo in AAC: decoding, a picture a second, 10 s of sound each 5 s, fusion; all threads that each takes by itself.
-`examples/tag` takes the picture model in 8 bits where it is left to choose. `benches/script.py` is what one would write with PyAV, OpenCV, librosa and onnxruntime, in fp32; its imports ({script["imports"].cpu:.2f} s) are not counted, starting our program is.
+`instruments tag` takes the picture model in 8 bits where it is left to choose. `benches/script.py` is what one would write with PyAV, OpenCV, librosa and onnxruntime, in fp32; its imports ({script["imports"].cpu:.2f} s) are not counted, starting our program is.
 
 {table(("what", "CPU s", "s on the clock", "CPU s without decoding"), [
-    program("tag", "`examples/tag`"), program("tag, fp32", "`examples/tag --precision fp32`"), program("script", "the script"), program("script, tuned", "the script, one thread that does not spin"),
+    program("tag", "`instruments tag`"), program("tag, fp32", "`instruments tag --precision fp32`"), program("script", "the script"), program("script, tuned", "the script, one thread that does not spin"),
     ("decoding alone (GStreamer)", f"{script['decoding'].cpu:.2f}", f"{script['decoding'].wall:.2f}", "")])}
 ## Many streams
 
@@ -220,7 +220,7 @@ Streams in real time that one core carries, one picture and one patch a second:
     + [("no tagging", f"{nothing * 1e3:.1f}", "", f"{1 / decoding:.1f}")])}
 ## Cost at scale
 
-A million hours of 1080p25, tagged as `examples/tag` does it (a picture a second, a patch each 5 s), take {total / 1e3:,.0f} thousand core hours on this machine:
+A million hours of 1080p25, tagged as `instruments tag` does it (a picture a second, a patch each 5 s), take {total / 1e3:,.0f} thousand core hours on this machine:
 
 {table(("stage", "core hours", "share"), [(name, f"{hours:,.0f}", f"{100 * hours / total:.0f} %") for name, hours in parts.items()])}
 ![Where the time goes](images/performance-cost.svg)

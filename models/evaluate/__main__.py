@@ -5,7 +5,7 @@ import importlib
 import sys
 
 COMMANDS = {
-    "plugin": "figures of what examples/tag --json printed",
+    "plugin": "figures of what instruments tag --json printed",
     "python": "the same protocol in Python: tag the files of a manifest with ONNX models",
     "baselines": "tag the files of a manifest with YAMNet and EfficientNet-Lite2 as they come, and the mean of both",
     "real": "systems side by side on real recordings and videos, with intervals",

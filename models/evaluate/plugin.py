@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Figures of results, as examples/tag --json prints them, against a manifest: a Markdown table.
+"""Figures of results, as instruments tag --json prints them, against a manifest: a Markdown table.
 
-    examples/tag --json VIDEOS/*.m* > RESULTS.jsonl
+    instruments tag --json VIDEOS/*.m* > RESULTS.jsonl
     python -m evaluate plugin --manifest VIDEOS/manifest.csv --results plugin=RESULTS.jsonl
 """
 

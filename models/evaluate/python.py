@@ -6,7 +6,7 @@
 
 A file's sound gets the mean of its patches' scores, its pictures (one a second) the mean of theirs; with --frames K, of K of
 them, spread evenly. The fusion model gets the mean of the sound's embeddings and K pictures' (20 unless told otherwise).
-Files of --out are like those of examples/tag --json, clip-level lines alone.
+Files of --out are like those of instruments tag --json, clip-level lines alone.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Manifests, and results as examples/tag --json prints them: a JSON object a line.
+"""Manifests, and results as instruments tag --json prints them: a JSON object a line.
 
 A line holds `uri`, `source` (audio, video, fused), `start`, `end` (seconds), `tags` (label and score, best first), and
 `"clip": true` when it is about the whole file.

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `instruments models` and `instruments doctor`: what there is on this machine, and what is missing.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use gst::prelude::*;
+use gstinstruments::model::{Error, Modality, Model, Options, Provider};
+
+/// The folders of models: those of the environment variable, which [`crate::start`] sets where it is not.
+fn folders() -> Vec<PathBuf> {
+    let variable = env::var_os("GST_INSTRUMENTS_MODEL_PATH").unwrap_or_default();
+    env::split_paths(&variable)
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .collect()
+}
+
+/// The names of the models in the folders; `NAME.int8.onnx` is a variant of `NAME`.
+fn names(folders: &[PathBuf]) -> BTreeSet<String> {
+    let files = folders
+        .iter()
+        .filter_map(|folder| folder.read_dir().ok())
+        .flatten()
+        .flatten();
+    files
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let name = name.strip_suffix(".onnx")?;
+            let plain = name
+                .strip_suffix(".int8")
+                .or(name.strip_suffix(".fp16"))
+                .unwrap_or(name);
+            Some(plain.to_owned())
+        })
+        .collect()
+}
+
+/// Lists the models with what they take, where they run and what they know.
+pub fn models(provider: &str) -> Result<ExitCode> {
+    let options = Options {
+        provider: self::provider(provider),
+        ..Options::default()
+    };
+    let names = names(&folders());
+    let mut text = String::new();
+    let mut failed = names.is_empty();
+    if names.is_empty() {
+        text += "no models: set GST_INSTRUMENTS_MODEL_PATH to their folder\n";
+    }
+    for name in names {
+        match Model::open(&name, &options) {
+            Ok(model) => text += &describe(&name, &model),
+            Err(error) => {
+                failed = true;
+                text += &format!("{name}\n  error: {error}\n");
+            }
+        }
+    }
+    print(&text)?;
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn provider(name: &str) -> Provider {
+    [
+        Provider::Cpu,
+        Provider::Cuda,
+        Provider::TensorRt,
+        Provider::TensorRtRtx,
+    ]
+    .into_iter()
+    .find(|provider| provider.as_str() == name)
+    .unwrap_or(Provider::Auto)
+}
+
+fn describe(name: &str, model: &Arc<Model>) -> String {
+    let card = model.card();
+    let takes = match &card.modality {
+        Modality::Audio { bands, frames, .. } => {
+            format!("sound, mel patches of {bands} bands × {frames} frames")
+        }
+        Modality::Video { width, height, .. } => format!("pictures of {width} × {height}"),
+        Modality::Fusion { video, audio, .. } => {
+            format!("embeddings of {} and {}", video.id, audio.id)
+        }
+    };
+    format!(
+        "{name}\n  takes {takes}\n  runs on {}\n  {} labels: {}\n",
+        model.active_provider(),
+        card.labels.len(),
+        some(&card.labels)
+    )
+}
+
+/// The labels, or the first of very many.
+fn some(labels: &[String]) -> String {
+    const SHOWN: usize = 24;
+    let mut text = labels
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    if labels.len() > SHOWN {
+        text += ", …";
+    }
+    text
+}
+
+/// What a check found: a line, and the command that mends it where something is missing.
+#[derive(Clone)]
+struct Finding {
+    what: &'static str,
+    state: Result<String, (String, String)>,
+    /// Whether nothing can be tagged without it.
+    needed: bool,
+}
+
+/// Says in one screen what is missing, and how to get it.
+pub fn doctor() -> Result<ExitCode> {
+    let findings = [
+        gstreamer(),
+        decoders(),
+        runtime(),
+        models_found(),
+        taggers(),
+        gpu(),
+    ]
+    .concat();
+    print(&screen(&findings))?;
+    let failed = findings
+        .iter()
+        .any(|finding| finding.needed && finding.state.is_err());
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn screen(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding {
+        what,
+        state,
+        needed,
+    } in findings
+    {
+        text += &match state {
+            Ok(found) => format!("ok       {what:<14} {found}\n"),
+            Err((problem, fix)) => {
+                let kind = if *needed { "MISSING" } else { "note" };
+                format!("{kind:<8} {what:<14} {problem}\n{:24}{fix}\n", "")
+            }
+        };
+    }
+    let missing = findings
+        .iter()
+        .filter(|finding| finding.needed && finding.state.is_err())
+        .count();
+    text += &match missing {
+        0 => "\nEverything that is needed is installed.\n".to_owned(),
+        1 => "\n1 thing is missing.\n".to_owned(),
+        count => format!("\n{count} things are missing.\n"),
+    };
+    text
+}
+
+fn gstreamer() -> Vec<Finding> {
+    vec![Finding {
+        what: "GStreamer",
+        state: Ok(gst::version_string().replace("GStreamer ", "")),
+        needed: true,
+    }]
+}
+
+/// Kinds of media and the Debian package of what GStreamer needs for them.
+const MEDIA: [(&str, &[&str], &str); 9] = [
+    (
+        "basics",
+        &["decodebin", "urisourcebin", "multiqueue", "audioconvert"],
+        "gstreamer1.0-plugins-base",
+    ),
+    ("MP4, MOV", &["qtdemux"], "gstreamer1.0-plugins-good"),
+    ("MKV, WebM", &["matroskademux"], "gstreamer1.0-plugins-good"),
+    ("MPEG-TS", &["tsdemux"], "gstreamer1.0-plugins-bad"),
+    (
+        "MP3",
+        &["mpg123audiodec", "avdec_mp3"],
+        "gstreamer1.0-plugins-good",
+    ),
+    (
+        "AAC",
+        &["avdec_aac", "faad", "fdkaacdec"],
+        "gstreamer1.0-libav",
+    ),
+    (
+        "H.264",
+        &[
+            "avdec_h264",
+            "openh264dec",
+            "vah264dec",
+            "nvh264dec",
+            "v4l2h264dec",
+        ],
+        "gstreamer1.0-libav",
+    ),
+    (
+        "H.265",
+        &["avdec_h265", "vah265dec", "nvh265dec", "v4l2h265dec"],
+        "gstreamer1.0-libav",
+    ),
+    (
+        "VP9",
+        &["vp9dec", "avdec_vp9", "vavp9dec", "nvvp9dec"],
+        "gstreamer1.0-plugins-good",
+    ),
+];
+
+fn decoders() -> Vec<Finding> {
+    let there = |name: &&str| gst::ElementFactory::find(name).is_some();
+    let check = |(what, elements, package): (&'static str, &[&str], &str)| {
+        // The basics are all needed, of the others any one is enough.
+        let lacking: Vec<_> = elements
+            .iter()
+            .filter(|name| !there(name))
+            .copied()
+            .collect();
+        let enough = if what == "basics" {
+            lacking.is_empty()
+        } else {
+            lacking.len() < elements.len()
+        };
+        Finding {
+            what,
+            state: if enough {
+                let found: Vec<_> = elements
+                    .iter()
+                    .filter(|name| there(name))
+                    .copied()
+                    .collect();
+                Ok(found.join(", "))
+            } else {
+                Err((
+                    format!("GStreamer lacks {}", lacking.join(", or ")),
+                    format!("apt-get install {package}"),
+                ))
+            },
+            needed: what == "basics",
+        }
+    };
+    MEDIA.map(check).into()
+}
+
+fn runtime() -> Vec<Finding> {
+    // It is loaded when the first model is opened.
+    let opened = names(&folders())
+        .first()
+        .map(|name| Model::open(name, &Options::default()));
+    let state = match opened {
+        Some(Err(error @ (Error::RuntimeMissing { .. } | Error::RuntimeTooOld { .. }))) => Err((
+            error.to_string(),
+            "pip install onnxruntime, and set ORT_DYLIB_PATH to its libonnxruntime.so".into(),
+        )),
+        _ => Ok(()),
+    };
+    let named = env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
+    let place = match named {
+        Some(path) if path.exists() => Ok(canonical(&path).display().to_string()),
+        Some(path) => Err((
+            format!(
+                "ORT_DYLIB_PATH names {}, which does not exist",
+                path.display()
+            ),
+            "pip install onnxruntime, and set ORT_DYLIB_PATH to its libonnxruntime.so".into(),
+        )),
+        None => Ok("as the system's loader finds it".into()),
+    };
+    vec![Finding {
+        what: "ONNX Runtime",
+        state: state.and(place),
+        needed: true,
+    }]
+}
+
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.into())
+}
+
+fn models_found() -> Vec<Finding> {
+    let folders = folders();
+    let names = names(&folders);
+    let places: Vec<_> = folders
+        .iter()
+        .map(|folder| canonical(folder).display().to_string())
+        .collect();
+    vec![Finding {
+        what: "models",
+        state: match names.len() {
+            0 => Err((
+                format!(
+                    "none in {}",
+                    if places.is_empty() {
+                        "any folder".into()
+                    } else {
+                        places.join(", ")
+                    }
+                ),
+                "set GST_INSTRUMENTS_MODEL_PATH to the folder of the models".into(),
+            )),
+            count => Ok(format!("{count} in {}", places.join(", "))),
+        },
+        needed: true,
+    }]
+}
+
+/// The elements as `instruments tag` uses them, with the default models.
+fn taggers() -> Vec<Finding> {
+    let state = run_defaults();
+    vec![Finding {
+        what: "tagging",
+        state: state.map_err(|cause| (cause, "instruments models shows each model's error".into())),
+        needed: true,
+    }]
+}
+
+/// Runs a second of silence and of black pictures through the default models.
+fn run_defaults() -> Result<String, String> {
+    let pipeline = "audiotestsrc wave=silence num-buffers=10 samplesperbuffer=1600 ! audio/x-raw,rate=16000,channels=1 ! melspec partial=repeat ! frameclassify name=a ! fuse.audio
+        videotestsrc pattern=black num-buffers=1 ! frameclassify name=v ! fuse.video avfuse name=fuse ! fakesink sync=false";
+    let pipeline = gst::parse::launch(pipeline).map_err(|error| error.to_string())?;
+    let pipeline = pipeline
+        .downcast::<gst::Pipeline>()
+        .map_err(|_| "not a pipeline")?;
+    let _ = pipeline.set_state(gst::State::Playing);
+    let bus = pipeline.bus().ok_or("no bus")?;
+    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &kinds);
+    let place = |(name, what): (&str, &str)| {
+        let element = pipeline.by_name(name)?;
+        let provider = element.property::<Option<String>>("active-provider")?;
+        Some(format!("{what} on {provider}"))
+    };
+    let result = match message.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Error(error)) => Err(error.error().to_string()),
+        Some(_) => Ok([("a", "sound"), ("v", "pictures"), ("fuse", "fusion")]
+            .into_iter()
+            .filter_map(place)
+            .collect::<Vec<_>>()),
+        None => Err("nothing came out of the models for 60 s".into()),
+    };
+    let _ = pipeline.set_state(gst::State::Null);
+    result.map(|places| places.join(", "))
+}
+
+fn gpu() -> Vec<Finding> {
+    if !Path::new("/dev/nvidiactl").exists() && !Path::new("/dev/dxg").exists() {
+        return vec![Finding {
+            what: "GPU",
+            state: Ok("none, the models run on the CPU".into()),
+            needed: false,
+        }];
+    }
+    let check = |provider: Provider| {
+        let options = Options {
+            provider,
+            ..Options::default()
+        };
+        let name = names(&folders()).into_iter().next()?;
+        Some(match Model::open(&name, &options) {
+            Ok(model) => Ok(model.active_provider().to_owned()),
+            Err(error) => Err((
+                error.to_string(),
+                "pip install onnxruntime-gpu, and set ORT_DYLIB_PATH to its libonnxruntime.so"
+                    .into(),
+            )),
+        })
+    };
+    let providers = [("CUDA", Provider::Cuda), ("TensorRT", Provider::TensorRt)];
+    providers
+        .into_iter()
+        .filter_map(|(what, provider)| {
+            Some(Finding {
+                what,
+                state: check(provider)?,
+                needed: false,
+            })
+        })
+        .collect()
+}
+
+fn print(text: &str) -> Result<()> {
+    match stdout().lock().write_all(text.as_bytes()) {
+        // Whoever read it has enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_thing_comes_with_its_command() {
+        let finding = |what, state, needed| Finding {
+            what,
+            state,
+            needed,
+        };
+        let lacking = || {
+            Err((
+                "GStreamer lacks tsdemux".to_owned(),
+                "apt-get install x".to_owned(),
+            ))
+        };
+        let text = screen(&[
+            finding("GStreamer", Ok("1.22.0".into()), true),
+            finding("MPEG-TS", lacking(), false),
+        ]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "ok       GStreamer      1.22.0");
+        assert_eq!(lines[1], "note     MPEG-TS        GStreamer lacks tsdemux");
+        assert_eq!(lines[2].trim(), "apt-get install x");
+        assert!(text.ends_with("Everything that is needed is installed.\n"));
+        let text = screen(&[finding("basics", lacking(), true)]);
+        assert!(
+            text.starts_with("MISSING  basics") && text.ends_with("1 thing is missing.\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn variants_are_one_model() {
+        let folder = env::temp_dir().join(format!("instruments-names-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in ["a.onnx", "a.int8.onnx", "b.fp16.onnx", "README.md"] {
+            std::fs::write(folder.join(file), "").unwrap();
+        }
+        assert_eq!(
+            names(&[folder.clone()]),
+            ["a", "b"].map(String::from).into()
+        );
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

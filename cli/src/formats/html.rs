@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A page of its own for an input: a timeline with a lane an instrument, pictures, the mel spectrogram and a player; and
+//! an index of many.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::json;
+
+use super::Found;
+use crate::report::{Report, Scores, Source, clock, rounded};
+use crate::segments::{Segment, Settings, lanes, totals};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// Lanes at most, so that a page of a hundred labels can be read.
+const MOST_LANES: usize = 24;
+
+/// The page. `media` is where the player finds the input, seen from the page.
+pub fn render(found: &Found, media: &str) -> String {
+    let report = found.report;
+    let duration = report.duration.max(1e-3);
+    let lanes = lanes(report, found.settings);
+    let labels: Vec<String> = totals(found.segments)
+        .into_iter()
+        .map(|total| total.label)
+        .take(MOST_LANES)
+        .collect();
+    let name = escape(base_name(&report.name));
+    let mut page = head(&name);
+    page += &format!(
+        "<header><h1>{name}</h1><p class=\"facts\">{}</p>",
+        facts(report)
+    );
+    page += "<ul class=\"totals\">";
+    for (index, total) in totals(found.segments).iter().take(MOST_LANES).enumerate() {
+        page += &format!(
+            "<li><i style=\"background:{}\"></i>{} <b>{}</b></li>",
+            colour(index),
+            escape(&total.label),
+            clock(total.time)
+        );
+    }
+    page += "</ul></header>\n<main>";
+    page += &player(report, media, &labels);
+    page += "<section class=\"timeline\" id=\"timeline\" tabindex=\"0\" role=\"slider\" aria-label=\"Position\" aria-valuemin=\"0\"";
+    page += &format!(
+        " aria-valuemax=\"{}\" aria-valuenow=\"0\">\n",
+        duration.round()
+    );
+    page += &axis(duration);
+    page += &film(report, duration);
+    for (index, label) in labels.iter().enumerate() {
+        page += &lane(found, &lanes, label, index, duration);
+    }
+    if labels.is_empty() {
+        page += "<div class=\"lane\"><div class=\"label\"></div><div class=\"track empty\">No instrument was found.</div></div>\n";
+    }
+    if let Some(jpeg) = &report.spectrogram {
+        page += &format!(
+            "<div class=\"lane\"><div class=\"label\">sound<small>mel spectrogram</small></div><div class=\"track\"><img class=\"mel\" alt=\"Mel spectrogram\" src=\"{}\"></div></div>\n",
+            data(jpeg)
+        );
+    }
+    page += "<div class=\"head\" id=\"head\" hidden></div></section>\n";
+    page += "<p class=\"legend\"><span><i class=\"heard\"></i>heard</span><span><i class=\"both\"></i>heard and seen together</span><span><i class=\"seen\"></i>seen</span><span><i class=\"curve\"></i>score over time</span></p>\n";
+    for note in &report.notes {
+        page += &format!("<p class=\"note\">{}</p>\n", escape(note));
+    }
+    page += "</main><div id=\"tip\" hidden></div>\n";
+    page += &format!(
+        "<script type=\"application/json\" id=\"data\">{}</script>\n",
+        scores(report, duration, &labels)
+    );
+    page += &format!("<script>\n{SCRIPT}</script>\n</html>\n");
+    page
+}
+
+/// What the index knows of an input.
+pub struct Entry {
+    pub name: String,
+    /// The page's file name; an input that could not be tagged has none, but a cause.
+    pub page: Result<String, String>,
+    pub duration: f64,
+    pub segments: Vec<Segment>,
+}
+
+/// A page that lists others.
+pub fn index(entries: &[Entry]) -> String {
+    let mut page = head("Instruments");
+    let done = entries.iter().filter(|entry| entry.page.is_ok()).count();
+    let length: f64 = entries.iter().map(|entry| entry.duration).sum();
+    page += &format!(
+        "<header><h1>Instruments</h1><p class=\"facts\">{done} of {} inputs, {}</p></header>\n<main><table class=\"index\">",
+        entries.len(),
+        clock(length)
+    );
+    page += "<tr><th>input</th><th>length</th><th>over time</th><th>instruments</th></tr>\n";
+    for entry in entries {
+        let name = escape(base_name(&entry.name));
+        let cells = match &entry.page {
+            Err(cause) => format!(
+                "<td>{name}</td><td></td><td colspan=\"2\" class=\"note\">{}</td>",
+                escape(cause)
+            ),
+            Ok(file) => {
+                let totals = totals(&entry.segments);
+                let mut strip = String::new();
+                for segment in &entry.segments {
+                    let place = totals
+                        .iter()
+                        .position(|total| total.label == segment.label)
+                        .unwrap_or(0);
+                    strip += &bar(
+                        "",
+                        segment,
+                        entry.duration.max(1e-3),
+                        &format!("background:{};", colour(place)),
+                        "",
+                    );
+                }
+                let words = totals.iter().take(4).enumerate().map(|(place, total)| {
+                    format!(
+                        "<i style=\"background:{}\"></i>{} {}",
+                        colour(place),
+                        escape(&total.label),
+                        clock(total.time)
+                    )
+                });
+                format!(
+                    "<td><a href=\"{}\">{name}</a></td><td>{}</td><td class=\"strip\"><div>{strip}</div></td><td class=\"words\">{}</td>",
+                    escape(&link(file)),
+                    clock(entry.duration),
+                    words.collect::<Vec<_>>().join(" ")
+                )
+            }
+        };
+        page += &format!("<tr>{cells}</tr>\n");
+    }
+    page += "</table></main></html>\n";
+    page
+}
+
+fn head(title: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n"
+    )
+}
+
+fn facts(report: &Report) -> String {
+    let mut models: Vec<&str> = report
+        .windows
+        .iter()
+        .map(|window| window.model.as_str())
+        .collect();
+    models.sort_unstable();
+    models.dedup();
+    let (length, elapsed) = (clock(report.duration), report.elapsed);
+    let mut facts = format!(
+        "{length} · tagged in {elapsed:.1} s · {}",
+        escape(&models.join(", "))
+    );
+    if report.interrupted {
+        facts += " · interrupted";
+    }
+    facts
+}
+
+fn player(report: &Report, media: &str, labels: &[String]) -> String {
+    let seen = report
+        .windows
+        .iter()
+        .any(|window| window.source == Source::Video);
+    let source = escape(media);
+    let mut player = format!(
+        "<section class=\"player{}\">",
+        if seen { "" } else { " sound" }
+    );
+    player += &if seen {
+        let poster = report
+            .pictures
+            .get(report.pictures.len() / 2)
+            .map(|picture| format!(" poster=\"{}\"", data(&picture.jpeg)));
+        format!(
+            "<video id=\"media\" controls preload=\"metadata\" src=\"{source}\"{}></video>",
+            poster.unwrap_or_default()
+        )
+    } else {
+        format!("<audio id=\"media\" controls preload=\"metadata\" src=\"{source}\"></audio>")
+    };
+    player += "<div class=\"now\"><p><output id=\"clock\">0:00</output></p><ol id=\"now\">";
+    for (index, label) in labels.iter().take(8).enumerate() {
+        player += &format!(
+            "<li data-label=\"{index}\"><span>{}</span><meter min=\"0\" max=\"1\" value=\"0\" style=\"--c:{}\"></meter><b></b></li>",
+            escape(label),
+            colour(index)
+        );
+    }
+    player += "</ol></div></section>\n";
+    player
+}
+
+/// Ticks at round times, about ten of them.
+fn axis(duration: f64) -> String {
+    let steps = [
+        1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0,
+    ];
+    let step = steps
+        .into_iter()
+        .find(|step| duration / step <= 12.0)
+        .unwrap_or(3600.0 * (duration / 43_200.0).ceil());
+    let mut ticks = String::new();
+    let mut time = 0.0;
+    while time < duration {
+        ticks += &format!(
+            "<span style=\"left:{}%\">{}</span>",
+            percent(time, duration),
+            clock(time)
+        );
+        time += step;
+    }
+    format!(
+        "<div class=\"lane axis\"><div class=\"label\"></div><div class=\"track\">{ticks}</div></div>\n"
+    )
+}
+
+/// The pictures that were looked at, side by side at about their times.
+fn film(report: &Report, duration: f64) -> String {
+    if report.pictures.is_empty() {
+        return String::new();
+    }
+    let pictures: Vec<_> = report
+        .pictures
+        .iter()
+        .map(|picture| {
+            let share = percent(picture.time, duration);
+            let time = clock(picture.time);
+            format!(
+                "<img alt=\"{time}\" title=\"{time}\" data-share=\"{share}\" src=\"{}\">",
+                data(&picture.jpeg)
+            )
+        })
+        .collect();
+    format!(
+        "<div class=\"lane film\"><div class=\"label\">pictures</div><div class=\"track\">{}</div></div>\n",
+        pictures.concat()
+    )
+}
+
+fn lane(
+    found: &Found,
+    lanes: &[(Source, Vec<Segment>)],
+    label: &str,
+    index: usize,
+    duration: f64,
+) -> String {
+    let own = format!("--c:{};", colour(index));
+    let mut bars = curve(found.report, found.settings, label, duration);
+    for (source, segments) in lanes {
+        let class = match source {
+            Source::Audio => "heard",
+            Source::Video => "seen",
+            Source::Fused => "both",
+        };
+        for segment in segments.iter().filter(|segment| segment.label == label) {
+            let score = |name: &str, score: Option<f32>| {
+                score.map(|score| format!("{name} {:.0} %", 100.0 * score))
+            };
+            let scores = [
+                score(
+                    "together",
+                    (*source == Source::Fused).then_some(segment.score),
+                ),
+                score("heard", segment.heard),
+                score("seen", segment.seen),
+            ];
+            let scores: Vec<_> = scores.into_iter().flatten().collect();
+            let tip = format!(
+                "{label}  {} – {}\n{}",
+                clock(segment.start),
+                clock(segment.end),
+                scores.join(", ")
+            );
+            bars += &bar(class, segment, duration, "", &tip);
+        }
+    }
+    let label = escape(label);
+    format!(
+        "<div class=\"lane instrument\" style=\"{own}\"><div class=\"label\">{label}</div><div class=\"track\">{bars}</div></div>\n"
+    )
+}
+
+fn bar(class: &str, segment: &Segment, duration: f64, style: &str, tip: &str) -> String {
+    let (left, width) = (
+        percent(segment.start, duration),
+        percent(segment.end - segment.start, duration),
+    );
+    let tip = match tip {
+        "" => String::new(),
+        tip => format!(" data-tip=\"{}\"", escape(tip)),
+    };
+    format!("<i class=\"{class}\" style=\"left:{left}%;width:{width}%;{style}\"{tip}></i>")
+}
+
+/// The score of a label over time as an area behind the bars.
+fn curve(report: &Report, settings: &Settings, label: &str, duration: f64) -> String {
+    let points = points(report);
+    if points.is_empty() {
+        return String::new();
+    }
+    let mut path = String::new();
+    let mut last: Option<f64> = None;
+    for (time, scores) in points {
+        let x = 10.0 * percent(time, duration);
+        let y = 100.0 - 100.0 * f64::from(score(scores, label));
+        let height = rounded(y);
+        path += &match last {
+            Some(last) if time - last <= settings.window => format!("L{} {height}", rounded(x)),
+            Some(last) => format!(
+                "L{} 100L{} 100L{} {height}",
+                rounded(10.0 * percent(last, duration)),
+                rounded(x),
+                rounded(x)
+            ),
+            None => format!("M0 100L0 {height}L{} {height}", rounded(x)),
+        };
+        last = Some(time);
+    }
+    let end = last.unwrap_or_default();
+    let y = points_last(report, label);
+    path += &format!("L1000 {y}L1000 100Z");
+    let _ = end;
+    format!(
+        "<svg viewBox=\"0 0 1000 100\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><path d=\"{path}\"/></svg>"
+    )
+}
+
+/// The results that the curves are made of: both together, or what there is; by their times.
+fn points(report: &Report) -> Vec<(f64, &Scores)> {
+    for source in [Source::Fused, Source::Audio, Source::Video] {
+        let own = report
+            .windows
+            .iter()
+            .filter(|window| window.source == source);
+        let mut points: Vec<_> = own
+            .map(|window| (window.centre(), &window.scores))
+            .collect();
+        if !points.is_empty() {
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            return points;
+        }
+    }
+    Vec::new()
+}
+
+fn points_last(report: &Report, label: &str) -> f64 {
+    let points = points(report);
+    points.last().map_or(100.0, |(_, scores)| {
+        rounded(100.0 - 100.0 * f64::from(score(scores, label)))
+    })
+}
+
+fn score(scores: &Scores, label: &str) -> f32 {
+    scores
+        .iter()
+        .find(|(own, _)| own == label)
+        .map_or(0.0, |(_, score)| *score)
+}
+
+/// What the script needs: the scores over time of the labels that have a lane.
+fn scores(report: &Report, duration: f64, labels: &[String]) -> String {
+    let points: Vec<_> = points(report)
+        .into_iter()
+        .map(|(time, scores)| {
+            let own: Vec<_> = labels
+                .iter()
+                .map(|label| (100.0 * score(scores, label)).round() as u32)
+                .collect();
+            json!([(time * 100.0).round() / 100.0, own])
+        })
+        .collect();
+    // The text must not end the script element.
+    json!({"duration": rounded(duration), "points": points})
+        .to_string()
+        .replace('<', "\\u003c")
+}
+
+/// A colour for each instrument, far from its neighbours' and legible on light and dark grounds.
+fn colour(index: usize) -> String {
+    const HUES: [u32; 8] = [262, 24, 165, 330, 205, 90, 48, 295];
+    format!(
+        "oklch(65% .15 {})",
+        (HUES[index % HUES.len()] + 17 * (index / HUES.len()) as u32) % 360
+    )
+}
+
+fn percent(time: f64, duration: f64) -> f64 {
+    rounded(100.0 * time / duration)
+}
+
+fn data(jpeg: &[u8]) -> String {
+    format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(jpeg))
+}
+
+fn base_name(name: &str) -> &str {
+    name.trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(name)
+}
+
+/// A file name as a relative URI.
+pub fn link(file: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let part = |byte: u8| {
+        if plain(byte) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
+    file.bytes().map(part).collect()
+}
+
+fn escape(text: &str) -> String {
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\n', "&#10;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Picture;
+    use crate::segments::segments;
+    use crate::segments::tests::{SETTINGS, perfect, window};
+
+    fn report() -> Report {
+        let label = |time: f64| if time < 15.0 { "Guitar" } else { "Trumpet" };
+        let mut windows = perfect(Source::Fused, 30.0, label);
+        windows.extend(perfect(Source::Audio, 30.0, label));
+        windows.push(window(
+            Source::Video,
+            20.0,
+            21.0,
+            &[("Drum <kit> & \"co\"", 0.9)],
+        ));
+        Report {
+            name: "dir/a <script> b.mp4".into(),
+            duration: 30.0,
+            elapsed: 1.0,
+            windows,
+            pictures: vec![Picture {
+                time: 15.0,
+                jpeg: vec![1, 2, 3],
+            }],
+            spectrogram: Some(vec![4, 5, 6]),
+            ..Report::default()
+        }
+    }
+
+    fn page(report: &Report) -> String {
+        let segments = segments(report, &SETTINGS);
+        render(
+            &Found {
+                report,
+                segments: &segments,
+                settings: &SETTINGS,
+                windows: false,
+            },
+            "../a%20b.mp4",
+        )
+    }
+
+    #[test]
+    fn an_instrument_has_a_lane_with_its_times() {
+        let page = page(&report());
+        let lanes: Vec<_> = page.matches("class=\"lane instrument\"").collect();
+        assert_eq!(lanes.len(), 3);
+        assert!(
+            page.contains(
+                "<i class=\"both\" style=\"left:0%;width:50%;\" data-tip=\"Guitar  0:00 – 0:15"
+            ),
+            "{page}"
+        );
+        assert!(page.contains(
+            "<i class=\"heard\" style=\"left:50%;width:50%;\" data-tip=\"Trumpet  0:15 – 0:30"
+        ));
+        assert!(page.contains("class=\"seen\""));
+        assert!(page.contains("src=\"../a%20b.mp4\""));
+        assert!(
+            page.contains("data:image/jpeg;base64,AQID")
+                && page.contains("data:image/jpeg;base64,BAUG")
+        );
+    }
+
+    #[test]
+    fn nothing_of_the_input_becomes_markup() {
+        let page = page(&report());
+        assert_eq!(page.matches("</script>").count(), 2, "{page}");
+        assert!(page.contains("a &lt;script&gt; b.mp4"));
+        assert!(page.contains("Drum &lt;kit&gt; &amp; &quot;co&quot;"));
+        let data = page
+            .split("id=\"data\">")
+            .nth(1)
+            .unwrap()
+            .split("</script>")
+            .next()
+            .unwrap();
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!(data["duration"], 30.0);
+        assert_eq!(data["points"].as_array().unwrap().len(), 12);
+    }
+
+    #[test]
+    fn it_needs_nothing_from_elsewhere() {
+        let page = page(&report());
+        let local = page
+            .replace("src=\"data:", "")
+            .replace("src=\"../a%20b.mp4\"", "")
+            .replace("poster=\"data:", "");
+        for outside in ["src=\"", "href=", "@import", "http:", "https:", "url("] {
+            assert!(!local.contains(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn the_index_links_to_pages_and_names_failures() {
+        let report = report();
+        let entries = [
+            Entry {
+                name: "a.mp4".into(),
+                page: Ok("a b.mp4.html".into()),
+                duration: 30.0,
+                segments: segments(&report, &SETTINGS),
+            },
+            Entry {
+                name: "b.mp4".into(),
+                page: Err("cannot be read".into()),
+                duration: 0.0,
+                segments: Vec::new(),
+            },
+        ];
+        let page = index(&entries);
+        assert!(
+            page.contains("<a href=\"a%20b.mp4.html\">a.mp4</a>"),
+            "{page}"
+        );
+        assert!(page.contains("1 of 2 inputs, 0:30") && page.contains("cannot be read"));
+    }
+
+    #[test]
+    fn an_input_without_anything_says_so() {
+        let page = page(&Report {
+            name: "a.wav".into(),
+            duration: 2.0,
+            ..Report::default()
+        });
+        assert!(page.contains("No instrument was found."));
+        assert!(!page.contains("class=\"lane film\"") && page.contains("<audio"));
+    }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A table for people.
+
+use super::Found;
+use crate::report::{Report, Scores, Source, Window, clock};
+use crate::segments::{rows, totals};
+
+/// Scores below this are not shown in the table of windows.
+const LEAST: f32 = 0.1;
+
+pub fn render(found: &Found) -> String {
+    let report = found.report;
+    let mut text = format!("{}\n", report.name);
+    if found.windows {
+        text += &line("time", "audio", "video", "both");
+        for window in report
+            .windows
+            .iter()
+            .filter(|window| window.source == Source::Fused)
+        {
+            text += &line(
+                &range(window.start, window.end),
+                &best(&heard(report, window)),
+                &best(&seen(report, window)),
+                &best(&window.scores),
+            );
+        }
+    } else {
+        text += &line("time", "instruments", "only heard", "only seen");
+        for row in rows(found.segments, report.duration, found.settings) {
+            text += &line(
+                &range(row.start, row.end),
+                &cell(&row.both),
+                &cell(&row.only_heard),
+                &cell(&row.only_seen),
+            );
+        }
+    }
+    let totals = totals(found.segments);
+    if !totals.is_empty() {
+        let totals: Vec<_> = totals
+            .iter()
+            .map(|total| format!("{} {}", total.label, clock(total.time)))
+            .collect();
+        text += &format!("{:<15} {}\n", "in all", totals.join(", "));
+    }
+    for note in &report.notes {
+        text += &format!("note: {note}\n");
+    }
+    if report.interrupted {
+        text += &format!("interrupted at {}\n", clock(report.duration));
+    }
+    let (duration, elapsed) = (report.duration, report.elapsed);
+    text += &format!(
+        "{duration:.1} s tagged in {elapsed:.1} s: {:.1} times real time\n\n",
+        duration / elapsed
+    );
+    text
+}
+
+fn line(time: &str, first: &str, second: &str, third: &str) -> String {
+    let line = format!("{time:<15} {first:<32} {second:<32} {third}");
+    format!("{}\n", line.trim_end())
+}
+
+fn range(start: f64, end: f64) -> String {
+    format!("{} – {}", clock(start), clock(end))
+}
+
+/// What the audio model said last before this fused result.
+fn heard(report: &Report, fused: &Window) -> Scores {
+    let mut audio = report
+        .windows
+        .iter()
+        .filter(|window| window.source == Source::Audio);
+    let last = audio.rfind(|window| window.end <= fused.end + 0.1 && window.end > fused.start);
+    last.map_or_else(Vec::new, |window| window.scores.clone())
+}
+
+/// The mean of what the picture model said of this fused result's pictures.
+fn seen(report: &Report, fused: &Window) -> Scores {
+    let in_window = |window: &&Window| {
+        window.source == Source::Video && window.start < fused.end && window.end > fused.start
+    };
+    let pictures: Vec<_> = report.windows.iter().filter(in_window).collect();
+    let Some(first) = pictures.first() else {
+        return Vec::new();
+    };
+    let mean = |label: &String| {
+        let sum: f32 = pictures.iter().map(|picture| picture.score(label)).sum();
+        (label.clone(), sum / pictures.len() as f32)
+    };
+    let mut means: Scores = first.scores.iter().map(|(label, _)| mean(label)).collect();
+    means.sort_by(|a, b| b.1.total_cmp(&a.1));
+    means
+}
+
+/// The two best labels that have at least 10 %.
+fn best(scores: &Scores) -> String {
+    let likely = scores.iter().filter(|(_, score)| *score >= LEAST).take(2);
+    cell(&likely.cloned().collect())
+}
+
+/// A table's cell, e.g. `Guitar 91 %, Banjo 12 %`.
+fn cell(scores: &Scores) -> String {
+    let named: Vec<_> = scores
+        .iter()
+        .map(|(label, score)| format!("{label} {:.0} %", 100.0 * score))
+        .collect();
+    if named.is_empty() {
+        "–".into()
+    } else {
+        named.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Format;
+    use crate::formats::render;
+    use crate::segments::tests::{SETTINGS, perfect, window};
+
+    fn report() -> Report {
+        let label = |time: f64| if time < 15.0 { "Guitar" } else { "Trumpet" };
+        let mut windows = perfect(Source::Fused, 30.0, label);
+        windows.extend(perfect(Source::Audio, 30.0, |time| {
+            if time < 15.0 { "Guitar" } else { "Drums" }
+        }));
+        windows.push(window(Source::Video, 20.0, 21.0, &[("Trumpet", 0.9)]));
+        Report {
+            name: "a.mp4".into(),
+            duration: 30.0,
+            elapsed: 2.0,
+            windows,
+            notes: vec!["two audio streams".into()],
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn rows_are_segments_and_the_sum_agrees_with_them() {
+        let text = render(Format::Table, &report(), &SETTINGS, false);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "a.mp4");
+        assert!(lines[2].starts_with("0:00 – 0:15     Guitar "), "{text}");
+        assert!(lines[3].starts_with("0:15 – 0:30     Trumpet "), "{text}");
+        assert!(lines[3].contains("  Drums "), "{text}");
+        assert!(lines[4].starts_with("in all          "), "{text}");
+        assert!(
+            lines[4].contains("Guitar 0:15") && lines[4].contains("Trumpet 0:15"),
+            "{text}"
+        );
+        assert_eq!(lines[5], "note: two audio streams");
+        assert_eq!(lines[6], "30.0 s tagged in 2.0 s: 15.0 times real time");
+    }
+
+    #[test]
+    fn windows_are_shown_as_they_are() {
+        let text = render(Format::Table, &report(), &SETTINGS, true);
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("0:10 – 0:20"))
+            .unwrap();
+        let columns: Vec<_> = line
+            .split("  ")
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty())
+            .collect();
+        let expected = [
+            "0:10 – 0:20",
+            "Guitar 50 %, Drums 50 %",
+            "–",
+            "Guitar 50 %, Trumpet 50 %",
+        ];
+        assert_eq!(columns, expected);
+    }
+}

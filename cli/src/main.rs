@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `instruments`: tags the musical instruments in audio and video files, on the command line.
+
+mod archive;
+mod args;
+mod doctor;
+mod formats;
+mod inputs;
+mod keyframes;
+mod pictures;
+mod progress;
+mod report;
+mod run;
+mod segments;
+mod source;
+mod spectrogram;
+mod tagger;
+
+use std::io::stdout;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser};
+
+use args::{Args, Command, Merge};
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<ExitCode> {
+    match args.command {
+        Command::Tag(options) => {
+            start()?;
+            run::tag(*options)
+        }
+        Command::Merge(options) => merge(&options),
+        Command::Models { provider } => {
+            start()?;
+            doctor::models(&provider)
+        }
+        Command::Doctor => {
+            start()?;
+            doctor::doctor()
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "instruments", &mut stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Args::command()).render(&mut stdout())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// `instruments merge`: what is missing or twice is said on standard error, and makes the exit code 1.
+fn merge(options: &Merge) -> Result<ExitCode> {
+    const SHOWN: usize = 10;
+    let merged = match &options.output {
+        Some(path) => {
+            let mut table = Vec::new();
+            let merged = archive::merge(&options.folder, options.csv, &mut table)?;
+            archive::write(path, &table)?;
+            merged
+        }
+        None => archive::merge(&options.folder, options.csv, &mut stdout())?,
+    };
+    eprintln!("{} inputs tagged, {} failed", merged.tagged, merged.failed);
+    for (what, which) in [
+        ("shards are not done", &merged.missing_shards),
+        ("inputs have no record", &merged.missing),
+        ("inputs have more than one record", &merged.twice),
+    ] {
+        if !which.is_empty() {
+            let more = if which.len() > SHOWN { ", …" } else { "" };
+            let shown: Vec<_> = which.iter().take(SHOWN).map(String::as_str).collect();
+            eprintln!("{} {what}: {}{more}", which.len(), shown.join(", "));
+        }
+    }
+    if merged.unlisted > 0 {
+        eprintln!(
+            "{} records are of inputs that are in no list",
+            merged.unlisted
+        );
+    }
+    Ok(if merged.is_complete() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Starts GStreamer with the elements, which are part of this program. Models and ONNX Runtime are found as the plugin
+/// finds them, and in the folders of this program's source tree or installation.
+fn start() -> Result<()> {
+    let program = std::env::current_exe().context("the path of this program is unknown")?;
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    gstinstruments::model::set_plugin_dir(folder);
+    for (variable, paths) in [
+        (
+            "GST_INSTRUMENTS_MODEL_PATH",
+            ["../share/gst-instruments/models", "../../models"],
+        ),
+        (
+            "ORT_DYLIB_PATH",
+            [
+                "../lib/gst-instruments/libonnxruntime.so",
+                "../../.runtime/libonnxruntime.so",
+            ],
+        ),
+    ] {
+        let found = paths
+            .map(|path| folder.join(path))
+            .into_iter()
+            .find(|path| path.exists());
+        if let Some(path) = found
+            && std::env::var_os(variable).is_none()
+        {
+            // SAFETY: no other thread is running yet.
+            unsafe { std::env::set_var(variable, path) };
+        }
+    }
+    gst::init().context("GStreamer cannot be started")?;
+    gstinstruments::plugin_register_static().context("the elements cannot be registered")
+}

@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `instruments tag`: several inputs at once, their results in order.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::io::{self, BufRead, Write, stdin, stdout};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::archive::{Archive, Task, write};
+use crate::args::{Format, Tag};
+use crate::formats::{self, html, html::Entry, jsonl};
+use crate::inputs::{self, Input, Unusable};
+use crate::progress::Progress;
+use crate::segments::{Segment, Settings, segments};
+use crate::tagger::{Tagger, Watch};
+
+/// Set by SIGINT, SIGTERM and SIGHUP, or when nobody reads the output.
+pub static STOP: AtomicBool = AtomicBool::new(false);
+
+/// What the shell gives for a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// Tags everything; the exit code as documented in the command's help.
+pub fn tag(mut options: Tag) -> Result<ExitCode> {
+    if options.json {
+        (options.format, options.windows) = (Format::Jsonl, true);
+    }
+    if options.follow {
+        return follow(&options);
+    }
+    let started = Instant::now();
+    let mut inputs = inputs::expand(&options.inputs, stdin().lock());
+    let mut archive = None;
+    if let (Some(shard), Some(folder)) = (options.shard, &options.out) {
+        options.format = Format::Jsonl;
+        let (attempts, retry) = (options.attempts, options.retry_failed);
+        let (opened, own) = Archive::open(folder, shard, attempts, retry, inputs)?;
+        (archive, inputs) = (Some(opened), own);
+    }
+    if inputs.len() > 1 && !options.format.joins() && options.out.is_none() {
+        bail!(
+            "several inputs make several outputs in this format: name a folder for them with --out"
+        );
+    }
+    let jobs = jobs(&options, inputs.len());
+    let outputs = match &options.out {
+        Some(folder) if archive.is_none() => Some(outputs(folder, &inputs, options.format)?),
+        _ => None,
+    };
+    interruptible()?;
+    let run = Run {
+        settings: settings(&options),
+        progress: Progress::new(
+            &inputs
+                .iter()
+                .map(|input| input.as_ref().ok().and_then(|input| input.bytes))
+                .collect::<Vec<_>>(),
+        ),
+        // Of a single input, a model's threads may take all cores.
+        threads: if jobs > 1 { jobs.div_ceil(4) as u32 } else { 0 },
+        options,
+        outputs,
+        archive,
+        next: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+        printer: Mutex::default(),
+        entries: Mutex::default(),
+        inputs,
+    };
+    run.print_head();
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| run.work());
+        }
+    });
+    run.progress.finish();
+    run.write_index()?;
+    if let Some(archive) = &run.archive
+        && !STOP.load(Ordering::Relaxed)
+        && !run.failed.load(Ordering::Relaxed)
+    {
+        archive.close(started.elapsed().as_secs_f64())?;
+    }
+    Ok(
+        if run
+            .printer
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .closed
+        {
+            ExitCode::SUCCESS
+        } else if STOP.load(Ordering::Relaxed) {
+            ExitCode::from(INTERRUPTED)
+        } else if run.failed.into_inner() {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        },
+    )
+}
+
+/// Tags each line of standard input as it comes, for programs that keep one process.
+fn follow(options: &Tag) -> Result<ExitCode> {
+    interruptible()?;
+    let settings = settings(options);
+    let mut tagger = Tagger::new(options, 0, &STOP);
+    for line in stdin().lock().split(b'\n') {
+        let line = line?;
+        if line.is_empty() {
+            continue;
+        }
+        for listed in inputs::expand(&[OsString::from_vec(line)], io::empty()) {
+            let text = match listed {
+                Ok(input) => match tagger.tag(&input, &Silent) {
+                    Ok(report) => formats::render(Format::Jsonl, &report, &settings, false),
+                    Err(error) => {
+                        jsonl::failure(&inputs::redact(&input.uri), &format!("{error:#}"))
+                    }
+                },
+                Err(unusable) => jsonl::failure(
+                    &inputs::redact(&unusable.uri),
+                    &format!("{:#}", unusable.cause),
+                ),
+            };
+            let mut out = stdout().lock();
+            match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                written => written.context("standard output")?,
+            }
+        }
+        if STOP.load(Ordering::Relaxed) {
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Silent;
+
+impl Watch for Silent {
+    fn progress(&self, _share: f64) {}
+}
+
+fn settings(options: &Tag) -> Settings {
+    Settings {
+        threshold: options.threshold,
+        stride: options.stride as f64 / 1e9,
+        window: options.window as f64 / 1e9,
+    }
+}
+
+fn jobs(options: &Tag, inputs: usize) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let jobs = options.jobs.map_or_else(cores, |jobs| jobs as usize);
+    jobs.min(inputs).max(1)
+}
+
+/// The first signal ends the inputs under way, the second the process.
+fn interruptible() -> Result<()> {
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED.into());
+        }
+    })
+    .context("signals cannot be handled")
+}
+
+/// Where each input's result is written; names that several inputs share get a number.
+fn outputs(
+    folder: &Path,
+    inputs: &[Result<Input, Unusable>],
+    format: Format,
+) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    let mut taken = HashMap::<String, usize>::new();
+    let path = |input: &Result<Input, Unusable>| {
+        let name = input.as_ref().map_or("", |input| input.uri.as_str());
+        let name = stem(name);
+        let count = taken.entry(name.clone()).or_default();
+        *count += 1;
+        let number = if *count > 1 {
+            format!("-{count}")
+        } else {
+            String::new()
+        };
+        folder.join(format!("{name}{number}.{}", format.extension()))
+    };
+    Ok(inputs.iter().map(path).collect())
+}
+
+/// The last part of a URI, as a file name.
+fn stem(uri: &str) -> String {
+    let path = uri.split(['?', '#']).next().unwrap_or(uri);
+    let last = path
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(path);
+    let plain = inputs::unescape(last).replace('/', "_");
+    match plain.trim_matches('.') {
+        "" => "input".into(),
+        _ => plain,
+    }
+}
+
+/// How a page refers to a file: relative to itself, so that both can be moved together.
+fn link(page: &Path, uri: &str) -> String {
+    let relative = || {
+        let (file, _) = gst::glib::filename_from_uri(uri).ok()?;
+        let folder = std::path::absolute(page).ok()?.parent()?.to_owned();
+        let shared = folder
+            .components()
+            .zip(file.components())
+            .take_while(|(a, b)| a == b)
+            .count();
+        let up = "../".repeat(folder.components().count() - shared);
+        let down: PathBuf = file.components().skip(shared).collect();
+        Some(format!("{up}{}", html::link(down.to_str()?)))
+    };
+    relative().unwrap_or_else(|| uri.into())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+struct Run {
+    options: Tag,
+    settings: Settings,
+    inputs: Vec<Result<Input, Unusable>>,
+    outputs: Option<Vec<PathBuf>>,
+    archive: Option<Archive>,
+    threads: u32,
+    progress: Progress,
+    /// The lines of the index of pages.
+    entries: Mutex<BTreeMap<usize, Entry>>,
+    /// The next input to take.
+    next: AtomicUsize,
+    failed: AtomicBool,
+    printer: Mutex<Printer>,
+}
+
+/// What an input came to: text for standard output, or a sentence for standard error.
+type Outcome<T = String> = Result<T, String>;
+
+/// Prints outcomes in the order of their inputs.
+#[derive(Default)]
+struct Printer {
+    next: usize,
+    waiting: BTreeMap<usize, Outcome>,
+    /// Whether standard output was closed.
+    closed: bool,
+}
+
+struct Bar<'a>(&'a Progress, usize);
+
+impl Watch for Bar<'_> {
+    fn progress(&self, share: f64) {
+        // Done is what is printed.
+        self.0.set(self.1, share.min(0.999));
+    }
+}
+
+impl Run {
+    /// Tags inputs until there are no more, or the process is stopped.
+    fn work(&self) {
+        let mut tagger = Tagger::new(&self.options, self.threads, &STOP);
+        while !STOP.load(Ordering::Relaxed) {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(input) = self.inputs.get(index) else {
+                return;
+            };
+            if let Some(archive) = &self.archive {
+                self.print(
+                    index,
+                    self.record(archive, &mut tagger, index, input)
+                        .map(|()| String::new()),
+                );
+            } else {
+                let outcome = match input {
+                    Ok(input) => self
+                        .tag(&mut tagger, index, input)
+                        .map_err(|error| (&input.name, error)),
+                    Err(unusable) => Err((&unusable.name, anyhow::anyhow!("{:#}", unusable.cause))),
+                };
+                if let Err((name, error)) = &outcome {
+                    self.enter(index, name, Err(format!("{error:#}")), 0.0, Vec::new());
+                }
+                self.print(
+                    index,
+                    outcome.map_err(|(name, error)| format!("error: {name}: {error:#}")),
+                );
+            }
+            self.progress.set(index, 1.0);
+        }
+    }
+
+    /// Makes an input's record, unless it has one. An input that cannot be tagged has one, too: only what cannot be
+    /// written is an error.
+    fn record(
+        &self,
+        archive: &Archive,
+        tagger: &mut Tagger,
+        index: usize,
+        listed: &Result<Input, Unusable>,
+    ) -> Outcome<()> {
+        let (name, uri) = match listed {
+            Ok(input) => (&input.name, &input.uri),
+            Err(unusable) => (&unusable.name, &unusable.uri),
+        };
+        let failure =
+            |error: &anyhow::Error| jsonl::failure(&inputs::redact(uri), &format!("{error:#}"));
+        let mut record = || -> Result<()> {
+            let text = match (archive.begin(uri)?, listed) {
+                (Task::Skip, _) => return Ok(()),
+                (Task::GiveUp, _) => archive.poisoned(uri),
+                (Task::Tag, Err(unusable)) => failure(&unusable.cause),
+                (Task::Tag, Ok(input)) => match tagger.tag(input, &Bar(&self.progress, index)) {
+                    Ok(report) if !report.interrupted => {
+                        formats::render(Format::Jsonl, &report, &self.settings, false)
+                    }
+                    Err(error) if !STOP.load(Ordering::Relaxed) => failure(&error),
+                    _ => {
+                        archive.abandon(uri);
+                        return Ok(());
+                    }
+                },
+            };
+            archive.finish(uri, &text)
+        };
+        record().map_err(|error| format!("error: {name}: {error:#}"))
+    }
+
+    fn tag(&self, tagger: &mut Tagger, index: usize, input: &Input) -> Result<String> {
+        let report = tagger.tag(input, &Bar(&self.progress, index))?;
+        let (format, windows) = (self.options.format, self.options.windows);
+        let Some(outputs) = &self.outputs else {
+            return Ok(formats::render(format, &report, &self.settings, windows));
+        };
+        let media = link(&outputs[index], &report.uri);
+        let text = formats::render_with(format, &report, &self.settings, windows, &media);
+        if report.interrupted {
+            bail!("was interrupted, nothing was written");
+        }
+        let head = formats::head(format, windows);
+        write(&outputs[index], format!("{head}{text}").as_bytes())?;
+        if format == Format::Html {
+            let page = Ok(file_name(&outputs[index]));
+            self.enter(
+                index,
+                &report.name,
+                page,
+                report.duration,
+                segments(&report, &self.settings),
+            );
+        }
+        Ok(String::new())
+    }
+
+    fn enter(
+        &self,
+        index: usize,
+        name: &str,
+        page: Result<String, String>,
+        duration: f64,
+        segments: Vec<Segment>,
+    ) {
+        let entry = Entry {
+            name: name.into(),
+            page,
+            duration,
+            segments,
+        };
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(index, entry);
+    }
+
+    /// The page that lists the others, where there are several.
+    fn write_index(&self) -> Result<()> {
+        let entries =
+            std::mem::take(&mut *self.entries.lock().unwrap_or_else(PoisonError::into_inner));
+        match &self.options.out {
+            Some(folder) if self.options.format == Format::Html && self.inputs.len() > 1 => {
+                let entries: Vec<_> = entries.into_values().collect();
+                write(&folder.join("index.html"), html::index(&entries).as_bytes())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn print_head(&self) {
+        let head = formats::head(self.options.format, self.options.windows);
+        if self.options.out.is_none() && !head.is_empty() {
+            let mut printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
+            self.progress.suspend(|| printer.print(Ok(head.into())));
+        }
+    }
+
+    fn print(&self, index: usize, outcome: Outcome) {
+        if outcome.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        let mut printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
+        printer.waiting.insert(index, outcome);
+        self.progress.suspend(|| printer.flush());
+        if printer.closed {
+            STOP.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Printer {
+    fn flush(&mut self) {
+        while let Some(outcome) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            self.print(outcome);
+        }
+    }
+
+    fn print(&mut self, outcome: Outcome) {
+        if self.closed {
+            return;
+        }
+        match outcome {
+            Ok(text) => {
+                let mut out = stdout().lock();
+                match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                    // Whoever read it has enough, as `head` does.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.closed = true,
+                    Err(error) => {
+                        eprintln!("error: standard output: {error}");
+                        self.closed = true;
+                    }
+                    Ok(()) => {}
+                }
+            }
+            Err(error) => eprintln!("{error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_have_the_inputs_names_and_none_twice() {
+        let folder =
+            std::env::temp_dir().join(format!("instruments-outputs-{}", std::process::id()));
+        let inputs = [
+            "file:///a/one%20two.mp4",
+            "http://host/b/?x=1",
+            "file:///b/one%20two.mp4",
+            "http://host/%2e%2e/",
+        ];
+        let inputs = inputs.map(|uri| {
+            Ok(Input {
+                name: uri.into(),
+                uri: uri.into(),
+                bytes: None,
+            })
+        });
+        let paths = outputs(&folder, &inputs, Format::Csv).unwrap();
+        let names: Vec<_> = paths
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            ["one two.mp4.csv", "b.csv", "one two.mp4-2.csv", "input.csv"]
+        );
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_page_refers_to_its_file_from_where_it_is() {
+        let link = |page: &str, uri: &str| link(Path::new(page), uri);
+        assert_eq!(
+            link("/a/out/x.html", "file:///a/media/b%20c.mp4"),
+            "../media/b%20c.mp4"
+        );
+        assert_eq!(link("/a/x.html", "file:///a/x.mp4"), "x.mp4");
+        assert_eq!(link("/a/x.html", "http://host/x.mp4"), "http://host/x.mp4");
+    }
+
+    #[test]
+    fn outcomes_are_printed_in_order() {
+        let mut printer = Printer::default();
+        printer.waiting.insert(1, Ok(String::new()));
+        printer.flush();
+        assert_eq!(printer.next, 0);
+        printer.waiting.insert(0, Ok(String::new()));
+        printer.flush();
+        assert_eq!(printer.next, 2);
+    }
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `instruments tag --shard` and `instruments merge`, with processes that are killed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const SHARDS: usize = 3;
+/// Processes that are killed.
+const KILLS: u32 = 12;
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_instruments"));
+    command
+        .args(args)
+        .current_dir(ROOT)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join("archive")
+        .join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A sine of so many Hz and seconds, 16 bits at 16 kHz.
+fn wav(frequency: f64, seconds: f64) -> Vec<u8> {
+    const RATE: u32 = 16_000;
+    let count = (seconds * f64::from(RATE)) as u32;
+    let sample = |n: u32| {
+        ((f64::from(n) / f64::from(RATE) * frequency * std::f64::consts::TAU).sin() * 2e4) as i16
+    };
+    let samples: Vec<u8> = (0..count).flat_map(|n| sample(n).to_le_bytes()).collect();
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + samples.len() as u32).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend(RATE.to_le_bytes());
+    file.extend((2 * RATE).to_le_bytes());
+    file.extend(b"\x02\0\x10\0data");
+    file.extend((samples.len() as u32).to_le_bytes());
+    file.extend(samples);
+    file
+}
+
+/// A folder of small files, some of them broken, and a list of them.
+fn material(folder: &Path) -> PathBuf {
+    let mut list = String::new();
+    for number in 0..24 {
+        let path = folder.join(format!("{number}.wav"));
+        let data = match number % 6 {
+            3 => Vec::new(),
+            5 => b"These are words, and no music at all.\n".repeat(20),
+            _ => wav(110.0 * f64::from(number + 1), 0.5 + 0.1 * f64::from(number)),
+        };
+        std::fs::write(&path, data).unwrap();
+        list += &format!("{}\n", path.display());
+    }
+    // Listed twice, and missing.
+    list += &format!("{0}/0.wav\n{0}/missing.wav\n", folder.display());
+    let path = folder.join("list.txt");
+    std::fs::write(&path, list).unwrap();
+    path
+}
+
+fn shard(list: &Path, out: &Path, shard: usize, shards: usize) -> Child {
+    let part = format!("{shard}/{shards}");
+    let options = [
+        "tag",
+        "--jobs",
+        "2",
+        "--threshold",
+        "0.05",
+        "--attempts",
+        "1000",
+        "--shard",
+        &part,
+        "--out",
+    ];
+    let mut command = command(&options);
+    command
+        .arg(out)
+        .arg("-")
+        .stdin(std::fs::File::open(list).unwrap());
+    command.spawn().unwrap()
+}
+
+/// The merged lines of an archive, without what differs from run to run, and what merge says.
+fn merge(out: &Path) -> (i32, Vec<Value>, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command(&["merge", out.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
+    let lines = String::from_utf8(stdout).unwrap();
+    let lines = lines.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        line.as_object_mut().unwrap().remove("elapsed");
+        line
+    });
+    (
+        status.code().unwrap(),
+        lines.collect(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+#[test]
+fn killed_shards_lose_nothing_and_do_nothing_twice() {
+    let folder = scratch("kills");
+    let list = material(&folder);
+    let clean = folder.join("clean");
+    assert!(shard(&list, &clean, 0, 1).wait().unwrap().success());
+    let (code, expected, said) = merge(&clean);
+    assert_eq!((code, said.as_str()), (0, "16 inputs tagged, 9 failed\n"));
+    let files = |lines: &[Value]| lines.iter().filter(|line| line["type"] == "file").count();
+    assert_eq!(files(&expected), 25);
+    assert!(
+        expected.iter().any(|line| line["type"] == "segment"),
+        "no segments to compare"
+    );
+
+    let out = folder.join("killed");
+    let mut running: Vec<Option<Child>> = (0..SHARDS)
+        .map(|part| Some(shard(&list, &out, part, SHARDS)))
+        .collect();
+    // Where the kills fall depends on the machine; that they are many does not.
+    let (mut kills, mut random) = (0, 12345u32);
+    while running.iter().any(Option::is_some) {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        std::thread::sleep(Duration::from_millis(u64::from(random >> 22)));
+        let part = (random >> 12) as usize % SHARDS;
+        for (index, slot) in running.iter_mut().enumerate() {
+            let Some(child) = slot else {
+                continue;
+            };
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "shard {index}: {status}");
+                *slot = None;
+            } else if index == part && kills < KILLS {
+                // SIGKILL.
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+                *slot = Some(shard(&list, &out, part, SHARDS));
+            }
+        }
+    }
+    assert!(kills > 0, "no process was killed");
+    let (code, lines, said) = merge(&out);
+    assert_eq!((code, said.as_str()), (0, "16 inputs tagged, 9 failed\n"));
+    assert_eq!(lines, expected);
+    // Nothing is left over of what was begun.
+    let left = Command::new("find")
+        .arg(&out)
+        .args(["-name", "*.attempts", "-o", "-name", "*.part"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+
+    // A second run finds everything done.
+    let again = shard(&list, &out, 1, SHARDS).wait_with_output().unwrap();
+    assert!(again.status.success());
+    let summary = std::fs::read_to_string(out.join(format!("shards/1-of-{SHARDS}.json"))).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["skipped"], summary["inputs"]);
+    // A record that is gone is missing.
+    let record = Command::new("find")
+        .arg(out.join("records"))
+        .args(["-name", "0.wav-*.jsonl"])
+        .output()
+        .unwrap();
+    std::fs::remove_file(String::from_utf8(record.stdout).unwrap().trim()).unwrap();
+    let (code, _, said) = merge(&out);
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("1 inputs have no record: file://") && said.contains("/0.wav\n"),
+        "{said}"
+    );
+}
+
+/// The command of the Kubernetes example, run as its pods run it.
+#[test]
+fn the_kubernetes_example_divides_a_list() {
+    let folder = scratch("kubernetes");
+    let list = material(&folder);
+    let example =
+        std::fs::read_to_string(format!("{ROOT}/examples/archive/kubernetes.yaml")).unwrap();
+    let line = example
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("- exec "))
+        .unwrap();
+    let archive = folder.display().to_string();
+    let line = line.replace("/archive", &archive);
+    let program = Path::new(env!("CARGO_BIN_EXE_instruments"))
+        .parent()
+        .unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    assert_eq!(list, folder.join("list.txt"));
+    for index in 0..2 {
+        let status = Command::new("/bin/sh")
+            .args(["-c", &line])
+            .env("PATH", &path)
+            .env("JOB_COMPLETION_INDEX", index.to_string())
+            .env("SHARDS", "2")
+            .status()
+            .unwrap();
+        assert!(status.success(), "{line}");
+    }
+    let (code, _, said) = merge(&folder.join("results"));
+    assert_eq!((code, said.as_str()), (0, "16 inputs tagged, 9 failed\n"));
+}
+
+/// A process that answers each line at once, as the Ray example uses it.
+#[test]
+fn a_process_follows_a_program() {
+    use std::io::{BufRead, BufReader, Write};
+    let folder = scratch("follow");
+    material(&folder);
+    let mut child = command(&["tag", "--follow"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    for (name, failed) in [
+        ("0.wav", false),
+        ("3.wav", true),
+        ("missing.wav", true),
+        ("1.wav", false),
+    ] {
+        writeln!(input, "{}", folder.join(name).display()).unwrap();
+        let last = loop {
+            let line: Value = serde_json::from_str(&output.next().unwrap().unwrap()).unwrap();
+            if line["type"] == "file" {
+                break line;
+            }
+        };
+        assert!(last["uri"].as_str().unwrap().ends_with(name), "{last}");
+        assert_eq!(last.get("error").is_some(), failed, "{last}");
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
