@@ -447,7 +447,7 @@ mod tests {
             std::fs::write(folder.join(file), "").unwrap();
         }
         assert_eq!(
-            names(&[folder.clone()]),
+            names(std::slice::from_ref(&folder)),
             ["a", "b"].map(String::from).into()
         );
         std::fs::remove_dir_all(folder).unwrap();

@@ -51,11 +51,11 @@ impl Collector {
         pad.add_probe(mask, move |pad, info| {
             let mut collected = own.0.lock().unwrap_or_else(PoisonError::into_inner);
             match (&info.data, modality) {
-                (Some(gst::PadProbeData::Buffer(buffer)), Modality::Video) => {
-                    if Tags::from_buffer(buffer).iter().any(|tags| tags.fresh) {
-                        // A picture that cannot be converted is left out.
-                        let _ = collected.picture(pad, buffer);
-                    }
+                (Some(gst::PadProbeData::Buffer(buffer)), Modality::Video)
+                    if Tags::from_buffer(buffer).iter().any(|tags| tags.fresh) =>
+                {
+                    // A picture that cannot be converted is left out.
+                    let _ = collected.picture(pad, buffer);
                 }
                 (Some(gst::PadProbeData::Buffer(buffer)), Modality::Audio) => {
                     collected.sound(&Features::of_kind(buffer, Kind::Mel));

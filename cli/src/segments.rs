@@ -237,7 +237,9 @@ pub fn totals(segments: &[Segment]) -> Vec<Total> {
     for total in &mut totals {
         total.score /= total.time as f32;
     }
-    totals.sort_by(|a, b| b.time.total_cmp(&a.time));
+    // Equally long ones by their first appearance.
+    let tenths = |total: &Total| (10.0 * total.time).round();
+    totals.sort_by(|a, b| tenths(b).total_cmp(&tenths(a)));
     totals
 }
 

@@ -177,10 +177,9 @@ fn player(report: &Report, media: &str, labels: &[String]) -> String {
         if seen { "" } else { " sound" }
     );
     player += &if seen {
-        let poster = report
-            .pictures
-            .get(report.pictures.len() / 2)
-            .map(|picture| format!(" poster=\"{}\"", data(&picture.jpeg)));
+        // What the browser cannot play has at least a picture.
+        let first = report.pictures.first();
+        let poster = first.map(|picture| format!(" poster=\"{}\"", data(&picture.jpeg)));
         format!(
             "<video id=\"media\" controls preload=\"metadata\" src=\"{source}\"{}></video>",
             poster.unwrap_or_default()
