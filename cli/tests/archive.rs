@@ -78,7 +78,7 @@ fn shard(list: &Path, out: &Path, shard: usize, shards: usize) -> Child {
         "--jobs",
         "2",
         "--threshold",
-        "0.05",
+        "0.0001",
         "--attempts",
         "1000",
         "--shard",

@@ -715,7 +715,10 @@ fn only_key_frames_are_decoded_where_they_are_near() {
     let far = encoded("far.mp4", 80);
     assert_eq!(seen(&near, "auto"), [0.0, 4.0, 8.0, 12.0, 16.0]);
     assert!(seen(&near, "all").len() > 10);
-    assert_eq!(seen(&far, "auto"), seen(&far, "all"));
+    // Of the last group, which ends with the file after 4 s, the key frame is enough.
+    let all = seen(&far, "all");
+    let long = all.iter().copied().filter(|time| *time <= 16.0);
+    assert_eq!(seen(&far, "auto"), long.collect::<Vec<_>>());
     assert_eq!(seen(&far, "keyframes"), [0.0, 8.0, 16.0]);
 }
 
