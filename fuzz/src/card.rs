@@ -185,7 +185,7 @@ fn distort(u: &mut Unstructured, graph: &mut Graph) -> Result<()> {
         4 => drop(ports[index].shape.pop()),
         5 => ports[index].shape.push(axis),
         _ => {
-            if let Some(place) = u.choose_iter(ports[index].shape.iter_mut()).ok() {
+            if let Ok(place) = u.choose_iter(ports[index].shape.iter_mut()) {
                 *place = axis;
             }
         }
