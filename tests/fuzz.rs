@@ -114,7 +114,6 @@ fn cards_and_graphs() {
 }
 
 #[test]
-#[ignore = "the fault is being mended"]
 fn times_of_embeddings() {
     run("collector", 4000, targets::collector);
 }
@@ -145,6 +144,7 @@ fn patches_and_buffers() {
 }
 
 #[test]
+#[ignore = "GStreamer 1.22 writes outside of its memory for crops of some packed formats"]
 fn pictures_of_any_caps() {
     run("picture", 1000, targets::picture);
 }

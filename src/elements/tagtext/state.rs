@@ -294,7 +294,7 @@ impl State {
             }
         };
         let stream_time = |time| {
-            let time = gst::ClockTime::from_nseconds(time);
+            let time = clock_time(time);
             let time = self.segment.to_stream_time(time).unwrap_or(time);
             time.nseconds()
         };
@@ -309,9 +309,9 @@ impl State {
         let mut buffer = gst::Buffer::from_mut_slice(bytes);
         {
             let buffer = buffer.make_mut();
-            buffer.set_pts(gst::ClockTime::from_nseconds(span.start));
+            buffer.set_pts(clock_time(span.start));
             if self.format.is_cue() {
-                buffer.set_duration(gst::ClockTime::from_nseconds(span.end - span.start));
+                buffer.set_duration(clock_time(span.end - span.start));
             }
         }
         Some(buffer)
@@ -353,4 +353,8 @@ pub fn wall_clock(element: &gst::Element) -> Option<u64> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = u64::try_from(now.ok()?.as_nanos()).ok()?;
     now.checked_sub(running.nseconds())
+}
+/// A time in nanoseconds; the end of time is the last that GStreamer has.
+fn clock_time(nanoseconds: u64) -> gst::ClockTime {
+    gst::ClockTime::from_nseconds(nanoseconds.min(gst::ClockTime::MAX.nseconds()))
 }
