@@ -114,7 +114,7 @@ pub struct Tag {
     #[arg(long, value_enum)]
     pub without: Option<Modality>,
     /// Seconds of audio and video behind each result
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub window: u64,
     /// Seconds between results
     #[arg(long, value_name = "SECONDS", default_value = "2.5", value_parser = seconds)]

@@ -174,7 +174,7 @@ fn table_of_the_bundled_clip() {
 fn windows_of_the_bundled_clip() {
     let (code, stdout, stderr) = tag(&["--windows", "--stride", "5", CLIP]);
     assert_eq!((code, stderr), (0, vec![]));
-    let scene = stdout.iter().find(|line| line.starts_with("0:25 – 0:30"));
+    let scene = stdout.iter().find(|line| line.starts_with("0:20 – 0:30"));
     let columns: Vec<_> = scene
         .unwrap()
         .split("  ")
