@@ -184,7 +184,7 @@ def inference_jobs(rust: Served) -> dict:
 
 def script_jobs() -> dict:
     """The command and the script that one would write instead, both as programs that do the same work."""
-    tag = [ROOT / "target/release/instruments", "tag", "--stride", "5", "--decode", "all"]
+    tag = [ROOT / "target/release/instruments", "tag", "--window", "5", "--stride", "5", "--decode", "all"]
     script = ROOT / "benches/script.py"
     return {
         "tag": child(*tag, CLIP),

@@ -3,7 +3,7 @@
 
     python benches/script.py FILE [--tuned]
 
-The models, windows, strides and picture interval of `instruments tag --stride 5 --decode all`: it prints the fused tags of each window.
+The models, windows, strides and picture interval of `instruments tag --window 5 --stride 5 --decode all`: it prints the fused tags of each window.
 ONNX Runtime runs with its default options, or with one thread that does not spin (`--tuned`).
 """
 

@@ -144,7 +144,6 @@ fn patches_and_buffers() {
 }
 
 #[test]
-#[ignore = "GStreamer 1.22 writes outside of its memory for crops of some packed formats"]
 fn pictures_of_any_caps() {
     run("picture", 1000, targets::picture);
 }

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-#[ignore = "the fault is being mended"]
 fn nothing_piles_up() {
     let test = std::env::current_exe().unwrap();
     let debug = test.parent().and_then(Path::parent).unwrap();

@@ -93,7 +93,7 @@ fn an_interrupt_ends_with_the_result_so_far() {
     let place = Place::new("interrupt");
     let mut command = place.command("timeout");
     let line =
-        "--signal=INT 3 gst-launch-1.0 -e -m videotestsrc is-live=true ! video/x-raw,framerate=10/1
+        "--foreground --signal=INT 3 gst-launch-1.0 -e -m videotestsrc is-live=true ! video/x-raw,framerate=10/1
         ! frameclassify name=f model=video interval=200000000 ! fakesink";
     let (_, text) = output(command.args(line.split_whitespace()));
     assert!(text.contains("clip=(boolean)true"), "{text}");

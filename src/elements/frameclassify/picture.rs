@@ -194,10 +194,16 @@ impl Scaler {
             Fit::Stretch => region(from.width(), rows, None, fraction),
             Fit::Crop => region(from.width(), rows, Some(aspect / par), fraction),
         };
-        // The converter of GStreamer 1.22 writes outside of its memory for parts of lines in IYU1.
-        let (x, w) = match from.format() {
-            VideoFormat::Iyu1 => (0, from.width() as i32),
-            _ => (x, w),
+        // The converter of GStreamer 1.22 writes outside of its memory for parts of such frames.
+        let whole = from.format() == VideoFormat::Iyu1
+            || from
+                .format_info()
+                .flags()
+                .intersects(VideoFormatFlags::COMPLEX | VideoFormatFlags::TILED);
+        let (x, y, w, h) = if whole {
+            (0, 0, from.width() as i32, rows as i32)
+        } else {
+            (x, y, w, h)
         };
         let mut config = VideoConverterConfig::new();
         config.set_src_x(x);

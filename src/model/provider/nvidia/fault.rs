@@ -83,7 +83,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OutOfMemory => {
-                "no memory is left, on the GPU if the model runs on one; lower `batch-size`, end other programs, or choose another `device`"
+                "the GPU has no memory left; lower `batch-size`, end other programs on it, or choose another `device`"
             }
             Self::Lost => {
                 "the GPU failed and is unusable in this process; restart the application, and see `nvidia-smi` and the kernel's log"
