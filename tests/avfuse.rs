@@ -1071,3 +1071,18 @@ fn a_flush_and_a_stop_end_a_run_of_the_model() {
     stop(&pipeline);
     quickly(start);
 }
+
+#[test]
+fn fields_of_pictures_pass_too() {
+    let fields = VIDEO.replace(
+        "caps=video/x-raw,format=GRAY8,width=8,height=6,framerate=1/1",
+        r#"caps="video/x-raw(format:Interlaced),format=GRAY8,width=8,height=12,framerate=1/1,interlace-mode=alternate""#,
+    );
+    let (outcome, record) = run(
+        &format!("{fields} ! fuse.video {FUSE} ! fakesink name=sink"),
+        &[("video", pictures(0..4))],
+    );
+    assert_eq!(outcome.error, None);
+    assert_eq!(record.buffers().len(), 4);
+    assert!(!outcome.windows("fuse").is_empty());
+}

@@ -24,6 +24,17 @@ pub(crate) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }
 
+/// Raw video of any format and interlace mode.
+pub(crate) fn video_caps() -> gst::Caps {
+    let mut caps = gst_video::VideoCapsBuilder::new().build();
+    // One field a buffer.
+    let fields = gst_video::VideoCapsBuilder::new()
+        .features([gst_video::CAPS_FEATURE_FORMAT_INTERLACED])
+        .field("interlace-mode", "alternate");
+    caps.merge(fields.build());
+    caps
+}
+
 /// The templates of the pads `sink` and `src`, which are always there.
 pub(crate) fn always_pads(sink: &gst::Caps, src: &gst::Caps) -> Vec<gst::PadTemplate> {
     use gst::{PadDirection::*, PadPresence::Always, PadTemplate};

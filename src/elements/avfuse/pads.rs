@@ -6,6 +6,7 @@ use gst::prelude::*;
 use gst_base::AggregatorPad;
 use gst_base::prelude::*;
 
+use crate::elements::video_caps;
 use crate::fusion::{Source, Span};
 
 /// Buffers that `avfuse` holds of the media while it waits for the other modality: in a live pipeline the base class
@@ -74,7 +75,7 @@ impl Pads {
 /// The templates of the pads.
 pub fn templates() -> Vec<gst::PadTemplate> {
     use gst::{PadDirection::*, PadPresence::*};
-    let video = gst_video::VideoCapsBuilder::new().build();
+    let video = video_caps();
     let audio = gst_audio::AudioCapsBuilder::new().build();
     let mut both = video.clone();
     both.merge(audio.clone());

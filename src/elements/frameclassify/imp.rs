@@ -25,7 +25,7 @@ use super::state::{Branch, State, Stream};
 use super::tagger::Media;
 use super::{Activation, Scheduling};
 use crate::elements::inference::{Inference, MAX_BATCH_SIZE};
-use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads};
+use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, video_caps};
 use crate::meta::{self, Features, Tags};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -114,12 +114,7 @@ impl ElementImpl for FrameClassify {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let mut caps = gst_video::VideoCapsBuilder::new().build();
-            // One field a buffer.
-            let fields = gst_video::VideoCapsBuilder::new()
-                .features([gst_video::CAPS_FEATURE_FORMAT_INTERLACED])
-                .field("interlace-mode", "alternate");
-            caps.merge(fields.build());
+            let mut caps = video_caps();
             caps.merge(gst_audio::AudioCapsBuilder::new().build());
             always_pads(&caps, &caps)
         });
