@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! sink ! tee ! identity ! src                                                          (passes)
-//!        tee ! errorignore ! queue ! decodebin ! [melspec !] frameclassify ! avfuse    (is analysed)
+//!        tee ! errorignore ! queue ! decodebin ! funnel ! [melspec !] frameclassify ! avfuse   (is analysed)
 //! ```
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use gst::glib;
 use gst::prelude::*;
+use gst_base::prelude::*;
 
 use super::Decode;
 use super::key_frames::{KeyFrames, thin_out};
@@ -22,6 +23,12 @@ use crate::meta::{self, Source};
 const BACKLOG: gst::ClockTime = gst::ClockTime::from_seconds(2);
 /// The same for sound, in bytes: the fusion takes sound no further than pictures, which come as rarely as key frames do.
 const SOUND_BACKLOG: u32 = 8 << 20;
+
+/// Bytes of backlog beyond which a file's media is left out of the analysis rather than kept for it.
+const LARGEST_BACKLOG: u32 = 256 << 20;
+/// How often a full backlog is looked at, and after how many looks without progress it grows.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(2);
+const LOOKS: u32 = 100;
 
 /// The elements and pads of one stream.
 #[derive(Clone)]
@@ -34,6 +41,8 @@ pub struct Branch {
     /// Drops media instead of waiting when it is leaky.
     queue: gst::Element,
     decode: gst::Element,
+    /// Whether media is left out of the analysis rather than kept waiting.
+    leaky: Arc<AtomicBool>,
     /// Whether anything has passed in this run.
     begun: Arc<AtomicBool>,
     /// Whether a part of the analysis failed.
@@ -103,7 +112,6 @@ impl Branch {
                     BACKLOG
                 },
             )
-            .property("silent", true)
             .build()?;
         let decode = make("decodebin")?;
         let classify = make("frameclassify")?;
@@ -111,6 +119,9 @@ impl Branch {
         let pass = make("identity")?;
         let mut elements = vec![tee.clone(), pass.clone(), gate.clone(), queue.clone()];
         let head = elements.len();
+        // avfuse goes on without a branch that nothing feeds; a funnel counts as a source until decodebin is linked.
+        let funnel = make("funnel")?;
+        elements.push(funnel.clone());
         if source == Source::Audio {
             elements.push(make("melspec")?);
         }
@@ -129,9 +140,6 @@ impl Branch {
         let tail = classify.static_pad("src").expect("a filter has a src pad");
         tail.link(fuse)
             .map_err(|err| glib::bool_error!("frameclassify cannot be linked: {err}"))?;
-        let head = elements[head]
-            .static_pad("sink")
-            .expect("a filter has a sink pad");
         decode.connect_pad_added(move |_, pad| {
             // Streams of another kind in the same container stay unlinked.
             let kind = if source == Source::Audio {
@@ -144,7 +152,10 @@ impl Branch {
                 .unwrap_or_else(|| pad.query_caps(None))
                 .structure(0)
                 .is_some_and(|s| s.name() == kind);
-            if is_ours && !head.is_linked() {
+            if is_ours
+                && funnel.num_sink_pads() == 0
+                && let Some(head) = funnel.request_pad_simple("sink_%u")
+            {
                 // What fails to link shows as an error of decodebin.
                 let _ = pad.link_full(&head, gst::PadLinkCheck::CAPS);
             }
@@ -182,6 +193,7 @@ impl Branch {
             pass,
             queue,
             decode,
+            leaky: Arc::default(),
             begun: Arc::default(),
             failed: Arc::default(),
             elements,
@@ -200,11 +212,12 @@ impl Branch {
             | gst::PadProbeType::EVENT_FLUSH;
         let results = self.results.clone();
         let queue = self.queue.clone();
-        let begun = self.begun.clone();
+        let (begun, leaky) = (self.begun.clone(), self.leaky.clone());
         target.add_probe(kinds, move |_, info| {
             if !begun.swap(true, Relaxed) {
-                let leaky = if passing.begins() { "downstream" } else { "no" };
-                queue.set_property_from_str("leaky", leaky);
+                let leaves_out = passing.begins();
+                leaky.store(leaves_out, Relaxed);
+                queue.set_property_from_str("leaky", if leaves_out { "downstream" } else { "no" });
             }
             match &mut info.data {
                 Some(gst::PadProbeData::Buffer(buffer)) => passing.pass(buffer),
@@ -270,6 +283,15 @@ impl Branch {
         self.decode.set_bus(Some(&bus));
     }
 
+    /// Brings the elements behind decodebin into `state`, the last one first.
+    pub fn set_analysis_state(&self, state: gst::State) -> Result<(), gst::StateChangeError> {
+        let behind = self.elements.iter().rev();
+        for element in behind.take_while(|&element| *element != self.queue) {
+            element.set_state(state)?;
+        }
+        Ok(())
+    }
+
     /// Brings decodebin into the bin's state `state`.
     pub fn set_decode_state(&self, state: gst::State) {
         // What fails is on the bus.
@@ -281,6 +303,77 @@ impl Branch {
         self.failed.store(false, Relaxed);
         self.begun.store(false, Relaxed);
         *self.results.lock().unwrap() = Results::default();
+    }
+
+    /// The pad of the fusion that this stream's analysis feeds.
+    fn fuse_pad(&self) -> Option<gst_base::AggregatorPad> {
+        self.classify.static_pad("src")?.peer()?.downcast().ok()
+    }
+
+    /// Whether the fusion has nothing of this stream, and nothing is on the way.
+    pub fn starves(&self) -> bool {
+        let empty = self.queue.property::<u32>("current-level-buffers") == 0;
+        let waited_for = |pad: gst_base::AggregatorPad| !pad.has_buffer() && !pad.is_eos();
+        empty && self.fuse_pad().is_some_and(waited_for)
+    }
+
+    /// Whether the fusion keeps what it has of this stream, since it waits for the other one.
+    fn waits(&self) -> bool {
+        self.fuse_pad().is_some_and(|pad| pad.has_buffer())
+    }
+
+    fn is_full(&self) -> bool {
+        let full = |level: u64, most: u64| most > 0 && level >= most;
+        let (queue, bytes) = (&self.queue, |name| {
+            u64::from(self.queue.property::<u32>(name))
+        });
+        full(
+            queue.property("current-level-time"),
+            queue.property("max-size-time"),
+        ) || full(bytes("current-level-bytes"), bytes("max-size-bytes"))
+    }
+
+    /// Called when the backlog of a stream that is not live is full: waits until it is not, or lets it grow while
+    /// `other_starves`, since the source then has to get past this stream's media to reach the other's.
+    pub fn relieve(&self, other_starves: impl Fn() -> bool) {
+        let Some(pad) = self.queue.static_pad("sink") else {
+            return;
+        };
+        let mut stuck = 0;
+        while stuck < LOOKS {
+            if self.leaky.load(Relaxed)
+                || !self.is_full()
+                || pad.pad_flags().contains(gst::PadFlags::FLUSHING)
+            {
+                return;
+            }
+            stuck = if self.waits() && other_starves() {
+                stuck + 1
+            } else {
+                0
+            };
+            std::thread::sleep(LOOK);
+        }
+        let bytes = self.queue.property::<u32>("current-level-bytes");
+        if bytes > LARGEST_BACKLOG {
+            self.leaky.store(true, Relaxed);
+            self.queue.set_property_from_str("leaky", "downstream");
+        } else if self.queue.property::<u64>("max-size-time") > 0 {
+            let time = self.queue.property::<u64>("current-level-time");
+            self.queue
+                .set_property("max-size-time", time + BACKLOG.nseconds());
+        } else {
+            self.queue
+                .set_property("max-size-bytes", bytes + SOUND_BACKLOG);
+        }
+    }
+
+    /// Calls `full` when the backlog is full.
+    pub fn connect_full(&self, full: impl Fn() + Send + Sync + 'static) {
+        self.queue.connect("overrun", false, move |_| {
+            full();
+            None
+        });
     }
 
     /// Whether `object` is one of the elements that analyse this stream, or inside one.

@@ -267,15 +267,18 @@ impl ElementImpl for InstrumentTagger {
             let mut streams = self.streams.lock().unwrap();
             streams.restart();
         }
-        let up = transition.next() > transition.current();
-        if !up {
-            self.set_decode_state(transition.next());
+        if transition == gst::StateChange::ReadyToPaused {
+            // GstBin goes by links and knows none through decodebin: what follows it must be ready first.
+            for element in [self.sink(), self.fuse()] {
+                element.set_state(transition.next())?;
+            }
+            let branches: Vec<_> = self.streams.lock().unwrap().branches().cloned().collect();
+            for branch in branches {
+                branch.set_analysis_state(transition.next())?;
+            }
         }
-        let success = self.parent_change_state(transition)?;
-        if up {
-            self.set_decode_state(transition.next());
-        }
-        Ok(success)
+        self.set_decode_state(transition.next());
+        self.parent_change_state(transition)
     }
 }
 
@@ -396,6 +399,17 @@ impl InstrumentTagger {
         branch.watch(Stream {
             tagger: element.downgrade(),
             source,
+        });
+        let (tagger, other) = (element.downgrade(), other(source));
+        branch.connect_full(move || {
+            let Some(tagger) = tagger.upgrade() else {
+                return;
+            };
+            let imp = tagger.imp();
+            let branch = |source| imp.streams.lock().unwrap().slot(source).clone();
+            if let Some(full) = branch(source) {
+                full.relieve(|| branch(other).is_some_and(|other| other.starves()));
+            }
         });
         let tagger = element.downgrade();
         branch.listen(move |message| {
@@ -524,6 +538,14 @@ impl InstrumentTagger {
         for (branch, end) in held {
             branch.end(end);
         }
+    }
+}
+
+/// The modality beside `source`.
+fn other(source: Source) -> Source {
+    match source {
+        Source::Audio => Source::Video,
+        _ => Source::Audio,
     }
 }
 
