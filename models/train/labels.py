@@ -7,6 +7,23 @@ LABELS = (
     "Organ", "Cello", "Trumpet", "Clarinet", "Harmonica", "Banjo",
 )
 
+# AudioSet's display names of each label.
+AUDIOSET = {
+    "Guitar": ("Guitar", "Electric guitar", "Acoustic guitar", "Steel guitar, slide guitar", "Strum", "Tapping (guitar technique)"),
+    "Piano": ("Piano", "Electric piano"),
+    "Drums": ("Drum kit", "Drum", "Snare drum", "Drum roll", "Bass drum", "Cymbal", "Hi-hat", "Rimshot"),
+    "Violin": ("Violin, fiddle",),
+    "Accordion": ("Accordion",),
+    "Saxophone": ("Saxophone",),
+    "Flute": ("Flute",),
+    "Organ": ("Organ", "Electronic organ", "Hammond organ"),
+    "Cello": ("Cello",),
+    "Trumpet": ("Trumpet",),
+    "Clarinet": ("Clarinet",),
+    "Harmonica": ("Harmonica",),
+    "Banjo": ("Banjo",),
+}
+
 # Audio and video models have one more class inside the softmax, which their `tags` leave out.
 NONE = "none"
 CLASSES = LABELS + (NONE,)

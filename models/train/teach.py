@@ -14,28 +14,11 @@ import librosa
 import numpy as np
 from tqdm import tqdm
 
-from .labels import LABELS
+from .labels import AUDIOSET, LABELS
 from .render import PEAK, RATE, load
 
 WINDOW = 15600  # samples of YAMNet's input, 0.975 s at 16 kHz
 HOP = 15360     # 0.96 s
-
-# AudioSet's display names of each label.
-AUDIOSET = {
-    "Guitar": ("Guitar", "Electric guitar", "Acoustic guitar", "Steel guitar, slide guitar", "Strum", "Tapping (guitar technique)"),
-    "Piano": ("Piano", "Electric piano"),
-    "Drums": ("Drum kit", "Drum", "Snare drum", "Drum roll", "Bass drum", "Cymbal", "Hi-hat", "Rimshot"),
-    "Violin": ("Violin, fiddle",),
-    "Accordion": ("Accordion",),
-    "Saxophone": ("Saxophone",),
-    "Flute": ("Flute",),
-    "Organ": ("Organ", "Electronic organ", "Hammond organ"),
-    "Cello": ("Cello",),
-    "Trumpet": ("Trumpet",),
-    "Clarinet": ("Clarinet",),
-    "Harmonica": ("Harmonica",),
-    "Banjo": ("Banjo",),
-}
 
 
 def groups(class_map):

@@ -6,8 +6,7 @@ import csv
 import numpy as np
 import torch
 
-from .labels import CLASSES, LABELS
-from .teach import AUDIOSET
+from .labels import AUDIOSET, CLASSES, LABELS
 
 # AudioSet classes that say that there is music, which family or which style: they speak for no label and not for "none".
 GENERAL = ("Music", "Musical instrument", "Plucked string instrument", "Keyboard (musical)", "Percussion", "Orchestra", "Brass instrument",

@@ -17,7 +17,7 @@ import torch
 
 from .. import card, half
 from ..corpus import real
-from ..labels import class_of
+from ..labels import AUDIOSET, class_of
 from ..render import load
 from . import ced, tagger
 
@@ -93,7 +93,7 @@ def main(argv):
         provenance = "CED-Tiny (Dinkel et al. 2023), trained on AudioSet; from the crate soundevents 0.5.0; scores calibrated on real recordings"
         write(tagger.Tagger(network, head), "ced-audioset", 1, labels, ced.FRONTEND["patch-frames"], provenance, args.metrics, args.out, bits=8)
     else:
-        model = tagger.Tagger(network, tagger.Head(last, names, tagger.YT8M13))
+        model = tagger.Tagger(network, tagger.Head(last, names, AUDIOSET))
         model.load_state_dict(torch.load(args.weights))
         provenance = "CED-Tiny (Dinkel et al. 2023; AudioSet), fine-tuned on real recordings: models/train/corpus/sources.toml"
-        write(model, "ced-yt8m13", 1, tagger.YT8M13, SEGMENT, provenance, args.metrics, args.out, bits=16)
+        write(model, "ced-yt8m13", 1, AUDIOSET, SEGMENT, provenance, args.metrics, args.out, bits=16)

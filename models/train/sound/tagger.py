@@ -6,22 +6,6 @@ from torch import nn
 
 from . import ced
 
-# AudioSet's classes of each label of yt8m13, which its logit starts from.
-YT8M13 = {
-    "Guitar": ("Guitar", "Electric guitar", "Acoustic guitar", "Steel guitar, slide guitar", "Strum", "Tapping (guitar technique)"),
-    "Piano": ("Piano", "Electric piano"),
-    "Drums": ("Drum kit", "Drum", "Snare drum", "Drum roll", "Bass drum", "Cymbal", "Hi-hat", "Rimshot"),
-    "Violin": ("Violin, fiddle",),
-    "Accordion": ("Accordion",),
-    "Saxophone": ("Saxophone",),
-    "Flute": ("Flute",),
-    "Organ": ("Organ", "Electronic organ", "Hammond organ"),
-    "Cello": ("Cello",),
-    "Trumpet": ("Trumpet",),
-    "Clarinet": ("Clarinet",),
-    "Harmonica": ("Harmonica",),
-    "Banjo": ("Banjo",),
-}
 # AudioSet's musical instruments stand together in its list. Left out: families ("Brass instrument") and ways to play.
 FIRST, LAST = "Plucked string instrument", "Singing bowl"
 NO_INSTRUMENTS = {

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from ..corpus import real
-from ..labels import LABELS, class_of
+from ..labels import AUDIOSET, LABELS, class_of
 from . import ced, tagger
 from .export import CLASSES, CRATE
 from .material import SPLIT
@@ -39,7 +39,7 @@ class Material:
 
     def __init__(self, args):
         names = ced.names(args.ced / CLASSES)
-        rows = [[names.index(name) for name in own] for own in tagger.YT8M13.values()]
+        rows = [[names.index(name) for name in own] for own in AUDIOSET.values()]
         items = {str(i.path): i for i in real.items(args.data)}
         self.hidden, self.items, self.kinds, self.copy = [], [], [], []
         ys, ws, embeddings, logits, plain = [], [], [], [], {}
@@ -169,7 +169,7 @@ def main(argv):
     torch.set_num_threads(1)
     names = ced.names(args.ced / CLASSES)
     network, last = ced.pretrained(args.ced / CRATE)
-    model = tagger.Tagger(network, tagger.Head(last, names, tagger.YT8M13))
+    model = tagger.Tagger(network, tagger.Head(last, names, AUDIOSET))
     start = {name: value.clone() for name, value in model.state_dict().items()}
     material = Material(args)
     rows = [i for i, item in enumerate(material.items) if item is None or item.fold not in (args.fold, real.TEST)]
