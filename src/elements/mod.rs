@@ -10,6 +10,8 @@ pub mod instrumenttagger;
 pub mod melspec;
 pub mod tagtext;
 
+use gst::prelude::*;
+
 use crate::mel::FrontEnd;
 
 /// Name of the query by which `melspec` asks downstream for the front end that a model was
@@ -22,6 +24,12 @@ pub(crate) const MIN_FRAMES: &str = "min-patch-frames";
 /// Nanoseconds to seconds.
 pub(crate) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
+}
+
+/// Whether what comes to the sink pad `pad` is live, by a latency query.
+pub(crate) fn is_live(pad: &impl IsA<gst::Pad>) -> bool {
+    let mut query = gst::query::Latency::new();
+    pad.peer_query(&mut query) && query.result().0
 }
 
 /// Raw video of any format and interlace mode.

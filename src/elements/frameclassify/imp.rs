@@ -288,11 +288,7 @@ impl BaseTransformImpl for FrameClassify {
 impl FrameClassify {
     fn negotiate(&self, caps: &gst::Caps) -> Result<(), String> {
         let scheduling = self.settings.lock().unwrap().scheduling;
-        let wait = match scheduling {
-            Scheduling::Sync => true,
-            Scheduling::Async => false,
-            Scheduling::Auto => !self.is_live(),
-        };
+        let wait = scheduling.waits(self.obj().sink_pad());
         let asked = self.asked(Media::of(caps));
         let mut guard = self.state.lock().unwrap();
         let state = &mut *guard;
@@ -337,11 +333,6 @@ impl FrameClassify {
         let state = self.state.lock().unwrap();
         let latest = state.stream.as_ref()?.latest.as_ref()?;
         latest.at(position, lifetime).filter(|_| repeat)
-    }
-
-    fn is_live(&self) -> bool {
-        let mut query = gst::query::Latency::new();
-        self.obj().sink_pad().peer_query(&mut query) && query.result().0
     }
 
     fn active_provider(&self) -> Option<String> {

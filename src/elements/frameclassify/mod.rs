@@ -5,6 +5,8 @@
 use gst::glib;
 use gst::prelude::*;
 
+use crate::elements::is_live;
+
 mod grid;
 mod imp;
 mod picture;
@@ -61,6 +63,17 @@ pub enum Scheduling {
     /// Results ride on later buffers.
     #[enum_value(name = "Async: media never waits, results ride on later buffers")]
     Async,
+}
+
+impl Scheduling {
+    /// Whether media that comes in on the sink pad `pad` waits for results.
+    pub(crate) fn waits(self, pad: &impl IsA<gst::Pad>) -> bool {
+        match self {
+            Self::Sync => true,
+            Self::Async => false,
+            Self::Auto => !is_live(pad),
+        }
+    }
 }
 
 /// Registers the element.

@@ -64,6 +64,14 @@ fn make(factory: &str) -> Result<gst::Element, glib::BoolError> {
     gst::ElementFactory::make(factory).build()
 }
 
+/// Ends the stream that comes in on `pad`, which may not have begun.
+pub fn end(pad: &gst::Pad) {
+    if pad.sticky_event::<gst::event::StreamStart>(0).is_none() {
+        pad.send_event(gst::event::StreamStart::new("none"));
+    }
+    pad.send_event(gst::event::Eos::new());
+}
+
 /// Gives the analysis buffers of its own, which share the memory: some parsers set timestamps on buffers that others
 /// hold too.
 fn keep_apart(info: &mut gst::PadProbeInfo) {
@@ -396,10 +404,7 @@ impl Branch {
         // Not from the failed streaming thread, which may hold the locks that this takes.
         self.classify.call_async(move |_| {
             if let Some(fuse) = tail.peer() {
-                if fuse.sticky_event::<gst::event::StreamStart>(0).is_none() {
-                    fuse.send_event(gst::event::StreamStart::new("none"));
-                }
-                fuse.send_event(gst::event::Eos::new());
+                end(&fuse);
             }
         });
         true

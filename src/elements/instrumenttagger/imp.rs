@@ -19,7 +19,7 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::branch::{Branch, Passing};
+use super::branch::{Branch, Passing, end};
 use super::results::Result as Finding;
 use super::{Decode, Riding};
 use crate::elements::avfuse::{DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW};
@@ -264,15 +264,15 @@ impl ElementImpl for InstrumentTagger {
         }
         if transition == gst::StateChange::ReadyToPaused {
             self.streaming.store(false, Ordering::Relaxed);
-            let mut streams = self.streams.lock().unwrap();
-            streams.restart();
-        }
-        if transition == gst::StateChange::ReadyToPaused {
+            let branches: Vec<_> = {
+                let mut streams = self.streams.lock().unwrap();
+                streams.restart();
+                streams.branches().cloned().collect()
+            };
             // GstBin goes by links and knows none through decodebin: what follows it must be ready first.
             for element in [self.sink(), self.fuse()] {
                 element.set_state(transition.next())?;
             }
-            let branches: Vec<_> = self.streams.lock().unwrap().branches().cloned().collect();
             for branch in branches {
                 branch.set_analysis_state(transition.next())?;
             }
@@ -500,13 +500,8 @@ impl InstrumentTagger {
 
     /// Whether media must not wait for the analysis of a stream that comes in on `sink`.
     fn is_live(&self, sink: &gst::GhostPad) -> bool {
-        match self.settings.lock().unwrap().scheduling {
-            Scheduling::Sync => return false,
-            Scheduling::Async => return true,
-            Scheduling::Auto => (),
-        }
-        let mut query = gst::query::Latency::new();
-        sink.peer_query(&mut query) && query.result().0
+        let scheduling = self.settings.lock().unwrap().scheduling;
+        !scheduling.waits(sink)
     }
 
     /// Ends the analysis of both streams after a part that they share failed. Returns whether it ended just now.
@@ -516,10 +511,7 @@ impl InstrumentTagger {
         }
         self.obj().call_async(|element| {
             if let Some(pad) = element.imp().sink().static_pad("sink") {
-                if pad.sticky_event::<gst::event::StreamStart>(0).is_none() {
-                    pad.send_event(gst::event::StreamStart::new("none"));
-                }
-                pad.send_event(gst::event::Eos::new());
+                end(&pad);
             }
         });
         true

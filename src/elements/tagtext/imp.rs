@@ -17,8 +17,8 @@ use gst::subclass::prelude::*;
 use super::settings::{DEFAULT_HYSTERESIS, Settings};
 use super::state::{State, wall_clock};
 use super::{Format, Source, Timing};
-use crate::elements::always_pads;
 use crate::elements::inference::DEFAULT_THRESHOLD;
+use crate::elements::{always_pads, is_live};
 use crate::meta::{self, Tags};
 use crate::text;
 
@@ -240,8 +240,7 @@ impl TagText {
             .find(|(.., caps)| name.is_some_and(|name| caps.split(',').next() == Some(name)))
             .map_or(text::Format::Json, |(_, format, _)| *format);
         gst::debug!(CAT, imp = self, "making {agreed}");
-        let mut query = gst::query::Latency::new();
-        *self.is_live.lock().unwrap() = self.sink_pad.peer_query(&mut query) && query.result().0;
+        *self.is_live.lock().unwrap() = is_live(&self.sink_pad);
         {
             let mut state = self.state.lock().unwrap();
             match state.as_mut() {
