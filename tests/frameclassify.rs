@@ -8,10 +8,9 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Bench, Record, assert_untouched, buffer, launch, ms, play, rounded};
+use common::{Bench, Record, assert_untouched, buffer, launch, mel_patch, ms, play, rounded};
 use gst::prelude::*;
 use gstinstruments::meta::{self, Features, Kind, Source, Tags};
-use gstinstruments::model::{Modality, Model, Options};
 
 /// The model's own picture size, so that a picture of one colour stays exact.
 const CAPS: &str = "video/x-raw,format=RGB,width=8,height=6,framerate=10/1";
@@ -533,26 +532,6 @@ fn only_a_live_pipeline_does_not_wait_for_results() {
     assert!(delays(true).iter().all(|delay| *delay > ms(0)));
 }
 
-/// A mel patch for the model `audio` with band `n` at `values[n]`.
-fn patch(values: [f32; 4], start: gst::ClockTime) -> Features {
-    common::init();
-    let model = Model::open("audio", &Options::default()).unwrap();
-    let Modality::Audio { front_end, .. } = &model.card().modality else {
-        panic!("an audio model");
-    };
-    Features {
-        id: "mel".into(),
-        kind: Kind::Mel,
-        dims: vec![4, 8],
-        data: values.iter().flat_map(|&value| [value; 8]).collect(),
-        start: Some(start),
-        duration: Some(ms(128)),
-        media: 1.0,
-        blank: false,
-        front_end: front_end.clone().into(),
-    }
-}
-
 const AUDIO_CAPS: &str = "audio/x-raw,format=S16LE,rate=8000,channels=1,layout=interleaved";
 
 fn sound(patches: &[Features], pts: gst::ClockTime) -> gst::Buffer {
@@ -570,8 +549,8 @@ fn mel_patches_become_tags_and_embeddings() {
     let silent = bench.pass(sound(&[], ms(0)));
     assert_eq!(Tags::from_buffer(&silent), []);
     let patches = [
-        patch([0.125, 0.25, 0.375, -7.0], ms(10)),
-        patch([0.5, 0.0, 0.25, 5.0], ms(20)),
+        mel_patch([0.125, 0.25, 0.375, -7.0], ms(10)),
+        mel_patch([0.5, 0.0, 0.25, 5.0], ms(20)),
     ];
     let mut buffer = bench.pass(sound(&patches, ms(100)));
     let tags = Tags::from_buffer(&buffer);
@@ -608,7 +587,7 @@ fn mel_patches_become_tags_and_embeddings() {
 fn patches_in_an_event_give_an_event() {
     let mut bench = Bench::new("frameclassify name=f model=audio", AUDIO_CAPS);
     bench.pass(sound(&[], ms(0)));
-    bench.send(meta::event(&[], &[patch([0.5, 0.0, 0.0, 1.0], ms(0))]));
+    bench.send(meta::event(&[], &[mel_patch([0.5, 0.0, 0.0, 1.0], ms(0))]));
     bench.end();
     let (tags, features) = bench.metadata();
     assert_eq!(tags.len(), 1);
@@ -647,7 +626,7 @@ fn refused(features: Features) -> String {
 
 #[test]
 fn patches_of_another_front_end_are_refused() {
-    let mut features = patch([0.0; 4], ms(0));
+    let mut features = mel_patch([0.0; 4], ms(0));
     let fields = Arc::make_mut(&mut features.front_end);
     let hop = fields.iter_mut().find(|(key, _)| key == "hop");
     hop.unwrap().1 = "64".into();
@@ -657,7 +636,7 @@ fn patches_of_another_front_end_are_refused() {
 
 #[test]
 fn patches_of_another_shape_are_refused() {
-    let mut features = patch([0.0; 4], ms(0));
+    let mut features = mel_patch([0.0; 4], ms(0));
     features.dims = vec![4, 7];
     let error = refused(features);
     assert!(

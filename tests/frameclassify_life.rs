@@ -7,12 +7,13 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Bench, PATIENCE, Record, assert_untouched, buffer, launch, ms, play, rounded};
+use common::{
+    Bench, PATIENCE, Record, assert_untouched, buffer, launch, mel_patch, ms, play, rounded,
+};
 use gst::prelude::*;
 use gst_video::VideoBufferFlags;
 use gst_video::prelude::*;
-use gstinstruments::meta::{self, Features, Kind, Tags};
-use gstinstruments::model::{Modality, Model, Options};
+use gstinstruments::meta::{self, Features, Tags};
 
 const CAPS: &str = "video/x-raw,format=RGB,width=8,height=6,framerate=10/1";
 const AUDIO_CAPS: &str = "audio/x-raw,format=S16LE,rate=8000,channels=1,layout=interleaved";
@@ -54,27 +55,9 @@ fn segment(rate: f64) -> gst::Event {
     gst::event::Segment::new(&segment)
 }
 
-/// A mel patch for the model `audio`, whose first band is `value`.
+/// A mel patch whose first band is `value` and whose others are zero.
 fn patch(value: f32, start: gst::ClockTime) -> Features {
-    common::init();
-    let model = Model::open("audio", &Options::default()).unwrap();
-    let Modality::Audio { front_end, .. } = &model.card().modality else {
-        panic!("an audio model");
-    };
-    Features {
-        id: "mel".into(),
-        kind: Kind::Mel,
-        dims: vec![4, 8],
-        data: [value, 0.0, 0.0, 0.0]
-            .iter()
-            .flat_map(|&value| [value; 8])
-            .collect(),
-        start: Some(start),
-        duration: Some(ms(128)),
-        media: 1.0,
-        blank: false,
-        front_end: front_end.clone().into(),
-    }
+    mel_patch([value, 0.0, 0.0, 0.0], start)
 }
 
 // Interlaced video.

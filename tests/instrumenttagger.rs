@@ -4,11 +4,11 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{Outcome, Record, folder, launch, play, rounded, stop};
+use common::{Outcome, Record, launch, matroska, play, rounded, stop};
 use gst::prelude::*;
 use gstinstruments::meta::{Source, Tags};
 
@@ -24,17 +24,6 @@ const SOUND: &str =
 const TAGGER: &str =
     "instrumenttagger name=tagger video-model=video audio-model=audio fusion-model=fusion
     threshold=0 window=2000000000 stride=2000000000";
-
-fn file(name: &str, branches: &[&str]) -> PathBuf {
-    let file = folder(name).join("file.mkv");
-    let branches = branches.join(" ");
-    let outcome = play(&launch(&format!(
-        "{branches} matroskamux name=mux ! filesink location={}",
-        file.display()
-    )));
-    assert_eq!(outcome.error, None);
-    file
-}
 
 /// Both streams of `file`, without and with the tagger: `through` and `on` are what stands before and after each queue.
 fn streams(file: &Path, tagger: &str, video: (&str, &str), audio: (&str, &str)) -> gst::Pipeline {
@@ -91,7 +80,7 @@ fn passed(file: &Path, properties: &str) -> (Outcome, Record, Record) {
 
 #[test]
 fn encoded_streams_pass_as_they_are_and_carry_what_avfuse_finds() {
-    let file = file("encoded", &[PICTURES, SOUND]);
+    let file = matroska("encoded", &[PICTURES, SOUND]);
     let plain = streams(&file, "", ("!", ""), ("!", ""));
     let before = (Record::of(&plain, "video"), Record::of(&plain, "audio"));
     assert_eq!(play(&plain).error, None);
@@ -154,7 +143,7 @@ fn encoded_streams_pass_as_they_are_and_carry_what_avfuse_finds() {
 
 #[test]
 fn key_frames_alone_are_decoded_and_say_the_same() {
-    let file = file("keyframes", &[PICTURES]);
+    let file = matroska("keyframes", &[PICTURES]);
     let decoded = |properties: &str| {
         let pipeline = launch(&format!(
             "filesrc location={} ! matroskademux name=d d.video_0 ! queue ! tagger.video

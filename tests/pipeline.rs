@@ -4,9 +4,9 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::{Outcome, Record, folder, launch, ms, play, stop, wait};
+use common::{Outcome, Record, launch, matroska, ms, play, stop, wait};
 use gst::prelude::*;
 use gstinstruments::meta::{Source, Tags};
 
@@ -21,18 +21,6 @@ const PICTURES: &str = "videotestsrc num-buffers=60 pattern=solid-color foregrou
 const SOUND: &str =
     "audiotestsrc num-buffers=60 samplesperbuffer=1600 wave=white-noise ! audio/x-raw,rate=16000,channels=1
     ! flacenc ! mux.";
-
-/// A Matroska file with `branches`.
-fn file(name: &str, branches: &[&str]) -> PathBuf {
-    let file = folder(name).join("file.mkv");
-    let branches = branches.join(" ");
-    let outcome = play(&launch(&format!(
-        "{branches} matroskamux name=mux ! filesink location={}",
-        file.display()
-    )));
-    assert_eq!(outcome.error, None);
-    file
-}
 
 /// The line of the README with the test models, windows of two seconds, and a sink for any machine.
 fn line(file: &Path) -> String {
@@ -64,7 +52,7 @@ fn near(tags: &Tags, expected: &[(&str, f32)]) -> bool {
 
 #[test]
 fn a_file_with_both() {
-    let pipeline = launch(&line(&file("both", &[PICTURES, SOUND])));
+    let pipeline = launch(&line(&matroska("both", &[PICTURES, SOUND])));
     let record = Record::of(&pipeline, "sink");
     let outcome = play(&pipeline);
     assert_eq!(outcome.error, None);
@@ -94,7 +82,7 @@ fn a_file_with_both() {
 
 #[test]
 fn a_file_without_sound() {
-    let pipeline = launch(&line(&file("silent", &[PICTURES])));
+    let pipeline = launch(&line(&matroska("silent", &[PICTURES])));
     let record = Record::of(&pipeline, "sink");
     let outcome = play(&pipeline);
     assert_eq!(outcome.error, None);
@@ -109,7 +97,7 @@ fn a_file_without_sound() {
 
 #[test]
 fn a_file_without_pictures() {
-    let outcome = play(&launch(&line(&file("blind", &[SOUND]))));
+    let outcome = play(&launch(&line(&matroska("blind", &[SOUND]))));
     assert_eq!(outcome.error, None);
     assert_eq!(spans(&outcome, "fuse"), [(0, 20), (20, 20), (40, 20)]);
     for tags in outcome.windows("fuse") {
@@ -120,7 +108,7 @@ fn a_file_without_pictures() {
 
 #[test]
 fn a_seek_starts_anew() {
-    let pipeline = launch(&line(&file("seek", &[PICTURES, SOUND])));
+    let pipeline = launch(&line(&matroska("seek", &[PICTURES, SOUND])));
     pipeline.set_state(gst::State::Paused).unwrap();
     let (prerolled, _, _) = pipeline.state(ms(60_000));
     prerolled.unwrap();
@@ -185,7 +173,7 @@ fn media(record: &Record) -> Vec<(Option<gst::ClockTime>, Option<gst::ClockTime>
 
 #[test]
 fn all_three_elements_leave_the_media_as_it_was() {
-    let both = file("media", &[PICTURES, SOUND]);
+    let both = matroska("media", &[PICTURES, SOUND]);
     let run = |pictures: &str, sound: &str| {
         let pipeline = launch(&format!(
             "filesrc location={} ! matroskademux name=d

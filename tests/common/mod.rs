@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use gst_check::Harness;
 use gstinstruments::meta::{self, Features, Kind, Tags};
+use gstinstruments::model::{Modality, Model, Options};
 
 /// A test fails when it has to wait longer than this.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -161,6 +162,18 @@ pub fn launch(description: &str) -> gst::Pipeline {
         .unwrap_or_else(|err| panic!("{description}: {err}"))
         .downcast()
         .unwrap()
+}
+
+/// A Matroska file for the test `name` with the streams that `branches`, each to its end `mux.`, encode.
+pub fn matroska(name: &str, branches: &[&str]) -> PathBuf {
+    let file = folder(name).join("file.mkv");
+    let branches = branches.join(" ");
+    let outcome = play(&launch(&format!(
+        "{branches} matroskamux name=mux ! filesink location={}",
+        file.display()
+    )));
+    assert_eq!(outcome.error, None);
+    file
 }
 
 /// What came to a sink.
@@ -337,6 +350,26 @@ pub fn embedding(
         media: 1.0,
         blank: false,
         front_end: Default::default(),
+    }
+}
+
+/// A mel patch for the model `audio` with band `n` at `values[n]`.
+pub fn mel_patch(values: [f32; 4], start: gst::ClockTime) -> Features {
+    init();
+    let model = Model::open("audio", &Options::default()).unwrap();
+    let Modality::Audio { front_end, .. } = &model.card().modality else {
+        panic!("an audio model");
+    };
+    Features {
+        id: "mel".into(),
+        kind: Kind::Mel,
+        dims: vec![4, 8],
+        data: values.iter().flat_map(|&value| [value; 8]).collect(),
+        start: Some(start),
+        duration: Some(ms(128)),
+        media: 1.0,
+        blank: false,
+        front_end: front_end.clone().into(),
     }
 }
 
