@@ -69,15 +69,15 @@ impl Model {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// [`Client::run`] for a user who never cancels.
+    /// [`Client::run`](super::Client::run) for a user who never cancels.
     ///
     /// # Errors
-    /// Those of [`Client::run`] but [`Error::Cancelled`].
+    /// Those of [`Client::run`](super::Client::run) but [`Error::Cancelled`].
     pub fn run(&self, input: Input) -> Result<Output, Error> {
         self.queue.run_and_wait(&self.owner, input)
     }
 
-    /// [`Client::submit`] for a user who never cancels.
+    /// [`Client::submit`](super::Client::submit) for a user who never cancels.
     pub fn submit(&self, input: Input, reply: impl FnOnce(Result<Output, Error>) + Send + 'static) {
         self.queue.submit(&self.owner, input, Box::new(reply));
     }

@@ -9,7 +9,7 @@ use crate::model::error::Error;
 /// What precedes every key in an ONNX file's metadata.
 pub const PREFIX: &str = "instruments.";
 
-/// The keys of a card with their values, without [`PREFIX`].
+/// The keys of a card with their values, without `PREFIX`.
 #[derive(Debug)]
 pub struct Fields {
     path: PathBuf,
