@@ -259,3 +259,35 @@ fn pads_come_and_go() {
         assert_eq!(inside.children().len(), empty);
     }
 }
+
+#[test]
+fn properties_reach_the_elements_inside() {
+    let pipeline = launch(
+        "fakesink instrumenttagger name=tagger low-delay=true stride=700000000 threshold=0.6 threads=2 tag-lifetime=5",
+    );
+    let tagger = pipeline.by_name("tagger").unwrap();
+    for pad in ["video", "audio"] {
+        tagger.request_pad_simple(pad).unwrap();
+    }
+    let inside = tagger.downcast_ref::<gst::Bin>().unwrap();
+    let seconds = |element: &str, property: &str| {
+        let element = inside.by_name(element).unwrap();
+        element.property::<u64>(property) as f64 / 1e9
+    };
+    // What is set after low-delay counts.
+    assert_eq!(seconds("fuse", "stride"), 0.7);
+    assert_eq!(seconds("fuse", "window"), 1.5);
+    assert_eq!(seconds("melspec", "patch-duration"), 1.5);
+    assert_eq!(seconds("classify-video", "interval"), 0.5);
+    for name in ["classify-video", "classify-audio", "fuse"] {
+        let element = inside.by_name(name).unwrap();
+        assert_eq!(element.property::<f32>("threshold"), 0.6, "{name}");
+        assert_eq!(element.property::<u32>("threads"), 2, "{name}");
+        // Results on the buffers that pass are the bin's matter.
+        assert_eq!(element.property::<u64>("tag-lifetime"), 0, "{name}");
+    }
+    tagger.set_property("low-delay", false);
+    assert_eq!(seconds("fuse", "window"), 5.0);
+    assert_eq!(seconds("melspec", "patch-duration"), 0.0);
+    stop(&pipeline);
+}

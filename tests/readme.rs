@@ -2,12 +2,13 @@
 
 //! Runs what the documentation tells a user to run, as it is written there, and checks what it quotes.
 //!
-//! Blocks of language `sh` are run, with `scripts/env`'s environment. Blocks of language `console` are only shown:
+//! Blocks of language `sh` are run, with `scripts/env`'s environment; `sh live` also, with a sender. Blocks of language `console` are only shown:
 //! `scripts/setup`, `scripts/demo` and `scripts/test` (which would run these tests again) and installations.
 //! `examples/launch/microphone.sh` is not run either: it needs a microphone and never ends.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use gst::prelude::*;
 
@@ -117,6 +118,65 @@ fn instrumenttagger_comment_runs() {
     run_blocks("src/elements/instrumenttagger/imp.rs");
 }
 
+/// Ends a program with what it has started.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends the bundled clip to `sink` as a live transport stream.
+fn send(sink: &str) -> Running {
+    let description = format!(
+        "filesrc location=examples/media/band.mp4 ! qtdemux name=d \
+         d.video_0 ! queue ! h264parse config-interval=1 ! video/x-h264,stream-format=byte-stream ! mux. \
+         d.audio_0 ! queue ! aacparse ! audio/mpeg,stream-format=adts ! mux. \
+         mpegtsmux alignment=7 name=mux ! {sink}"
+    );
+    let sender = Command::new("gst-launch-1.0")
+        .arg("--quiet")
+        .args(description.split_whitespace())
+        .current_dir(ROOT)
+        .spawn();
+    Running(sender.expect("gst-launch-1.0 starts"))
+}
+
+/// The live pipelines do not end: each is stopped after some seconds. Its sender goes and comes again.
+#[test]
+fn live_guide_runs() {
+    let scripts = blocks("docs/live.md", "sh live");
+    assert_eq!(scripts.len(), 2);
+    for (script, sink) in scripts.iter().zip([
+        "udpsink host=127.0.0.1 port=5004",
+        "srtsink uri=srt://127.0.0.1:7001?mode=listener",
+    ]) {
+        let script = script.replace("gst-launch-1.0", "timeout --signal=INT 14 gst-launch-1.0");
+        let receiver = Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(ROOT)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash starts");
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_secs(1));
+            let _sender = send(sink);
+            std::thread::sleep(Duration::from_secs(5));
+        }
+        let output = receiver.wait_with_output().expect("it ends").stdout;
+        let output = String::from_utf8_lossy(&output);
+        for source in ["fused", "audio", "video"] {
+            let result = format!("instrument-tags, source=(string){source}");
+            assert!(
+                output.matches(&result).count() > 4,
+                "few {source} results from\n{script}\n{output}"
+            );
+        }
+    }
+}
+
 #[test]
 fn launch_scripts_print_tags() {
     for script in ["examples/launch/listen.sh", "examples/launch/watch.sh"] {
@@ -181,7 +241,13 @@ fn element_reference_is_complete() {
     gst::init().unwrap();
     gstinstruments::plugin_register_static().unwrap();
     let reference = read("docs/elements.md");
-    for name in ["melspec", "frameclassify", "avfuse", "tagtext"] {
+    for name in [
+        "melspec",
+        "frameclassify",
+        "avfuse",
+        "instrumenttagger",
+        "tagtext",
+    ] {
         let element = gst::ElementFactory::make(name).build().unwrap();
         let own = element.list_properties();
         let own = own
@@ -194,8 +260,12 @@ fn element_reference_is_complete() {
         let rows = section
             .expect(name)
             .lines()
-            .filter_map(|line| line.strip_prefix("| `"));
-        let listed: BTreeSet<_> = rows.filter_map(|row| row.split('`').next()).collect();
+            .filter(|line| line.starts_with("| `"))
+            .filter_map(|line| line.split('|').nth(1));
+        // A row may be about several properties.
+        let listed: BTreeSet<_> = rows
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
         assert_eq!(
             own, listed,
             "properties of {name} and rows of docs/elements.md"

@@ -10,6 +10,8 @@ pub mod instrumenttagger;
 pub mod melspec;
 pub mod tagtext;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use gst::prelude::*;
 
 use crate::mel::FrontEnd;
@@ -30,6 +32,16 @@ pub(crate) fn seconds(nanoseconds: u64) -> f64 {
 pub(crate) fn is_live(pad: &impl IsA<gst::Pad>) -> bool {
     let mut query = gst::query::Latency::new();
     pad.peer_query(&mut query) && query.result().0
+}
+
+/// The phase of an element's analysis in a live pipeline, as a share of its interval: 0 for the first element of the
+/// process. Streams that start together would otherwise need the model at the same moments.
+pub(crate) fn phase() -> f64 {
+    static ELEMENTS: AtomicU32 = AtomicU32::new(0);
+    // Multiples of the golden ratio, modulo 1, are spread evenly however many there are.
+    const GOLDEN_RATIO: u32 = 0x9e37_79b9;
+    let number = ELEMENTS.fetch_add(1, Ordering::Relaxed);
+    f64::from(number.wrapping_mul(GOLDEN_RATIO)) / 2f64.powi(32)
 }
 
 /// Raw video of any format and interlace mode.

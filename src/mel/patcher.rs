@@ -185,6 +185,15 @@ impl Patcher {
         })
     }
 
+    /// Makes sliding patches later by `phase`, a share of the interval from 0 to below 1: patchers that start together
+    /// then do not make their patches together. The first patch has more audio for it.
+    pub fn with_phase(mut self, phase: f64) -> Self {
+        if let Plan::Sliding(sliding) = &mut self.plan {
+            sliding.set_phase(phase);
+        }
+        self
+    }
+
     /// Takes the next samples of the stream, any number of them, full scale being -1 to 1; calls `emit` with each patch
     /// that they complete, in the order of their ends.
     ///

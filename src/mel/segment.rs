@@ -65,6 +65,8 @@ pub struct Sliding {
     timing: Timing,
     /// Samples between patches.
     interval: f64,
+    /// Samples by which patches are later than a multiple of the interval.
+    delay: f64,
     /// Frames of audio in a patch.
     content: u64,
     whole_only: bool,
@@ -80,6 +82,7 @@ impl Sliding {
         let mut sliding = Self {
             timing,
             interval,
+            delay: 0.0,
             content,
             whole_only: partial == Partial::Drop,
             next: 0,
@@ -89,9 +92,16 @@ impl Sliding {
         sliding
     }
 
+    /// Patches are later by `phase`, a share of the interval below 1.
+    pub fn set_phase(&mut self, phase: f64) {
+        self.delay = phase * self.interval;
+        self.reset();
+    }
+
     /// Starts anew.
     pub fn reset(&mut self) {
-        self.next = 0;
+        // A window that need not be whole has nothing in it at the start.
+        self.next = u64::from(!self.whole_only);
         self.made_one = false;
         self.skip_empty();
     }
@@ -124,7 +134,7 @@ impl Sliding {
     }
 
     fn time(&self) -> f64 {
-        self.next as f64 * self.interval
+        self.next as f64 * self.interval + self.delay
     }
 
     fn skip_empty(&mut self) {

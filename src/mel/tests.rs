@@ -299,6 +299,22 @@ fn samples_that_are_no_numbers_are_silence() {
 }
 
 #[test]
+fn a_phase_makes_all_sliding_patches_later() {
+    let samples = noise(48_000);
+    for (partial, ends) in [
+        // Whole windows of 39 hops; windows up to the last frame that is complete after 0.65 s.
+        (Partial::Drop, [8_640, 16_640, 24_640]),
+        (Partial::Repeat, [10_080, 18_080, 26_080]),
+    ] {
+        let patcher = Patcher::new(&ced(), 16_000, sliding(partial, 0.5)).unwrap();
+        let mut patcher = patcher.with_phase(0.3);
+        let made = run(&mut patcher, &samples, 1000);
+        let found: Vec<u64> = made.iter().take(3).map(|patch| patch.end).collect();
+        assert_eq!(found, ends, "{partial:?}");
+    }
+}
+
+#[test]
 fn options_that_make_no_sense_are_named() {
     let error = |rate, options| match Patcher::new(&han(), rate, options) {
         Ok(_) => panic!("no error"),

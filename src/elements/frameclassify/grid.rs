@@ -7,9 +7,25 @@
 pub struct Grid {
     /// Position of the next picture to take: its time in the direction of play, in nanoseconds.
     next: Option<i128>,
+    /// The share of the interval after which the second picture comes; 0 for a whole one.
+    phase: f64,
 }
 
 impl Grid {
+    /// A grid whose second picture comes after `phase` of the interval, from 0 to below 1, where 0 is a whole one:
+    /// grids that start together then do not take their pictures together.
+    pub fn with_phase(phase: f64) -> Self {
+        Self {
+            phase,
+            ..Self::default()
+        }
+    }
+
+    /// Begins anew at the next picture.
+    pub fn restart(&mut self) {
+        self.next = None;
+    }
+
     /// Whether to take the picture at `time` of a stream that plays backwards if `reverse`; one
     /// without a time is always taken.
     pub fn takes(
@@ -30,6 +46,7 @@ impl Grid {
                 return false;
             }
             Some(next) if (next..next + interval).contains(&position) => Some(next + interval),
+            _ if self.phase > 0.0 => Some(position + (interval as f64 * self.phase) as i128),
             _ => Some(position + interval),
         };
         true
@@ -66,6 +83,21 @@ mod tests {
             [0, 40, 80]
         );
         assert_eq!(taken(&[80, 40, 0], gst::ClockTime::ZERO, true), [80, 40, 0]);
+    }
+
+    #[test]
+    fn a_phase_moves_all_pictures_but_the_first() {
+        let mut grid = Grid::with_phase(0.25);
+        let mut take = |range: std::ops::RangeInclusive<u64>| -> Vec<u64> {
+            let takes = |ms: &u64| {
+                let time = gst::ClockTime::from_mseconds(*ms);
+                grid.takes(Some(time), gst::ClockTime::SECOND, false)
+            };
+            range.filter(takes).collect()
+        };
+        assert_eq!(take(0..=3000), [0, 250, 1250, 2250]);
+        // After a jump too.
+        assert_eq!(take(9000..=11000), [9000, 9250, 10250]);
     }
 
     #[test]

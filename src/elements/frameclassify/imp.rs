@@ -19,13 +19,14 @@ use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 use gst_video::VideoOrientationMethod;
 
+use super::grid::Grid;
 use super::requests::Requests;
 use super::settings::{DEFAULT_INTERVAL, MAX_FRAMES, Settings};
 use super::state::{Branch, State, Stream};
 use super::tagger::Media;
 use super::{Activation, Scheduling};
 use crate::elements::inference::{Inference, MAX_BATCH_SIZE};
-use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, video_caps};
+use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, phase, video_caps};
 use crate::meta::{self, Features, Tags};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -296,6 +297,9 @@ impl FrameClassify {
             return Ok(());
         };
         (stream.caps, stream.wait) = (Some(caps.clone()), wait);
+        if !wait && stream.branch.is_none() && Media::of(caps) == Some(Media::Video) {
+            stream.grid = Grid::with_phase(phase());
+        }
         let runs = stream.branch.take().is_some();
         self.ensure(state, asked);
         if let (Some(stream), Some(tagger)) = (&mut state.stream, &state.tagger)

@@ -57,7 +57,7 @@ pub struct Stream {
     /// The event that started it.
     start: Option<gst::Seqnum>,
     pub reverse: bool,
-    grid: Grid,
+    pub grid: Grid,
     /// The turn that brings frames the right way up, from the stream's tags.
     pub orientation: VideoOrientationMethod,
     /// Frames without a timestamp so far.
@@ -388,7 +388,7 @@ impl Stream {
 
     /// Forgets what belongs to another part of the stream, or to another stream.
     pub fn restart(&mut self) {
-        self.grid = Grid::default();
+        self.grid.restart();
         self.untimed = 0;
         self.latest = None;
         self.whole = None;

@@ -14,9 +14,9 @@ use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
 
-use super::Decode;
 use super::key_frames::{KeyFrames, thin_out};
 use super::results::Results;
+use super::settings::{CLASSIFY_AUDIO, CLASSIFY_VIDEO, MELSPEC};
 use crate::meta::{self, Source};
 
 /// Longest backlog of pictures before a live stream's are left out of the analysis, or a file's wait.
@@ -122,7 +122,13 @@ impl Branch {
             )
             .build()?;
         let decode = make("decodebin")?;
-        let classify = make("frameclassify")?;
+        let classify = gst::ElementFactory::make("frameclassify")
+            .name(if source == Source::Audio {
+                CLASSIFY_AUDIO
+            } else {
+                CLASSIFY_VIDEO
+            })
+            .build()?;
         // The end of the stream can be held back here: a pad of the tee would count it as sent.
         let pass = make("identity")?;
         let mut elements = vec![tee.clone(), pass.clone(), gate.clone(), queue.clone()];
@@ -131,7 +137,8 @@ impl Branch {
         let funnel = make("funnel")?;
         elements.push(funnel.clone());
         if source == Source::Audio {
-            elements.push(make("melspec")?);
+            let melspec = gst::ElementFactory::make("melspec").name(MELSPEC);
+            elements.push(melspec.build()?);
         }
         elements.push(classify.clone());
         bin.add_many(&elements)?;
@@ -255,8 +262,8 @@ impl Branch {
         });
     }
 
-    /// Has encoded video decoded as `decode` says; `longest` is the longest time between key frames for `Auto`.
-    pub fn thin_out(&self, decode: Decode, longest: u64) {
+    /// Has only those pictures of encoded video decoded that what `choose` makes takes.
+    pub fn thin_out(&self, choose: impl Fn() -> KeyFrames + Send + Sync + 'static) {
         let bin = self
             .decode
             .downcast_ref::<gst::Bin>()
@@ -268,7 +275,7 @@ impl Branch {
                 )
             });
             if is_decoder {
-                thin_out(element, KeyFrames::new(decode, longest));
+                thin_out(element, choose());
             }
         });
     }

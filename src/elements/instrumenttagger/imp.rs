@@ -20,13 +20,16 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::branch::{Branch, Passing, end};
+use super::key_frames::KeyFrames;
 use super::results::Result as Finding;
+use super::settings::{FORWARDED, FUSE, MODELS, OWN, PACE, Settings};
 use super::{Decode, Riding};
 use crate::elements::avfuse::{DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW};
 use crate::elements::frameclassify::{
     DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL, Scheduling,
 };
-use crate::elements::inference::{DEFAULT_MAX_TAGS, DEFAULT_THRESHOLD};
+use crate::elements::inference::Inference;
+use crate::elements::melspec::{DEFAULT_PATCH_INTERVAL, MAX_TIME};
 use crate::meta::{Source, Tags};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -36,45 +39,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Instrument tags for streams that pass"),
     )
 });
-
-#[derive(Debug, Clone)]
-struct Settings {
-    audio_model: String,
-    video_model: String,
-    fusion_model: String,
-    window: u64,
-    stride: u64,
-    interval: u64,
-    threshold: f32,
-    max_tags: u32,
-    decode: Decode,
-    source: Riding,
-    scheduling: Scheduling,
-    repeat_tags: bool,
-    tag_lifetime: u64,
-    post_messages: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            audio_model: DEFAULT_AUDIO_MODEL.into(),
-            video_model: DEFAULT_VIDEO_MODEL.into(),
-            fusion_model: DEFAULT_FUSION_MODEL.into(),
-            window: DEFAULT_WINDOW,
-            stride: DEFAULT_STRIDE,
-            interval: DEFAULT_INTERVAL,
-            threshold: DEFAULT_THRESHOLD,
-            max_tags: DEFAULT_MAX_TAGS,
-            decode: Decode::default(),
-            source: Riding::default(),
-            scheduling: Scheduling::default(),
-            repeat_tags: true,
-            tag_lifetime: 0,
-            post_messages: true,
-        }
-    }
-}
 
 /// The two streams there may be, and what is common to them.
 #[derive(Default)]
@@ -121,19 +85,18 @@ struct Shared {
 pub struct InstrumentTagger {
     #[property(name = "audio-model", get, set, type = String, member = audio_model, default_value = Some(DEFAULT_AUDIO_MODEL), blurb = "Sound model: name of a model in the zoo, or path of an ONNX file")]
     #[property(name = "video-model", get, set, type = String, member = video_model, default_value = Some(DEFAULT_VIDEO_MODEL), blurb = "Picture model: name of a model in the zoo, or path of an ONNX file")]
-    #[property(name = "fusion-model", get, set, type = String, member = fusion_model, default_value = Some(DEFAULT_FUSION_MODEL), blurb = "Fusion model: name of a model in the zoo, or path of an ONNX file")]
-    #[property(name = "window", get, set, type = u64, member = window, minimum = 1_000_000, default_value = DEFAULT_WINDOW, blurb = "Length of the time that a fused result is about, in nanoseconds")]
-    #[property(name = "stride", get, set, type = u64, member = stride, minimum = 1_000_000, default_value = DEFAULT_STRIDE, blurb = "Time between two fused results in nanoseconds")]
+    #[property(name = "fusion-model", get, set, type = String, member = fusion_model, default_value = Some(DEFAULT_FUSION_MODEL), mutable_ready, blurb = "Fusion model: name of a model in the zoo, or path of an ONNX file")]
+    #[property(name = "low-delay", get, set = Self::set_low_delay, type = bool, member = low_delay, mutable_ready, blurb = "Tag sooner after a change, at the cost of CPU time and accuracy: sets 'window', 'stride', 'interval', 'patch-interval' and 'patch-duration', which can be set after it")]
+    #[property(name = "window", get, set, type = u64, member = window, minimum = 1_000_000, default_value = DEFAULT_WINDOW, mutable_ready, blurb = "Length of the time that a fused result is about, in nanoseconds")]
+    #[property(name = "stride", get, set, type = u64, member = stride, minimum = 1_000_000, default_value = DEFAULT_STRIDE, mutable_ready, blurb = "Time between two fused results in nanoseconds")]
     #[property(name = "interval", get, set, type = u64, member = interval, default_value = DEFAULT_INTERVAL, blurb = "Time between two analysed pictures in nanoseconds (0 = every decoded picture)")]
-    #[property(name = "threshold", get, set, type = f32, member = threshold, maximum = 1.0, minimum = 0.0, default_value = DEFAULT_THRESHOLD, blurb = "Minimum score of a tag")]
-    #[property(name = "max-tags", get, set, type = u32, member = max_tags, default_value = DEFAULT_MAX_TAGS, blurb = "Maximum tags per result (0 = all)")]
-    #[property(name = "decode", get, set, type = Decode, member = decode, default, blurb = "Pictures of an encoded video that are decoded for the analysis")]
+    #[property(name = "patch-interval", get, set, type = u64, member = patch_interval, minimum = 1_000_000, maximum = MAX_TIME, default_value = DEFAULT_PATCH_INTERVAL, mutable_ready, blurb = "Time between two results of the sound in nanoseconds")]
+    #[property(name = "patch-duration", get, set, type = u64, member = patch_duration, maximum = MAX_TIME, mutable_ready, blurb = "Length of the sound that such a result is about in nanoseconds (0 = as long as the model takes)")]
+    #[property(name = "decode", get, set, type = Decode, member = decode, default, mutable_ready, blurb = "Pictures of an encoded video that are decoded for the analysis")]
     #[property(name = "source", get, set, type = Riding, member = source, default, blurb = "Results that are attached to the buffers")]
     #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, blurb = "Whether media waits for the analysis when its backlog is full")]
-    #[property(name = "repeat-tags", get, set, type = bool, member = repeat_tags, default_value = true, blurb = "Attach the latest tags to every buffer, not only to the first after a result")]
-    #[property(name = "tag-lifetime", get, set, type = u64, member = tag_lifetime, blurb = "Time in nanoseconds after which the latest tags expire if no newer ones come (0 = the time that they are about, at least a second)")]
-    #[property(name = "post-messages", get, set, type = bool, member = post_messages, default_value = true, blurb = "Post each result as an element message 'instrument-tags'")]
     settings: Mutex<Settings>,
+    inference: Mutex<Inference>,
     shared: OnceLock<Shared>,
     streams: Mutex<Streams>,
     /// Whether media has passed since READY.
@@ -149,18 +112,24 @@ impl ObjectSubclass for InstrumentTagger {
 
 impl ObjectImpl for InstrumentTagger {
     fn properties() -> &'static [glib::ParamSpec] {
-        Self::derived_properties()
+        // The derive macro knows no properties of several elements.
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let derived = InstrumentTagger::derived_properties().iter().cloned();
+            derived.chain(Inference::properties()).collect()
+        });
+        &PROPERTIES
     }
 
     fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        self.derived_set_property(id, value, pspec);
-        if self.shared.get().is_some() {
-            self.configure();
+        if !self.inference.lock().unwrap().set(pspec.name(), value) {
+            self.derived_set_property(id, value, pspec);
         }
+        self.forward(pspec.name());
     }
 
     fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        self.derived_property(id, pspec)
+        let shared = self.inference.lock().unwrap().get(pspec.name());
+        shared.unwrap_or_else(|| self.derived_property(id, pspec))
     }
 
     fn constructed(&self) {
@@ -328,7 +297,7 @@ impl BinImpl for InstrumentTagger {
 impl InstrumentTagger {
     /// The elements that both streams share, in the bin.
     fn build(&self) -> Result<Shared, glib::BoolError> {
-        let fuse = gst::ElementFactory::make("avfuse").name("fuse").build()?;
+        let fuse = gst::ElementFactory::make("avfuse").name(FUSE).build()?;
         let sink = gst::ElementFactory::make("fakesink")
             .property("sync", false)
             .property("async", false)
@@ -394,8 +363,13 @@ impl InstrumentTagger {
             .pad_template(&format!("{}_src", source.name()))
             .expect("each stream has a src template");
         let branch = Branch::new(element.upcast_ref(), source, (template, &src), &fuse)?;
-        let settings = self.settings.lock().unwrap().clone();
-        branch.thin_out(settings.decode, settings.window / 2);
+        let tagger = element.downgrade();
+        branch.thin_out(move || {
+            let tagger = tagger.upgrade();
+            let settings = tagger.map(|tagger| tagger.imp().settings.lock().unwrap().clone());
+            let settings = settings.unwrap_or_default();
+            KeyFrames::new(settings.decode, settings.window / 2)
+        });
         branch.watch(Stream {
             tagger: element.downgrade(),
             source,
@@ -437,30 +411,31 @@ impl InstrumentTagger {
         }
     }
 
-    /// Hands the properties to the elements inside.
+    fn set_low_delay(&self, low_delay: bool) {
+        self.settings.lock().unwrap().set_low_delay(low_delay);
+        PACE.iter().for_each(|name| self.forward(name));
+    }
+
+    /// Hands the property `name` to the elements inside that take it.
+    fn forward(&self, name: &str) {
+        let forwarded = FORWARDED.iter().find(|(own, ..)| *own == name);
+        let (elements, inside) = match forwarded {
+            Some(&(_, elements, inside)) => (elements, inside),
+            None if self.inference.lock().unwrap().get(name).is_some() && !OWN.contains(&name) => {
+                (MODELS, name)
+            }
+            None => return,
+        };
+        let bin = self.obj();
+        for element in elements.iter().filter_map(|element| bin.by_name(element)) {
+            element.set_property_from_value(inside, &bin.property_value(name));
+        }
+    }
+
+    /// Hands all properties to the elements inside.
     fn configure(&self) {
-        let settings = self.settings.lock().unwrap().clone();
-        let streams = self.streams.lock().unwrap();
-        let fuse = self.fuse();
-        fuse.set_property("model", &settings.fusion_model);
-        fuse.set_property("window", settings.window);
-        fuse.set_property("stride", settings.stride);
-        fuse.set_property("threshold", settings.threshold);
-        fuse.set_property("max-tags", settings.max_tags);
-        for (branch, model) in [
-            (&streams.video, &settings.video_model),
-            (&streams.audio, &settings.audio_model),
-        ] {
-            let Some(branch) = branch else { continue };
-            branch.classify.set_property("model", model);
-            branch.classify.set_property("interval", settings.interval);
-            branch
-                .classify
-                .set_property("threshold", settings.threshold);
-            branch.classify.set_property("max-tags", settings.max_tags);
-            branch
-                .classify
-                .set_property("scheduling", settings.scheduling);
+        for pspec in Self::properties() {
+            self.forward(pspec.name());
         }
     }
 
@@ -473,10 +448,8 @@ impl InstrumentTagger {
 
     /// Passes a result of an element inside on: to the buffers that pass, and to the bus in the bin's name.
     fn announce(&self, message: &gst::Message, tags: Tags, clip: bool) {
-        let (riding, post) = {
-            let settings = self.settings.lock().unwrap();
-            (settings.source, settings.post_messages)
-        };
+        let riding = self.settings.lock().unwrap().source;
+        let post = self.inference.lock().unwrap().post_messages;
         let structure = message.structure().expect("the message has tags");
         if !clip && riding.takes(tags.source) {
             let finding = Finding {
@@ -570,8 +543,8 @@ impl Passing for Stream {
         };
         let imp = tagger.imp();
         let repeat = {
-            let settings = imp.settings.lock().unwrap();
-            settings.repeat_tags.then_some(settings.tag_lifetime)
+            let inference = imp.inference.lock().unwrap();
+            inference.repeat_tags.then_some(inference.tag_lifetime)
         };
         let Some(branch) = self.branch(imp) else {
             return;

@@ -9,6 +9,7 @@ mod branch;
 mod imp;
 mod key_frames;
 mod results;
+mod settings;
 
 pub use results::Riding;
 

@@ -20,7 +20,7 @@ use gst_base::subclass::prelude::*;
 use super::front_end::{Parameters, Trained};
 use super::state::{State, samples};
 use super::{Partial, Preset, Segmentation};
-use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, seconds};
+use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, is_live, phase, seconds};
 use crate::mel::{self, FrontEnd, PatchOptions, Patcher};
 use crate::meta::{self, Features};
 
@@ -32,10 +32,10 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-const DEFAULT_PATCH_INTERVAL: u64 = 1_000_000_000;
+pub(crate) const DEFAULT_PATCH_INTERVAL: u64 = 1_000_000_000;
 
 /// Longest `patch-interval` and `patch-duration`.
-const MAX_TIME: u64 = mel::MAX_INTERVAL as u64 * 1_000_000_000;
+pub(crate) const MAX_TIME: u64 = mel::MAX_INTERVAL as u64 * 1_000_000_000;
 
 #[derive(Debug, Clone)]
 struct Settings {
@@ -269,6 +269,11 @@ impl MelSpec {
         };
         let patcher =
             Patcher::new(&front_end, info.rate(), options).map_err(|err| err.to_string())?;
+        let patcher = if is_live(self.obj().sink_pad()) {
+            patcher.with_phase(phase())
+        } else {
+            patcher
+        };
         gst::debug!(CAT, imp = self, "front end: {front_end:?}");
         let whole_stream = settings.segmentation != Segmentation::Sliding;
         Ok(State::new(info, patcher, &front_end, whole_stream))

@@ -13,6 +13,8 @@ mod front_end;
 mod imp;
 mod state;
 
+pub(crate) use self::imp::{DEFAULT_PATCH_INTERVAL, MAX_TIME};
+
 glib::wrapper! {
     /// The element; see the module's documentation of `imp`.
     pub struct MelSpec(ObjectSubclass<imp::MelSpec>)
