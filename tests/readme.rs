@@ -2,7 +2,8 @@
 
 //! Runs what the documentation tells a user to run, as it is written there, and checks what it quotes.
 //!
-//! Blocks of language `sh` are run, with `scripts/env`'s environment; `sh live` also, with a sender. Blocks of language `console` are only shown:
+//! Blocks of language `sh` are run, with `scripts/env`'s environment; `sh live` and `sh mqtt` also, with
+//! a sender and a broker. Blocks of language `console` are only shown:
 //! `scripts/setup`, `scripts/demo` and `scripts/test` (which would run these tests again) and installations.
 //! `examples/launch/microphone.sh` is not run either: it needs a microphone and never ends.
 
@@ -175,6 +176,39 @@ fn live_guide_runs() {
             );
         }
     }
+}
+
+/// Each result arrives as a message of its own at a subscriber of a real broker.
+#[test]
+fn mqtt_example_runs() {
+    let start = |program: &str, args: &[&str]| {
+        let child = Command::new(program)
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn();
+        child.unwrap_or_else(|err| panic!("{program}: {err}; scripts/setup installs it"))
+    };
+    let _broker = Running(start("/usr/sbin/mosquitto", &["-p", "1884"]));
+    let host = ["-h", "127.0.0.1", "-p", "1884", "-t", "instruments"];
+    let connected = || {
+        let mut ping = Command::new("mosquitto_pub");
+        ping.args(host).args(["-m", "ping"]).stderr(Stdio::null());
+        ping.status().is_ok_and(|status| status.success())
+    };
+    while !connected() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let subscriber = start("mosquitto_sub", &[&host[..], &["-W", "20"]].concat());
+    std::thread::sleep(Duration::from_secs(1));
+    run(&blocks("docs/elements.md", "sh mqtt")[0]);
+    let output = subscriber.wait_with_output().expect("it ends").stdout;
+    let output = String::from_utf8_lossy(&output);
+    let results: Vec<serde_json::Value> = output
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert!(results.len() > 20, "{output}");
+    assert_eq!(results[5]["tags"][0]["label"], "Guitar");
 }
 
 #[test]

@@ -63,8 +63,12 @@ pub fn get() -> Result<Runtime, Error> {
     Ok(runtime)
 }
 
+/// The directories of ONNX Runtime, from the plugin's: beside it or above, or `lib/gst-instruments` where the plugin is in
+/// `lib/gstreamer-1.0` or `lib/ARCHITECTURE/gstreamer-1.0`.
+const NEAR: [&str; 4] = [".", "..", "../gst-instruments", "../../gst-instruments"];
+
 /// The ONNX Runtime libraries to try, in order: the value of `ORT_DYLIB_PATH` alone when it is set; otherwise
-/// what lies beside the plugin or one directory above it, then the names that the loader looks for itself.
+/// what lies near the plugin, then the names that the loader looks for itself.
 fn candidates() -> Vec<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
@@ -80,7 +84,7 @@ fn candidates() -> Vec<PathBuf> {
     let plugin = plugin_dir();
     plugin
         .iter()
-        .flat_map(|dir| [dir.clone(), dir.join("..")])
+        .flat_map(|dir| NEAR.map(|near| dir.join(near)))
         .flat_map(|dir| libraries(&dir))
         .chain(["libonnxruntime.so".into(), "libonnxruntime.so.1".into()])
         .chain(distributions())

@@ -229,7 +229,9 @@ def endless(name, on):
 
 def sidecar(name, sections):
     """A sidecar in GStreamer's format, of sections with their keys and values."""
+    # REUSE-IgnoreStart
     text = "# SPDX-License-Identifier: MPL-2.0\n"
+    # REUSE-IgnoreEnd
     for title, values in ({"modelinfo": {"version": "1.0"}} | sections).items():
         text += f"[{title}]\n" + "".join(f"{key}={value}\n" for key, value in values.items())
     (HERE / f"{name}.onnx.modelinfo").write_text(text)
