@@ -198,7 +198,7 @@ fn mqtt_example_runs() {
     while !connected() {
         std::thread::sleep(Duration::from_millis(50));
     }
-    let subscriber = start("mosquitto_sub", &[&host[..], &["-W", "20"]].concat());
+    let subscriber = start("mosquitto_sub", &[&host[..], &["-W", "8"]].concat());
     std::thread::sleep(Duration::from_secs(1));
     run(&blocks("docs/elements.md", "sh mqtt")[0]);
     let output = subscriber.wait_with_output().expect("it ends").stdout;
