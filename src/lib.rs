@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Musical-instrument tagging for GStreamer: the elements `melspec`, `frameclassify`, `avfuse` and `tagtext`.
+//! Musical-instrument tagging for GStreamer: the elements `melspec`, `frameclassify`, `avfuse`, `instrumenttagger` and
+//! `tagtext`, and what they are made of.
 
 pub mod elements;
 pub mod fusion;

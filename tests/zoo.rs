@@ -9,6 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use gstinstruments::model::{Card, Input, Modality, Model, Options};
+use prost::Message;
 
 const LABELS: [&str; 13] = [
     "Guitar",
@@ -186,74 +187,31 @@ fn example(card: &Card) -> Input {
     }
 }
 
-/// The values in all initialisers: `ModelProto.graph` (7), `GraphProto.initializer` (5), `TensorProto.dims` (1).
-fn parameters(model: &[u8]) -> u64 {
-    let graphs = fields(model, 7);
-    let tensors = graphs.into_iter().flat_map(|graph| fields(graph, 5));
+/// The values in all initialisers.
+fn parameters(model: &[u8]) -> i64 {
+    let model = ModelProto::decode(model).expect("an ONNX model");
+    let tensors = model.graph.expect("it has a graph").initializer;
     tensors
-        .map(|tensor| dims(tensor).into_iter().product::<u64>())
+        .iter()
+        .map(|tensor| tensor.dims.iter().product::<i64>())
         .sum()
 }
 
-/// What the fields of that number hold, of those with a length.
-fn fields(mut message: &[u8], number: u64) -> Vec<&[u8]> {
-    let mut found = Vec::new();
-    while !message.is_empty() {
-        if let (field, Value::Bytes(bytes)) = field(&mut message)
-            && field == number
-        {
-            found.push(bytes);
-        }
-    }
-    found
+/// What is read of ONNX's `ModelProto`, `GraphProto` and `TensorProto`.
+#[derive(prost::Message)]
+struct ModelProto {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<GraphProto>,
 }
 
-/// A tensor's shape, packed or not.
-fn dims(mut tensor: &[u8]) -> Vec<u64> {
-    let mut dims = Vec::new();
-    while !tensor.is_empty() {
-        match field(&mut tensor) {
-            (1, Value::Number(length)) => dims.push(length),
-            (1, Value::Bytes(mut packed)) => {
-                while !packed.is_empty() {
-                    dims.push(varint(&mut packed));
-                }
-            }
-            _ => (),
-        }
-    }
-    dims
+#[derive(prost::Message)]
+struct GraphProto {
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<TensorProto>,
 }
 
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-/// Takes the first field off a protobuf message: its number and its value.
-fn field<'a>(message: &mut &'a [u8]) -> (u64, Value<'a>) {
-    let tag = varint(message);
-    let length = match tag & 7 {
-        0 => return (tag >> 3, Value::Number(varint(message))),
-        1 => 8,
-        2 => varint(message),
-        5 => 4,
-        wire => panic!("wire type {wire}"),
-    };
-    let (bytes, rest) = message.split_at(length as usize);
-    *message = rest;
-    (tag >> 3, Value::Bytes(bytes))
-}
-
-fn varint(bytes: &mut &[u8]) -> u64 {
-    let mut value = 0;
-    for shift in (0..).step_by(7) {
-        let (&byte, rest) = bytes.split_first().expect("more bytes");
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    value
+#[derive(prost::Message)]
+struct TensorProto {
+    #[prost(int64, repeated, tag = "1")]
+    dims: Vec<i64>,
 }

@@ -4,6 +4,8 @@
 //! A [`Collector`] turns time-stamped embeddings into [`Window`]s, [`Whole`] into one of all; a [`Fusion`] runs the
 //! fusion model on a window, whatever is missing in it.
 
+#![deny(missing_docs)]
+
 mod collector;
 mod coverage;
 mod mean;

@@ -9,6 +9,8 @@
 //!
 //! [`FrontEnd`] holds the parameters, [`Patcher`] does the work.
 
+#![deny(missing_docs)]
+
 mod compress;
 mod downmix;
 mod filter_bank;

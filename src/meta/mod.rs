@@ -8,6 +8,8 @@
 //! buffer to ride on (a result that the end of a stream completes) travels in a serialised
 //! downstream event with the same structures.
 
+#![deny(missing_docs)]
+
 mod features;
 mod tags;
 

@@ -5,6 +5,8 @@
 //! A [`Record`] is one result with everything that is known about its time; [`Format`] writes it. [`Cues`] places the
 //! texts of one stream so that they never overlap, [`Changes`] finds the results that say something new.
 
+#![deny(missing_docs)]
+
 mod changes;
 mod cues;
 mod id3;
