@@ -26,7 +26,7 @@ import torchaudio
 
 import options
 import report
-from report import CLIP_SECONDS, PICTURES, SECONDS, Times
+from report import CLIP_SECONDS, FILES, PICTURES, SECONDS, Times
 
 ROOT = Path(__file__).parent.parent
 BUILT = ROOT / ".bench"
@@ -189,11 +189,31 @@ def script_jobs() -> dict:
     return {
         "tag": child(*tag, CLIP),
         "tag, fp32": child(*tag, "--precision", "fp32", CLIP),
+        "tag, key frames": child(*tag[:2], CLIP),
         "script": child(sys.executable, script, CLIP),
         "script, tuned": child(sys.executable, script, CLIP, "--tuned"),
+        "script, key frames": child(sys.executable, script, CLIP, "--tuned", "--keyframes"),
         # What Python takes to start and load its libraries is not the script's work.
         "imports": child(sys.executable, "-c", "import av, cv2, librosa, onnxruntime; librosa.resample, librosa.feature"),
         "decoding": stream("--file", CLIP, "--seconds", CLIP_SECONDS, "--audio-model", "none", "--video-model", "none"),
+    }
+
+
+def archive_jobs() -> dict:
+    """Many files by all cores: the command as it is without options, and the script in its tuned form."""
+    folder = BUILT / "files"
+    folder.mkdir(exist_ok=True)
+    files = [folder / f"{number}.mp4" for number in range(FILES)]
+    for file in files:
+        file.unlink(missing_ok=True)
+        file.symlink_to(CLIP)
+    tag, script = ROOT / "target/release/instruments", ROOT / "benches/script.py"
+    python = [sys.executable, script, *files, "--tuned", "--jobs", os.cpu_count()]
+    return {
+        "tag": child(tag, "tag", "--format", "jsonl", *files),
+        "tag, all pictures": child(tag, "tag", "--format", "jsonl", "--decode", "all", *files),
+        "script, key frames": child(*python, "--keyframes"),
+        "script": child(*python),
     }
 
 
@@ -281,12 +301,13 @@ def main() -> None:
     # What is measured against the bare loop differs by a hundredth or two, which takes many rounds to see.
     pipeline |= measure(chosen(inference_jobs(elements), "frameclassify", "bare loop"), 15 if quick else 45)
     script = measure(chosen(script_jobs(), "tag", "script", "imports", "decoding"), 3 if quick else 5)
+    archive = measure(chosen(archive_jobs(), "tag", "script, key frames"), 1 if quick else 3)
     many = many_streams((1, 8) if quick else STREAMS, 10, 5 if quick else 3)
-    found = report.floors(mel, pipeline, script, many)
+    found = report.floors(mel, pipeline, script, archive, many)
     for name, ratio, floor in found:
         print(f"{'ok    ' if ratio >= floor else 'BELOW '} {ratio:6.2f} (at least {floor:.2f})  {name}")
     if not quick:
-        text = report.page(mel, pipeline, script, many, model_streams(3), inference_times(), option_costs(5), found)
+        text = report.page(mel, pipeline, script, archive, many, model_streams(3), inference_times(), option_costs(5), found)
         (ROOT / "docs/performance.md").write_text(text)
     if any(ratio < floor for _, ratio, floor in found):
         sys.exit("bench: below a floor")

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The script that one would write without the plugin: PyAV, librosa, OpenCV and ONNX Runtime over one video.
+"""The script that one would write without the plugin: PyAV, librosa, OpenCV and ONNX Runtime over videos.
 
-    python benches/script.py FILE [--tuned]
+    python benches/script.py FILE… [--tuned] [--keyframes] [--jobs N]
 
 The models, windows, strides and picture interval of `instruments tag --window 5 --stride 5 --decode all`: it prints the fused tags of each window.
-ONNX Runtime runs with its default options, or with one thread that does not spin (`--tuned`).
+ONNX Runtime runs with its default options, or with one thread that does not spin (`--tuned`). `--keyframes` decodes key
+frames only, and looks at each; `--jobs` has N processes share the files, each of which opens the models once.
 """
 
 import argparse
+import multiprocessing
 from pathlib import Path
 
 import av
@@ -46,10 +48,12 @@ def picture(frame: av.VideoFrame) -> np.ndarray:
     return cv2.resize(pixels[top:top + side, left:left + side], (260, 260), interpolation=cv2.INTER_AREA)
 
 
-def decode(path: str, seen) -> tuple[np.ndarray, int]:
+def decode(path: str, keyframes: bool, seen) -> tuple[np.ndarray, int]:
     """Calls `seen` with the time and each frame an interval apart; returns the sound, mono, and its rate."""
     blocks, rate, due = [], 0, 0.0
     with av.open(path) as container:
+        if keyframes:
+            container.streams.video[0].codec_context.skip_frame = "NONKEY"
         for frame in container.decode([*container.streams.video[:1], *container.streams.audio[:1]]):
             if isinstance(frame, av.VideoFrame):
                 if frame.time >= due:
@@ -65,35 +69,70 @@ def decode(path: str, seen) -> tuple[np.ndarray, int]:
     return np.concatenate(blocks), rate
 
 
-def main(path: str, tuned: bool) -> None:
-    if tuned:
-        cv2.setNumThreads(1)
-    hears, sees, fuses = (session(name, tuned) for name in (SOUND, PICTURE, FUSION))
-    labels = fuses.get_modelmeta().custom_metadata_map["instruments.labels"].split("\n")
-    pictures = []
+class Tagger:
+    def __init__(self, tuned: bool, keyframes: bool) -> None:
+        if tuned:
+            cv2.setNumThreads(1)
+        self.hears, self.sees, self.fuses = (session(name, tuned) for name in (SOUND, PICTURE, FUSION))
+        self.labels = self.fuses.get_modelmeta().custom_metadata_map["instruments.labels"].split("\n")
+        self.keyframes = keyframes
 
-    def seen(time: float, frame: av.VideoFrame) -> None:
-        embedding = sees.run(["embedding"], {"frame": picture(frame)[None]})[0]
-        pictures.append((time, embedding[0]))
+    def tag(self, path: str) -> list[str]:
+        """A line for each window of the file."""
+        pictures = []
 
-    sound, rate = decode(path, seen)
-    duration = len(sound) / rate
-    sound = librosa.resample(sound, orig_sr=rate, target_sr=16_000, res_type="soxr_hq")
-    for end in np.arange(STRIDE, duration + STRIDE / 2, STRIDE):
-        begin = max(0.0, end - WINDOW)
-        patch = mel_patch(sound[int(begin * 16_000):int(end * 16_000)])
-        heard = hears.run(["embedding"], {"mel": patch[None, None].astype(np.float32)})[0]
-        window = [embedding for time, embedding in pictures if begin <= time < end]
-        window = [window[round(n)] for n in np.linspace(0, len(window) - 1, min(PICTURES, len(window)))]
-        inputs = {"video": np.stack(window)[None], "audio": heard, "present": np.ones((1, 2), np.float32)}
-        scores = fuses.run(["tags"], inputs)[0][0]
-        best = np.argsort(scores)[::-1][:3]
-        print(f"{begin:6.1f} s", *(f"{labels[index]} {scores[index]:.2f}" for index in best))
+        def seen(time: float, frame: av.VideoFrame) -> None:
+            embedding = self.sees.run(["embedding"], {"frame": picture(frame)[None]})[0]
+            pictures.append((time, embedding[0]))
+
+        sound, rate = decode(path, self.keyframes, seen)
+        duration = len(sound) / rate
+        sound = librosa.resample(sound, orig_sr=rate, target_sr=16_000, res_type="soxr_hq")
+        lines = []
+        for end in np.arange(STRIDE, duration + STRIDE / 2, STRIDE):
+            begin = max(0.0, end - WINDOW)
+            patch = mel_patch(sound[int(begin * 16_000):int(end * 16_000)])
+            heard = self.hears.run(["embedding"], {"mel": patch[None, None].astype(np.float32)})[0]
+            window = [embedding for time, embedding in pictures if begin <= time < end]
+            window = [window[round(n)] for n in np.linspace(0, len(window) - 1, min(PICTURES, len(window)))]
+            # Without a picture the fusion goes by the sound alone.
+            seen_any = float(bool(window))
+            window = window or [np.zeros(1280, np.float32)]
+            present = np.array([[seen_any, 1.0]], np.float32)
+            inputs = {"video": np.stack(window)[None], "audio": heard, "present": present}
+            scores = self.fuses.run(["tags"], inputs)[0][0]
+            best = np.argsort(scores)[::-1][:3]
+            lines.append(" ".join([f"{begin:6.1f} s", *(f"{self.labels[index]} {scores[index]:.2f}" for index in best)]))
+        return lines
+
+
+def start(*options: bool) -> None:
+    """Opens the models of a process of the pool."""
+    global tagger
+    tagger = Tagger(*options)
+
+
+def tag(path: str) -> list[str]:
+    return tagger.tag(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--tuned", action="store_true")
+    parser.add_argument("--keyframes", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    options = (arguments.tuned, arguments.keyframes)
+    if arguments.jobs == 1:
+        start(*options)
+        results = map(tag, arguments.files)
+    else:
+        pool = multiprocessing.Pool(arguments.jobs, start, options)
+        results = pool.imap(tag, arguments.files)
+    for lines in results:
+        print(*lines, sep="\n")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file")
-    parser.add_argument("--tuned", action="store_true")
-    arguments = parser.parse_args()
-    main(arguments.file, arguments.tuned)
+    main()
