@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Mutex;
@@ -22,8 +22,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::formats::{csv, jsonl};
+use crate::formats::jsonl;
 use crate::inputs::{Input, Unusable, redact};
+use crate::tables::Table;
 
 /// Which part of a list a process works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -330,8 +331,8 @@ impl Merged {
     }
 }
 
-/// Writes all records of a folder as one table, by their URIs: JSON lines, or a line a segment.
-pub fn merge(folder: &Path, as_csv: bool, out: &mut dyn Write) -> Result<Merged> {
+/// Puts all records of a folder into one table, by their URIs.
+pub fn merge(folder: &Path, table: &mut dyn Table) -> Result<Merged> {
     let mut merged = Merged::default();
     // The record of each input.
     let mut listed = BTreeMap::<String, String>::new();
@@ -396,10 +397,6 @@ pub fn merge(folder: &Path, as_csv: bool, out: &mut dyn Write) -> Result<Merged>
         .iter()
         .filter(|name| !listed.contains_key(**name))
         .count();
-    let mut out = BufWriter::new(out);
-    if as_csv {
-        out.write_all(csv::head(false).as_bytes())?;
-    }
     let mut last_uri = None;
     for (uri, name) in &records {
         if last_uri == Some(uri) {
@@ -416,35 +413,16 @@ pub fn merge(folder: &Path, as_csv: bool, out: &mut dyn Write) -> Result<Merged>
         } else {
             &mut merged.tagged
         }) += 1;
-        if as_csv {
-            text.lines()
-                .filter_map(segment)
-                .try_for_each(|line| out.write_all(line.as_bytes()))?;
-        } else {
-            out.write_all(text.as_bytes())?;
-        }
+        table.add(&text)?;
     }
-    out.flush()?;
+    table.finish()?;
     Ok(merged)
-}
-
-/// A record's line about a segment as comma-separated values.
-fn segment(line: &str) -> Option<String> {
-    let line: Value = serde_json::from_str(line).ok()?;
-    let text = |key: &str| match &line[key] {
-        Value::String(text) => csv::field(text),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    };
-    let keys = [
-        "uri", "start", "end", "label", "source", "score", "heard", "seen",
-    ];
-    (line["type"] == "segment").then(|| format!("{}\n", keys.map(text).join(",")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tables::{Csv, JsonLines};
 
     fn input(uri: &str) -> Listed {
         Ok(Input {
@@ -479,7 +457,12 @@ mod tests {
 
     fn merged(folder: &Path, as_csv: bool) -> (Merged, String) {
         let mut out = Vec::new();
-        let merged = merge(folder, as_csv, &mut out).unwrap();
+        let mut table: Box<dyn Table> = match as_csv {
+            true => Box::new(Csv::new(&mut out).unwrap()),
+            false => Box::new(JsonLines(&mut out)),
+        };
+        let merged = merge(folder, &mut *table).unwrap();
+        drop(table);
         (merged, String::from_utf8(out).unwrap())
     }
 

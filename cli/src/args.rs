@@ -58,12 +58,23 @@ pub struct Merge {
     /// The folder that `instruments tag --shard` wrote into
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
-    /// Comma-separated values, a line a segment, instead of JSON lines
-    #[arg(long)]
-    pub csv: bool,
+    /// The form of the table
+    #[arg(short, long, value_enum, default_value = "jsonl")]
+    pub format: TableFormat,
     /// Write the table into this file instead of printing it
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// Forms of the table of an archive.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+pub enum TableFormat {
+    /// JSON lines: the records
+    Jsonl,
+    /// Comma-separated values, a line a segment
+    Csv,
+    /// Apache Parquet, a row a segment and a row an input
+    Parquet,
 }
 
 #[derive(Parser, Clone)]
@@ -174,6 +185,8 @@ pub enum Format {
     Srt,
     /// OpenTimelineIO: a clip with a marker for each segment
     Otio,
+    /// A plot of the timeline
+    Svg,
     /// A page with a timeline, pictures, a spectrogram and a player
     Html,
 }
@@ -193,6 +206,7 @@ impl Format {
             Format::Vtt => "vtt",
             Format::Srt => "srt",
             Format::Otio => "otio",
+            Format::Svg => "svg",
             Format::Html => "html",
         }
     }

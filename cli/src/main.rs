@@ -15,16 +15,18 @@ mod run;
 mod segments;
 mod source;
 mod spectrogram;
+mod tables;
 mod tagger;
 
-use std::io::stdout;
+use std::io::{BufWriter, Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Command, Merge};
+use args::{Args, Command, Merge, TableFormat};
+use tables::{Csv, JsonLines, Parquet, Table};
 
 fn main() -> ExitCode {
     match run(Args::parse()) {
@@ -67,12 +69,15 @@ fn merge(options: &Merge) -> Result<ExitCode> {
     const SHOWN: usize = 10;
     let merged = match &options.output {
         Some(path) => {
-            let mut table = Vec::new();
-            let merged = archive::merge(&options.folder, options.csv, &mut table)?;
-            archive::write(path, &table)?;
+            let mut file = Vec::new();
+            let merged = archive::merge(&options.folder, &mut *table(options.format, &mut file)?)?;
+            archive::write(path, &file)?;
             merged
         }
-        None => archive::merge(&options.folder, options.csv, &mut stdout())?,
+        None => {
+            let out = BufWriter::new(stdout());
+            archive::merge(&options.folder, &mut *table(options.format, out)?)?
+        }
     };
     eprintln!("{} inputs tagged, {} failed", merged.tagged, merged.failed);
     for (what, which) in [
@@ -96,6 +101,15 @@ fn merge(options: &Merge) -> Result<ExitCode> {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    })
+}
+
+/// A table of that form, which is written to `out`.
+fn table<'a>(format: TableFormat, out: impl Write + Send + 'a) -> Result<Box<dyn Table + 'a>> {
+    Ok(match format {
+        TableFormat::Jsonl => Box::new(JsonLines(out)),
+        TableFormat::Csv => Box::new(Csv::new(out)?),
+        TableFormat::Parquet => Box::new(Parquet::new(out)?),
     })
 }
 

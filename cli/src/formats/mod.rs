@@ -7,6 +7,7 @@ pub mod cues;
 pub mod html;
 pub mod jsonl;
 pub mod otio;
+pub mod svg;
 pub mod table;
 
 use crate::args::Format;
@@ -49,6 +50,7 @@ pub fn render_with(
         Format::Vtt => cues::vtt(&found),
         Format::Srt => cues::srt(&found),
         Format::Otio => otio::render(&found),
+        Format::Svg => svg::render(&found),
         Format::Html => html::render(&found, media),
     }
 }
