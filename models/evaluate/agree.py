@@ -43,5 +43,6 @@ def main(argv):
         if far > args.points or gaps[worst] > args.scores:
             failed.append(source)
     if failed:
-        raise SystemExit(f"{args.results[0]} and {args.results[1]} do not agree on {', '.join(failed)}: "
-                         f"more than {args.points} points or {args.scores} of a score")
+        raise SystemExit(
+            f"{args.results[0]} and {args.results[1]} do not agree on {', '.join(failed)}: more than {args.points} points or {args.scores} of a score"
+        )

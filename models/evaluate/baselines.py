@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from train import teach
 from train.labels import LABELS
+from train.networks import yamnet as network
 from train.pictures import lite
 
 from . import decode, results, tables
@@ -28,12 +28,12 @@ def share(scores):
 
 class Baselines:
     def __init__(self, yamnet, cache):
-        self.yamnet, self.groups = teach.Yamnet(yamnet), teach.groups(yamnet.with_name("yamnet_class_map.csv"))
+        self.yamnet, self.groups = network.Yamnet(yamnet), network.groups(yamnet.with_name("yamnet_class_map.csv"))
         self.lite, self.cache = lite.pretrained(2), cache and cache / "zero-shot"
 
     def sound(self, path):
         samples = decode.sound(path, 16000)
-        return {} if samples is None else {"scores": teach.by_label(self.yamnet(samples), self.groups).mean(0)}
+        return {} if samples is None else {"scores": network.by_label(self.yamnet(samples), self.groups).mean(0)}
 
     def pictures(self, path):
         images = decode.pictures(path, self.lite.network.size)
@@ -41,7 +41,7 @@ class Baselines:
             return {}
         with torch.no_grad():
             network, batches = self.lite.network, torch.from_numpy(images).split(8)
-            tags = [self.lite.head(network(network.normalise(batch))).exp()[:, :len(LABELS)] for batch in batches]
+            tags = [self.lite.head(network(network.normalise(batch))).exp()[:, : len(LABELS)] for batch in batches]
         return {"scores": torch.cat(tags).mean(0).numpy()}
 
     def tag(self, path):
@@ -66,6 +66,5 @@ def main(argv):
     items = results.manifest(args.manifest)
     found = {item.path.name: results.Result(clip=baselines.tag(item.path)) for item in tqdm(items, "zero-shot", mininterval=5)}
     if args.out:
-        args.out.write_text("".join(results.line(item.path, source, scores) + "\n" for item in items
-                                    for source, scores in found[item.path.name].clip.items()))
+        args.out.write_text("".join(results.line(item.path, source, scores) + "\n" for item in items for source, scores in found[item.path.name].clip.items()))
     print(tables.head(), *tables.rows("zero-shot", items, found), sep="\n")

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import onnxruntime
 
-from train import card
+from train.export import card
 
 from . import decode, front_end
 
@@ -53,12 +53,13 @@ class Model:
     def run(self, inputs, batch=8):
         """tags [n, C] and embedding [n, D] of inputs [n, ...]."""
         name = self.session.get_inputs()[0].name
-        parts = [self.session.run(["tags", "embedding"], {name: inputs[i:i + batch]}) for i in range(0, len(inputs), batch)]
+        parts = [self.session.run(["tags", "embedding"], {name: inputs[i : i + batch]}) for i in range(0, len(inputs), batch)]
         return tuple(np.concatenate(p) for p in zip(*parts))
 
 
 def hear(model, path, segmentation, partial, window, stride):
     """{"tags" [n, C], "embeddings" [n, D], "spans" [n, 2]} of a file's sound, or None when it has none."""
+
     def make():
         f = front_end.settings(model.card)
         samples = decode.sound(path, f["rate"])
@@ -67,12 +68,14 @@ def hear(model, path, segmentation, partial, window, stride):
             return {"spans": np.zeros((0, 2))}
         tags, embeddings = model.run(mels)
         return {"tags": tags, "embeddings": embeddings, "spans": np.array(spans)}
+
     found = cached(model.cache, path, f"{segmentation} {partial} {window} {stride}", make)
     return found if len(found["spans"]) else None
 
 
 def look(model, path):
     """{"tags" [n, C], "embeddings" [n, D]} of a file's pictures, one a second, or None when it has none."""
+
     def make():
         size = model.session.get_inputs()[0].shape[1]
         frames = decode.pictures(path, size, model.card["frame.fit"], float(model.card["frame.crop-fraction"]))
@@ -80,6 +83,7 @@ def look(model, path):
             return {"count": 0}
         tags, embeddings = model.run(frames)
         return {"count": len(frames), "tags": tags, "embeddings": embeddings}
+
     found = cached(model.cache, path, "pictures", make)
     return found if found["count"] else None
 

@@ -35,7 +35,7 @@ def launch(path, kind, elements, options=""):
     """What gst-launch-1.0 -v prints while it plays a file's stream of a kind ("audio", "video") through `elements`."""
     command = f"uridecodebin uri={path.absolute().as_uri()} {options} ! {kind}/x-raw ! {elements}"
     # gst-launch-1.0 of 1.22 does not end in about 3 of 100 runs: once more, then.
-    for attempt in range(ATTEMPTS):
+    for _ in range(ATTEMPTS):
         try:
             run = subprocess.run(["gst-launch-1.0", "-v", *command.split()], capture_output=True, text=True, timeout=PATIENCE)
             break
@@ -54,8 +54,12 @@ def sound(path, rate):
         return None
     with tempfile.TemporaryDirectory() as folder:
         # Not to decode pictures that nothing takes saves time; so 60 of 60 runs ended.
-        launch(path, "audio", f"audioconvert ! audio/x-raw,format=F32LE ! wavenc ! filesink location={folder}/sound.wav",
-               "caps=audio/x-raw expose-all-streams=false")
+        launch(
+            path,
+            "audio",
+            f"audioconvert ! audio/x-raw,format=F32LE ! wavenc ! filesink location={folder}/sound.wav",
+            "caps=audio/x-raw expose-all-streams=false",
+        )
         samples, own = soundfile.read(f"{folder}/sound.wav", dtype="float32", always_2d=True)
     mono = samples.mean(1)
     return mono if own == rate else librosa.resample(mono, orig_sr=own, target_sr=rate, res_type="soxr_hq")
@@ -88,11 +92,14 @@ def pictures(path, size, how="crop", fraction=1.0):
     with tempfile.TemporaryDirectory() as folder:
         store = pathlib.Path(folder, "frames")
         # RGBx, because rows of RGB would be padded to four bytes.
-        said = launch(path, "video", f"videoflip video-direction=auto ! videocrop left={left} right={width - w - left} "
-                                     f"top={top} bottom={height - h - top} ! videoconvertscale method=mitchell add-borders=false "
-                                     f"n-threads=1 ! video/x-raw,format=RGBx,width={size},height={size},pixel-aspect-ratio=1/1 ! "
-                                     f"identity name=times silent=false ! filesink location={store}")
+        said = launch(
+            path,
+            "video",
+            f"videoflip video-direction=auto ! videocrop left={left} right={width - w - left} "
+            f"top={top} bottom={height - h - top} ! videoconvertscale method=mitchell add-borders=false "
+            f"n-threads=1 ! video/x-raw,format=RGBx,width={size},height={size},pixel-aspect-ratio=1/1 ! "
+            f"identity name=times silent=false ! filesink location={store}",
+        )
         frames = np.fromfile(store, np.uint8).reshape(-1, size, size, 4)[..., :3]
-    times = [((int(h) * 60 + int(m)) * 60 + int(s)) * SECOND + int(n)
-             for h, m, s, n in re.findall(r"times:sink\) .*?pts: (\d+):(\d+):(\d+)\.(\d+)", said)]
+    times = [((int(h) * 60 + int(m)) * 60 + int(s)) * SECOND + int(n) for h, m, s, n in re.findall(r"times:sink\) .*?pts: (\d+):(\d+):(\d+)\.(\d+)", said)]
     return np.ascontiguousarray(frames[chosen(times)])

@@ -25,10 +25,24 @@ def settings(card):
 
 def mel(samples, f):
     """Mel spectrogram [bands, frames] of samples at the front end's rate, before compression."""
-    stft = librosa.stft(samples, n_fft=f["fft-size"], hop_length=f["hop"], win_length=f["window-size"], window=f["window"],
-                        center=f["center"], pad_mode=f.get("pad-mode", "constant"))
-    filters = librosa.filters.mel(sr=f["rate"], n_fft=f["fft-size"], n_mels=f["bands"], fmin=f["fmin"], fmax=f["fmax"],
-                                  htk=f["mel-scale"] == "htk", norm=None if f["mel-norm"] == "none" else f["mel-norm"])
+    stft = librosa.stft(
+        samples,
+        n_fft=f["fft-size"],
+        hop_length=f["hop"],
+        win_length=f["window-size"],
+        window=f["window"],
+        center=f["center"],
+        pad_mode=f.get("pad-mode", "constant"),
+    )
+    filters = librosa.filters.mel(
+        sr=f["rate"],
+        n_fft=f["fft-size"],
+        n_mels=f["bands"],
+        fmin=f["fmin"],
+        fmax=f["fmax"],
+        htk=f["mel-scale"] == "htk",
+        norm=None if f["mel-norm"] == "none" else f["mel-norm"],
+    )
     return filters @ np.abs(stft) ** f["power"]
 
 
@@ -49,7 +63,7 @@ def patch(power, f, partial):
     frames = f["patch-frames"]
     if partial == "zero":
         full = np.zeros((f["bands"], frames), np.float32)
-        full[:, :power.shape[1]] = power[:, :frames]
+        full[:, : power.shape[1]] = power[:, :frames]
         power = full
     else:
         power = np.tile(power, (1, -(-frames // power.shape[1])))[:, :frames]
@@ -73,7 +87,7 @@ def excerpt(samples, f, segmentation):
     parts, pieces = (10 if segmentation == "uniform" else 1), []
     for part in range(parts):
         before = middle(spare, part, parts)
-        pieces.append(samples[before + part * size // parts:before + (part + 1) * size // parts])
+        pieces.append(samples[before + part * size // parts : before + (part + 1) * size // parts])
     return np.concatenate(pieces)
 
 
@@ -88,7 +102,7 @@ def patches(samples, f, segmentation="sliding", partial="repeat", window=10.0, s
     if segmentation == "ten":  # ten patches, spread evenly (Han)
         spare = len(samples) - length(f)
         firsts = [middle(spare, part, 10) // hop for part in range(10)] if spare > 0 else [0]
-        made = [patch(power[:, first:first + f["patch-frames"]], f, partial) for first in firsts]
+        made = [patch(power[:, first : first + f["patch-frames"]], f, partial) for first in firsts]
         return np.stack(made), [(first * hop / f["rate"], length(f) / f["rate"] + first * hop / f["rate"]) for first in firsts]
     reach = -(-f["fft-size"] // 2) if f["center"] else f["fft-size"]
     content = min(max(1, round(window * f["rate"] / hop)), f["patch-frames"])
@@ -104,7 +118,7 @@ def patches(samples, f, segmentation="sliding", partial="repeat", window=10.0, s
     for end in ends:
         first = max(0, end - content)
         # Mirrored padding makes each patch a signal of its own.
-        own = mel(samples[first * hop:(end - 1) * hop], f) if f.get("pad-mode") == "reflect" else power[:, first:end]
+        own = mel(samples[first * hop : (end - 1) * hop], f) if f.get("pad-mode") == "reflect" else power[:, first:end]
         made.append(patch(own, f, partial))
         spans.append((first * hop / f["rate"], min(((end - 1) * hop + reach) / f["rate"], seconds)))
     return np.stack(made), spans

@@ -13,8 +13,8 @@ import pathlib
 
 import numpy as np
 
-from .results import NONE, SOURCES, manifest, of, read
 from . import tables
+from .results import NONE, SOURCES, manifest, of, read
 
 
 def main(argv):
@@ -41,6 +41,9 @@ def main(argv):
     for source, (scores, truth, _) in found.items():
         above[source] = scores[np.arange(len(truth)), truth] > args.threshold
         right[source] = scores.argmax(1) == truth
-    share = lambda part: f"{part.sum()} of {len(part)} ({100 * part.mean():.1f} %)" if len(part) else "–"
+
+    def share(part):
+        return f"{part.sum()} of {len(part)} ({100 * part.mean():.1f} %)" if len(part) else "–"
+
     print("| right label above the threshold | " + " | ".join(share(above[s]) for s in SOURCES) + " |")
     print("| the same, of those where it is the best | " + " | ".join(share(above[s][right[s]]) for s in SOURCES) + " |")

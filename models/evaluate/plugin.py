@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
 """Figures of results, as instruments tag --json prints them, against a manifest: a Markdown table.
 
-    instruments tag --json VIDEOS/*.m* > RESULTS.jsonl
-    python -m evaluate plugin --manifest VIDEOS/manifest.csv --results plugin=RESULTS.jsonl
+instruments tag --json VIDEOS/*.m* > RESULTS.jsonl
+python -m evaluate plugin --manifest VIDEOS/manifest.csv --results plugin=RESULTS.jsonl
 """
 
 import argparse
@@ -10,17 +10,11 @@ import pathlib
 
 import numpy as np
 
-from train import plots
+from train.export import plots
 from train.labels import LABELS
 
 from . import metrics, tables
-from .results import NONE, SOURCES, manifest, of, read
-
-
-def named(text):
-    """NAME=FILE, or a FILE whose stem is the name."""
-    name, _, path = text.rpartition("=")
-    return name or pathlib.Path(path).stem, pathlib.Path(path)
+from .results import NONE, SOURCES, manifest, named, of, read
 
 
 def confusions(items, results, path):

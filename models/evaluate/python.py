@@ -49,8 +49,10 @@ def main(argv):
     parser.add_argument("--name", default="python", help="of the rows")
     parser.add_argument("--out", type=pathlib.Path, help="JSON lines to write")
     args = parser.parse_args(argv)
-    models = {kind: path and chain.Model(path, args.cache, args.threads)
-              for kind, path in (("audio", args.audio_model), ("video", args.video_model), ("fusion", args.fusion_model))}
+    models = {
+        kind: path and chain.Model(path, args.cache, args.threads)
+        for kind, path in (("audio", args.audio_model), ("video", args.video_model), ("fusion", args.fusion_model))
+    }
     items = results.manifest(args.manifest)
     lines, found = [], {}
     for item in tqdm(items, args.name, mininterval=5):

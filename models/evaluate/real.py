@@ -3,7 +3,7 @@
 
     python -m evaluate real --data DATA --results "ours=folds.jsonl" "CED-Tiny, untrained=ced.jsonl" ...
 
-Results are JSON lines of whole files, as `evaluate.results` describes them (`sound.teach --scores` writes those of a fold:
+Results are JSON lines of whole files, as `evaluate.results` describes them (`sound.tune --scores` writes those of a fold:
 what each file got from a model that learnt nothing from its group; join the files). Files that a system has no result for do not count.
 """
 
@@ -16,8 +16,7 @@ from train.corpus import real
 from train.labels import LABELS, class_of
 
 from . import metrics
-from .plugin import named
-from .results import SOURCES, read
+from .results import SOURCES, named, read
 
 SETS = {
     "videos": ("clips-test", "clips", "sop"),
@@ -37,8 +36,12 @@ def collect(items, results, source):
     """(scores [n,13], truth [n], groups, labels [n,13] that are there) of the items that a system has a result for."""
     known = [i for i in items if source in getattr(results.get(key(i.path)), "clip", ())]
     there = [[name in (i.label, *i.also) for name in map(str.lower, LABELS)] for i in known]
-    return (np.array([results[key(i.path)].clip[source] for i in known]), np.array([class_of(i.label) for i in known], int),
-            [i.group for i in known], np.array(there))
+    return (
+        np.array([results[key(i.path)].clip[source] for i in known]),
+        np.array([class_of(i.label) for i in known], int),
+        [i.group for i in known],
+        np.array(there),
+    )
 
 
 def cell(scores, truth, groups):

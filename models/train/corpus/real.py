@@ -7,11 +7,11 @@ Five folds by group: a model judged on a fold has learnt from no file of the fol
 import csv
 import pathlib
 import re
-import tomllib
 import zlib
 from dataclasses import dataclass
 
 from ..labels import class_of
+from .sources import read
 
 FOLDS = 5
 TEST = -1
@@ -39,15 +39,15 @@ def table(path):
 def items(data, *sources):
     """The items of the named sources (all of them without a name)."""
     data = pathlib.Path(data)
-    every = tomllib.loads((pathlib.Path(__file__).parent / "sources.toml").read_text())
-    tested = {path for entry in every.values() if entry.get("split") == "test" for path in data.glob(entry["files"])}
+    every = read("real")
+    tested = {path for entry in every.values() if entry.split == "test" for path in entry.paths(None, data)}
     found = []
     for source, entry in every.items():
         if sources and source not in sources:
             continue
-        test = entry.get("split") == "test"
-        rows = table(data / entry["table"]) if "table" in entry else {}
-        for path in sorted(data.glob(entry["files"])):
+        test = entry.split == "test"
+        rows = table(data / entry.table) if entry.table else {}
+        for path in entry.paths(None, data):
             if (path in tested) != test:
                 continue
             row = rows.get(path.name)
@@ -55,7 +55,8 @@ def items(data, *sources):
             if row:
                 group = row["source"]
             else:
-                pattern = entry.get("group", source)
+                pattern = entry.group or source
                 group = re.match(pattern, path.stem)[1] if "(" in pattern else pattern
-            found.append(Item(path, row["label"] if row else path.parent.name, also, source, group, TEST if test else fold_of(group)))
+            label = row["label"] if row else path.parent.name
+            found.append(Item(path, label, also, source, group, TEST if test else fold_of(group)))
     return found

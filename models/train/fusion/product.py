@@ -20,19 +20,42 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from .. import card, half
+from ..export import card, half
+from ..export.session import session
 from ..pictures import lite
-from . import head, session
+from .parents import head
 
 LEAST = 1e-6
 PROVENANCE = "weighted product of the odds, weight and calibration fitted on real videos by five folds:"
 # ImageNet's rows of instruments by AudioSet's names; those that AudioSet has no name for by ImageNet's. 1000 is lite's clarinet.
 IMAGENET = {
-    "Accordion": (401,), "Guitar": (402, 546), "Acoustic guitar": (402,), "Electric guitar": (546,), "Banjo": (420,), "Bassoon": (432,),
-    "Cello": (486,), "Chime": (494,), "Trumpet": (513,), "Drum": (541,), "Flute": (558,), "French horn": (566,), "Gong": (577,),
-    "Piano": (579, 881), "Harmonica": (593,), "Harp": (594,), "Maraca": (641,), "Marimba, xylophone": (642,), "Oboe": (683,),
-    "Ocarina": (684,), "Organ": (687,), "Panpipe": (699,), "Saxophone": (776,), "Steelpan": (822,), "Trombone": (875,),
-    "Violin, fiddle": (889,), "Clarinet": (1000,),
+    "Accordion": (401,),
+    "Guitar": (402, 546),
+    "Acoustic guitar": (402,),
+    "Electric guitar": (546,),
+    "Banjo": (420,),
+    "Bassoon": (432,),
+    "Cello": (486,),
+    "Chime": (494,),
+    "Trumpet": (513,),
+    "Drum": (541,),
+    "Flute": (558,),
+    "French horn": (566,),
+    "Gong": (577,),
+    "Piano": (579, 881),
+    "Harmonica": (593,),
+    "Harp": (594,),
+    "Maraca": (641,),
+    "Marimba, xylophone": (642,),
+    "Oboe": (683,),
+    "Ocarina": (684,),
+    "Organ": (687,),
+    "Panpipe": (699,),
+    "Saxophone": (776,),
+    "Steelpan": (822,),
+    "Trombone": (875,),
+    "Violin, fiddle": (889,),
+    "Clarinet": (1000,),
 }
 # Drumsticks: no instrument of their own, and no evidence against one.
 SIMILAR = {542}
@@ -89,8 +112,16 @@ def imagenet_head(path):
     tagger.slope, tagger.offset = calibration(path, tagger)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         file = f"{folder}/head.onnx"
-        torch.onnx.export(Imagenet(tagger).eval(), (torch.rand(2, 1280),), file, input_names=["embedding"], output_names=["tags"],
-                          dynamic_axes={"embedding": {0: "N"}, "tags": {0: "N"}}, opset_version=card.OPSET, dynamo=False)
+        torch.onnx.export(
+            Imagenet(tagger).eval(),
+            (torch.rand(2, 1280),),
+            file,
+            input_names=["embedding"],
+            output_names=["tags"],
+            dynamic_axes={"embedding": {0: "N"}, "tags": {0: "N"}},
+            opset_version=card.OPSET,
+            dynamo=False,
+        )
         return onnx.load(file)
 
 
@@ -111,19 +142,27 @@ def compose(core, heads, sizes):
     nodes, outputs = [], {"video": "seen", "audio": "sounds"}
     for name, model in heads.items():
         part = onnx.compose.add_prefix(model, f"{name}.").graph
-        entry = helper.make_node("Reshape", ["video", "video.rows"], ["video.embedding"]) if name == "video" else \
-            helper.make_node("Identity", ["audio"], ["audio.embedding"])
+        entry = (
+            helper.make_node("Reshape", ["video", "video.rows"], ["video.embedding"])
+            if name == "video"
+            else helper.make_node("Identity", ["audio"], ["audio.embedding"])
+        )
         nodes += [entry, *part.node, helper.make_node("Identity", [f"{name}.tags"], [outputs[name]])]
         graph.initializer.extend(part.initializer)
     constants = {"video.rows": [-1, sizes["video"]], "video.first": [0], "video.last": [2], "video.labels": [looks]}
     graph.initializer.extend(numpy_helper.from_array(np.array(v, np.int64), k) for k, v in constants.items())
-    nodes += [helper.make_node("Shape", ["video"], ["video.shape"]),
-              helper.make_node("Slice", ["video.shape", "video.first", "video.last"], ["video.items"]),
-              helper.make_node("Concat", ["video.items", "video.labels"], ["video.out"], axis=0),
-              helper.make_node("Reshape", ["seen", "video.out"], ["looks"]), *graph.node]
-    ports = [helper.make_tensor_value_info("video", TensorProto.FLOAT, ["N", "k", sizes["video"]]),
-             helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["N", sizes["audio"]]),
-             next(port for port in graph.input if port.name == "present")]
+    nodes += [
+        helper.make_node("Shape", ["video"], ["video.shape"]),
+        helper.make_node("Slice", ["video.shape", "video.first", "video.last"], ["video.items"]),
+        helper.make_node("Concat", ["video.items", "video.labels"], ["video.out"], axis=0),
+        helper.make_node("Reshape", ["seen", "video.out"], ["looks"]),
+        *graph.node,
+    ]
+    ports = [
+        helper.make_tensor_value_info("video", TensorProto.FLOAT, ["N", "k", sizes["video"]]),
+        helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["N", sizes["audio"]]),
+        next(port for port in graph.input if port.name == "present"),
+    ]
     for field, values in ((graph.node, nodes), (graph.input, ports)):
         values = [type(v).FromString(v.SerializeToString()) for v in values]
         del field[:]
@@ -149,8 +188,15 @@ def export(args):
     looks, sounds = torch.rand(4, 5, len(own["video"]), generator=generator), torch.rand(4, len(own["audio"]), generator=generator)
     present = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     described = card.describe(
-        args.name, "fusion", "", "MPL-2.0", f"{PROVENANCE} {cards['video']['name']} and {cards['audio']['name']}", args.metrics,
-        labels="\n".join(labels), fusion={"video": cards["video"]["embedding"], "audio": cards["audio"]["embedding"], "frames": "any"})
+        args.name,
+        "fusion",
+        "",
+        "MPL-2.0",
+        f"{PROVENANCE} {cards['video']['name']} and {cards['audio']['name']}",
+        args.metrics,
+        labels="\n".join(labels),
+        fusion={"video": cards["video"]["embedding"], "audio": cards["audio"]["embedding"], "frames": "any"},
+    )
     card.export(module, {"looks": looks, "sounds": sounds, "present": present}, ["tags"], args.out, described, {"looks": {1: "k"}})
     core = compose(onnx.load(args.out), heads, sizes)
     rng = np.random.default_rng(0)

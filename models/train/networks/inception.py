@@ -47,37 +47,68 @@ def _average():
 
 
 def _mixed_5(n, pool):
-    return Mixed([Conv(n, 64, 1), _in_turn(Conv(n, 48, 1), Conv(48, 64, 5)),
-                  _in_turn(Conv(n, 64, 1), Conv(64, 96, 3), Conv(96, 96, 3)), _in_turn(_average(), Conv(n, pool, 1))])
+    return Mixed(
+        [
+            Conv(n, 64, 1),
+            _in_turn(Conv(n, 48, 1), Conv(48, 64, 5)),
+            _in_turn(Conv(n, 64, 1), Conv(64, 96, 3), Conv(96, 96, 3)),
+            _in_turn(_average(), Conv(n, pool, 1)),
+        ]
+    )
 
 
 def _mixed_6(n):
     row, column = (1, 7), (7, 1)
-    return Mixed([Conv(768, 192, 1), _in_turn(Conv(768, n, 1), Conv(n, n, row), Conv(n, 192, column)),
-                  _in_turn(Conv(768, n, 1), Conv(n, n, column), Conv(n, n, row), Conv(n, n, column), Conv(n, 192, row)),
-                  _in_turn(_average(), Conv(768, 192, 1))])
+    return Mixed(
+        [
+            Conv(768, 192, 1),
+            _in_turn(Conv(768, n, 1), Conv(n, n, row), Conv(n, 192, column)),
+            _in_turn(Conv(768, n, 1), Conv(n, n, column), Conv(n, n, row), Conv(n, n, column), Conv(n, 192, row)),
+            _in_turn(_average(), Conv(768, 192, 1)),
+        ]
+    )
 
 
 def _mixed_7(n):
     def fork():
         return Mixed([Conv(384, 384, (1, 3)), Conv(384, 384, (3, 1))])
 
-    return Mixed([Conv(n, 320, 1), _in_turn(Conv(n, 384, 1), fork()),
-                  _in_turn(Conv(n, 448, 1), Conv(448, 384, 3), fork()), _in_turn(_average(), Conv(n, 192, 1))])
+    return Mixed(
+        [Conv(n, 320, 1), _in_turn(Conv(n, 384, 1), fork()), _in_turn(Conv(n, 448, 1), Conv(448, 384, 3), fork()), _in_turn(_average(), Conv(n, 192, 1))]
+    )
 
 
 def _blocks():
-    return nn.ModuleDict({
-        "stem": _in_turn(Conv(3, 32, 3, 2), Conv(32, 32, 3, padding=0), Conv(32, 64, 3), nn.MaxPool2d(3, 2),
-                         Conv(64, 80, 1), Conv(80, 192, 3, padding=0), nn.MaxPool2d(3, 2)),
-        "5b": _mixed_5(192, 32), "5c": _mixed_5(256, 64), "5d": _mixed_5(288, 64),
-        "6a": Mixed([Conv(288, 384, 3, 2), _in_turn(Conv(288, 64, 1), Conv(64, 96, 3), Conv(96, 96, 3, 2)), nn.MaxPool2d(3, 2)]),
-        "6b": _mixed_6(128), "6c": _mixed_6(160), "6d": _mixed_6(160), "6e": _mixed_6(192),
-        "7a": Mixed([_in_turn(Conv(768, 192, 1), Conv(192, 320, 3, 2)),
-                     _in_turn(Conv(768, 192, 1), Conv(192, 192, (1, 7)), Conv(192, 192, (7, 1)), Conv(192, 192, 3, 2)),
-                     nn.MaxPool2d(3, 2)]),
-        "7b": _mixed_7(1280), "7c": _mixed_7(2048),
-    })
+    return nn.ModuleDict(
+        {
+            "stem": _in_turn(
+                Conv(3, 32, 3, 2),
+                Conv(32, 32, 3, padding=0),
+                Conv(32, 64, 3),
+                nn.MaxPool2d(3, 2),
+                Conv(64, 80, 1),
+                Conv(80, 192, 3, padding=0),
+                nn.MaxPool2d(3, 2),
+            ),
+            "5b": _mixed_5(192, 32),
+            "5c": _mixed_5(256, 64),
+            "5d": _mixed_5(288, 64),
+            "6a": Mixed([Conv(288, 384, 3, 2), _in_turn(Conv(288, 64, 1), Conv(64, 96, 3), Conv(96, 96, 3, 2)), nn.MaxPool2d(3, 2)]),
+            "6b": _mixed_6(128),
+            "6c": _mixed_6(160),
+            "6d": _mixed_6(160),
+            "6e": _mixed_6(192),
+            "7a": Mixed(
+                [
+                    _in_turn(Conv(768, 192, 1), Conv(192, 320, 3, 2)),
+                    _in_turn(Conv(768, 192, 1), Conv(192, 192, (1, 7)), Conv(192, 192, (7, 1)), Conv(192, 192, 3, 2)),
+                    nn.MaxPool2d(3, 2),
+                ]
+            ),
+            "7b": _mixed_7(1280),
+            "7c": _mixed_7(2048),
+        }
+    )
 
 
 class Inception(nn.Module):
@@ -111,7 +142,7 @@ class Inception(nn.Module):
     def late(self, x, split=SPLIT):
         """The blocks from `split` on, and the mean over the picture."""
         names = list(self.blocks)
-        for name in names[names.index(split):]:
+        for name in names[names.index(split) :]:
             x = self.blocks[name](x)
         return x.mean((2, 3))
 
@@ -154,8 +185,7 @@ def nsfwjs_layers(folder):
     folder = pathlib.Path(folder)
     text = (folder / "model.min.js").read_text()
     manifest = _manifest(text)
-    values = b"".join(base64.b64decode(re.search(r'exports="([^"]+)"', (folder / f"{name}.min.js").read_text()).group(1))
-                      for name in manifest["paths"])
+    values = b"".join(base64.b64decode(re.search(r'exports="([^"]+)"', (folder / f"{name}.min.js").read_text()).group(1)) for name in manifest["paths"])
     weights, start = {}, 0
     for entry in manifest["weights"]:
         count = math.prod(entry["shape"])
@@ -165,13 +195,27 @@ def nsfwjs_layers(folder):
     for i in range(1, 95):
         norm = f"batch_normalization_{i}"
         scale = torch.rsqrt(weights[f"{norm}/moving_variance"] + BATCH_NORM_EPSILON)
-        yield (weights[f"conv2d_{i}/kernel"].permute(3, 2, 0, 1), scale,
-               weights[f"{norm}/beta"] - weights[f"{norm}/moving_mean"] * scale)
+        yield (weights[f"conv2d_{i}/kernel"].permute(3, 2, 0, 1), scale, weights[f"{norm}/beta"] - weights[f"{norm}/moving_mean"] * scale)
 
 
 def _manifest(text):
     """The weights' manifest, written as a JavaScript object: bare keys, `!1` for false, `.5` for 0.5."""
-    text = text[text.index("weightsManifest:[") + len("weightsManifest:["):]
+    text = text[text.index("weightsManifest:[") + len("weightsManifest:[") :]
     text = re.sub(r"([{,])([A-Za-z_]\w*):", r'\1"\2":', text)
     text = re.sub(r"(?<=[:\[,-])\.(?=\d)", "0.", text)
     return json.JSONDecoder().raw_decode(text)[0]
+
+
+INITS = {
+    "torchvision": "Inception v3 with torchvision's ImageNet weights (BSD-3-Clause)",
+    "nsfwjs": "Inception v3, weights to start from of nsfwjs 4.3.0 (MIT, Copyright 2019 Infinite Red, Inc.; blocks up to 6c are ImageNet's)",
+    "random": "Inception v3 from random weights",
+}
+
+
+def initial(init, weights):
+    """The network with the weights that it starts from, one of INITS; `weights` is nsfwjs's folder."""
+    network = Inception()
+    if init != "random":
+        network.load(torchvision_layers() if init == "torchvision" else nsfwjs_layers(weights))
+    return network

@@ -14,8 +14,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from ..features import frames
 from ..labels import CLASSES, NONE
-from . import frames
 
 SHARD = 1024
 # How often a sample is one of the 13 labels, a picture without an instrument, an instrument outside the set.

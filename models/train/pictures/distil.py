@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Inception v3 taught by an EfficientNet-Lite model on frames that never come twice.
+"""A picture network taught by an EfficientNet-Lite model on frames that never come twice.
 
 Each frame goes through the frozen blocks and the teacher once and is trained on a few times while it is in the ring of
 the latest ones. The student learns the labels, the teacher's scores, the teacher's embedding as a linear map of its own, and what the
 teacher's classifier of ImageNet's classes says of that map. The rate falls as half a cosine over `--minutes` of CPU time.
-`pictures.inception --start` measures and exports what comes out.
+`pictures.train --start` measures and exports what comes out.
 """
 
 import argparse
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import card
+from ..export import card
 from ..labels import CLASSES, LABELS
-from ..networks import inception
-from . import activations, left_out, lite, stream, visual
-from . import inception as paper
+from . import activations, lite, stream, visual
+from .embedder import Embedder
+from .models import Head, Tagger, add_arguments, cache, check, forward, initial, validation
 
 # Frames that are made, and go through the frozen blocks, at once: few, so that they stay in the processor's caches.
 BLOCK = 16
@@ -30,11 +30,11 @@ MEAN_DECAY = 0.99
 
 
 class Lesson(nn.Module):
-    """The loss of log-probabilities [n, 14] and embeddings [n, 2048], given the classes (or UNKNOWN) and the teacher's embeddings."""
+    """The loss of log-probabilities [n, 14] and embeddings [n, D], given the classes (or UNKNOWN) and the teacher's embeddings."""
 
-    def __init__(self, teacher_head, size, args):
+    def __init__(self, teacher_head, ours, theirs, args):
         super().__init__()
-        self.map = nn.Linear(inception.EMBEDDING, size)
+        self.map = nn.Linear(ours, theirs)
         self.head, self.args = teacher_head.requires_grad_(False), args
 
     def forward(self, log_p, embedding, targets, theirs):
@@ -51,7 +51,7 @@ class Lesson(nn.Module):
 
 def hits(tagger, x, targets, split):
     """Hit@1 in per cent of the frames with an instrument."""
-    p = visual.probabilities(tagger, x, split)[:, :len(LABELS)]
+    p = visual.probabilities(tagger, x, split)[:, : len(LABELS)]
     known = targets < len(LABELS)
     return 100 * float((p.argmax(1) == targets.numpy())[known].mean())
 
@@ -60,7 +60,7 @@ def train(tagger, lesson, ring, refill, judged, args, log):
     """Train in place; afterwards `tagger` has the mean of its latest weights."""
     tagger.requires_grad_(False)
     names = list(tagger.network.blocks)
-    modules = [tagger.network.blocks[n] for n in names[names.index(args.split):]] + [tagger.head, lesson.map]
+    modules = [tagger.network.blocks[n] for n in names[names.index(args.split) :]] + [tagger.head, lesson.map]
     parameters = [p for m in modules for p in m.requires_grad_(True).parameters()]
     optimiser = torch.optim.AdamW(parameters, args.rate, weight_decay=args.decay)
     mean = [p.detach().clone() for p in parameters]
@@ -81,8 +81,15 @@ def train(tagger, lesson, ring, refill, judged, args, log):
         print("minutes {}, steps {}, new frames {}: losses {} {} {}, Hit@1 video-like {}, plain {}".format(*row), flush=True)
         with open(log, "a", newline="") as file:
             csv.writer(file).writerow(row)
-        state = {"tagger": copy.deepcopy(tagger.state_dict()), "lesson": lesson.state_dict(), "optimiser": optimiser.state_dict(),
-                 "spent": spent, "steps": steps, "frames": frames, "mean": mean}
+        state = {
+            "tagger": copy.deepcopy(tagger.state_dict()),
+            "lesson": lesson.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "spent": spent,
+            "steps": steps,
+            "frames": frames,
+            "mean": mean,
+        }
         if spent < 60 * args.minutes:
             _copy(parameters, last)
         torch.save(state | {"last": tagger.state_dict()}, checkpoint)
@@ -98,7 +105,7 @@ def train(tagger, lesson, ring, refill, judged, args, log):
             for group in optimiser.param_groups:
                 group["lr"] = args.rate * min(1, (steps + 1) / args.warmup) * 0.5 * (1 + math.cos(math.pi * progress))
             x, theirs, targets = ring.draw(rng, args.batch)
-            log_p, embedding = paper.forward(tagger, x.to(args.device), args.split)
+            log_p, embedding = forward(tagger, x.to(args.device), args.split)
             values = lesson(log_p, embedding, targets.to(args.device), theirs.float().to(args.device))
             optimiser.zero_grad()
             values.sum().backward()
@@ -120,14 +127,9 @@ def _copy(parameters, values):
 
 def main(argv):
     parser = argparse.ArgumentParser(prog="train pictures.distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder with images/<label>/<source>_<number>.jpg")
-    parser.add_argument("--cache", required=True, help="folder for activations and weights; a rerun goes on from it")
-    parser.add_argument("--held-out", nargs="*", default=["c101"], help="picture sources kept out of training")
+    add_arguments(parser)
     parser.add_argument("--others", nargs="*", default=[], help="folders of further .jpg pictures, of which only the teacher says what they show")
-    parser.add_argument("--init", choices=paper.INITS, default="torchvision", help="the weights to start from")
-    parser.add_argument("--weights", help="nsfwjs's folder dist/models/inception_v3, for --init nsfwjs")
-    parser.add_argument("--start", help="a checkpoint of `pictures.inception`, whose last weights to start from")
-    parser.add_argument("--split", default=inception.SPLIT, help="the first block that is trained")
+    parser.add_argument("--start", help="a checkpoint of `pictures.train`, whose last weights to start from")
     parser.add_argument("--teacher", required=True, help="an EfficientNet-Lite model of `visual`, as an ONNX file")
     parser.add_argument("--variant", help="its int8 variant, to teach faster")
     parser.add_argument("--minutes", type=float, default=40, help="of CPU time")
@@ -147,30 +149,31 @@ def main(argv):
     parser.add_argument("--run", default="distil", help="name of the log and the checkpoint; another one starts anew")
     parser.add_argument("--seed", type=int, default=1000)
     args = parser.parse_args(argv)
+    model = check(args)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
 
-    network = paper.initial(args)
+    network = initial(args)
     training, _, spared = visual.split(args)
-    learned, judging = paper.validation(spared)
+    learned, judging = validation(spared)
     own = [p for p, chosen in zip(training, learned) if chosen]
-    early = activations.Early(activations.Blocks(copy.deepcopy(network), args.split), inception.SIZE, args.device)
-    teacher = left_out.Embedder(args.variant or args.teacher, card.read(args.teacher))
-    tagger = paper.Tagger(network, paper.Head())
-    lesson = Lesson(lite.released(args.teacher)[0].head, teacher.size, args)
+    early = activations.Early(activations.Blocks(copy.deepcopy(network), args.split), model.view[0], args.device)
+    teacher = Embedder(args.variant or args.teacher, card.read(args.teacher))
+    tagger = Tagger(network, Head(model.embedding))
+    lesson = Lesson(lite.released(args.teacher)[0].head, model.embedding, teacher.size, args)
     if args.start:
         stored = torch.load(args.start, weights_only=True)
         tagger.load_state_dict(stored["tagger"])
         lesson.load_state_dict(stored["loss"], strict=False)
     tagger, lesson = tagger.to(args.device, memory_format=torch.channels_last), lesson.to(args.device)
-    source = stream.Stream(own, stream.outside(training, args.data, args.held_out, args.others), args.seed, paper.VIEW, teacher.view)
+    source = stream.Stream(own, stream.outside(training, args.data, args.held_out, args.others), args.seed, model.view, teacher.view)
 
     def refill():
         (ours, theirs), targets = source.block(BLOCK)
         return *early(ours), torch.from_numpy(teacher(theirs)).half(), targets
 
     ring = stream.Ring(args.ring)
-    folder = paper.cache(args, args.split)
+    folder = cache(args, args.split)
     targets = torch.tensor([p.target for p in training])
     shards = [torch.load(p, mmap=True, weights_only=True) for p in sorted(folder.glob("shard-*.pt"))]
     taught = [torch.load(p, mmap=True, weights_only=True)[1] for p in sorted(folder.glob("taught-*.pt"))]
@@ -180,7 +183,7 @@ def main(argv):
     while ring.place < 16 * args.batch:
         ring.add(*refill())
     hard = [(x[judging[index]], targets[index[judging[index]]]) for x, index in shards]
-    plain = activations.EachFrame([p for p, chosen in zip(training, judging) if chosen], (paper.VIEW,))
+    plain = activations.EachFrame([p for p, chosen in zip(training, judging) if chosen], (model.view,))
     x, index = activations.run(early, plain, "plain", 0)
     judged = [tuple(map(torch.cat, zip(*hard))), (x, targets[judging][index])]
     train(tagger, lesson, ring, refill, judged, args, folder / f"{args.run}.csv")

@@ -70,8 +70,12 @@ class Scored:
             right = scores[np.arange(len(targets)), targets] > THRESHOLD
             other = scores.copy()
             other[np.arange(len(targets)), targets] = 0
-            for what, values in (("Hit@1", order[:, 0] == targets), ("Hit@3", (order[:, :3] == targets[:, None]).any(1)),
-                                 (f"right above {THRESHOLD}", right), (f"wrong above {THRESHOLD}", other.max(1) > THRESHOLD)):
+            for what, values in (
+                ("Hit@1", order[:, 0] == targets),
+                ("Hit@3", (order[:, :3] == targets[:, None]).any(1)),
+                (f"right above {THRESHOLD}", right),
+                (f"wrong above {THRESHOLD}", other.max(1) > THRESHOLD),
+            ):
                 found[f"{name} {what}"] = interval(values, groups)
 
         targets, means, groups = zip(*self.videos())
@@ -92,11 +96,20 @@ class Scored:
     def summary(self):
         figures = self.figures()
         return "out of fold, five folds by source: " + "; ".join(
-            f"{name} {figures[name][0]:.1f} ({figures[name][1]:.0f} to {figures[name][2]:.0f})" for name in figures if "Hit" in name)
+            f"{name} {figures[name][0]:.1f} ({figures[name][1]:.0f} to {figures[name][2]:.0f})" for name in figures if "Hit" in name
+        )
 
     def save(self, path):
-        np.savez(path, names=[p.path for p in self.pictures], videos=[p.video for p in self.pictures], folds=[p.fold for p in self.pictures],
-                 targets=self.targets, log_p=self.log_p, scores=self.scores(), embeddings=self.embeddings.astype(np.float16))
+        np.savez(
+            path,
+            names=[p.path for p in self.pictures],
+            videos=[p.video for p in self.pictures],
+            folds=[p.fold for p in self.pictures],
+            targets=self.targets,
+            log_p=self.log_p,
+            scores=self.scores(),
+            embeddings=self.embeddings.astype(np.float16),
+        )
 
 
 def interval(values, groups):

@@ -19,26 +19,14 @@ import argparse
 import numpy as np
 from tqdm import tqdm
 
-from .. import card, variants
+from ..corpus import photographs
+from ..export import card
 from ..labels import NONE
-from . import activations, photographs, visual
+from . import activations, visual
+from .embedder import Embedder
 
 # Random video frames of each picture.
 VIEWS = 3
-
-
-class Embedder:
-    """An exported picture model: uint8 frames of its own size [n, H, W, 3] to embeddings float32 [n, D]; `view` makes such frames."""
-
-    def __init__(self, path, described):
-        self.session = variants.session(path)
-        given = self.session.get_inputs()[0]
-        self.name, self.size = given.name, self.session.get_outputs()[1].shape[1]
-        self.view = (given.shape[1], described["frame.fit"], float(described["frame.crop-fraction"]))
-
-    def __call__(self, frames):
-        # One at a time is three times faster in ONNX Runtime on a CPU than all together.
-        return np.concatenate([self.session.run(["embedding"], {self.name: np.asarray(frame)[None]})[0] for frame in frames])
 
 
 def main(argv):

@@ -9,7 +9,7 @@ import copy
 import torch
 from torch import nn
 
-from .. import half
+from ..export import half
 from ..labels import CLASSES, LABELS, NONE
 from ..networks import efficientnet
 
@@ -40,8 +40,8 @@ class Head(nn.Module):
         super().__init__()
         self.rows = nn.Linear(weight.shape[1], len(weight) + 1)
         with torch.no_grad():
-            self.rows.weight.copy_(torch.cat([weight, weight[OBOE:OBOE + 1]]))
-            self.rows.bias.copy_(torch.cat([bias, bias[OBOE:OBOE + 1]]))
+            self.rows.weight.copy_(torch.cat([weight, weight[OBOE : OBOE + 1]]))
+            self.rows.bias.copy_(torch.cat([bias, bias[OBOE : OBOE + 1]]))
         pool = torch.zeros(len(weight) + 1, len(CLASSES))
         for label, rows in IMAGENET_ROWS.items():
             pool[list(rows), LABELS.index(label)] = 1
@@ -60,7 +60,7 @@ def pooled(rows, pool):
 
 def against_none(log_p):
     """Logits [..., 13] of each label against "none" alone."""
-    return log_p[..., :len(LABELS)] - log_p[..., len(LABELS):]
+    return log_p[..., : len(LABELS)] - log_p[..., len(LABELS) :]
 
 
 class Tagger(nn.Module):
@@ -92,8 +92,7 @@ def released(path):
         if all(name in stored and stored[name].shape == shape for name, shape in shapes.items()):
             tagger.load_state_dict({name: stored[name] for name in shapes}, strict=False)
             return tagger, variant
-    raise ValueError(f"{path} is no EfficientNet-Lite tagger: its weights fit none of the variants "
-                     + ", ".join(map(str, efficientnet.VARIANTS)))
+    raise ValueError(f"{path} is no EfficientNet-Lite tagger: its weights fit none of the variants " + ", ".join(map(str, efficientnet.VARIANTS)))
 
 
 def trained_parameters(tagger, split):

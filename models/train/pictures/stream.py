@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
+from ..corpus import photographs
+from ..features import frames
 from ..labels import CLASSES, LABELS, NONE
-from . import activations, frames, photographs
+from . import activations
 
 # Shares of the frames: parts of photographs, two blended, the rest random video frames.
 PART_SHARE, BLEND_SHARE = 0.4, 0.25
@@ -50,8 +52,7 @@ class Stream:
             pool = self.others
         else:
             kind = rng.random() - activations.LABEL_SHARE
-            pool = self.labelled[rng.integers(len(LABELS))] if kind < 0 else \
-                self.nones if kind < activations.NONE_SHARE else self.different
+            pool = self.labelled[rng.integers(len(LABELS))] if kind < 0 else self.nones if kind < activations.NONE_SHARE else self.different
         return pool[rng.integers(len(pool))]
 
     def frame(self):

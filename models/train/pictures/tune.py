@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from ..corpus import real
+from ..corpus import photographs, real
 from ..labels import LABELS
 from ..networks import efficientnet
-from . import activations, judge, lite, photographs, visual
+from . import activations, judge, lite, visual
 
 SMOOTHING = 0.05
 # Weights of the labels one by one beside the choice among them, and of what ImageNet says of everything else.
@@ -70,12 +70,13 @@ def loss(rows, pool, their_rows, targets, known):
     """The choice among the labels and "none", each label against "none", and the other rows as ImageNet has them."""
     log_p = lite.pooled(rows, pool)
     each = F.binary_cross_entropy_with_logits(
-        lite.against_none(log_p), F.one_hot(targets, len(LABELS) + 1)[:, :-1] * 0.96 + 0.02, known, reduction="sum") / len(rows)
+        lite.against_none(log_p), F.one_hot(targets, len(LABELS) + 1)[:, :-1] * 0.96 + 0.02, known, reduction="sum"
+    ) / len(rows)
     hidden = F.pad(known - 1, (0, 1))
     choice = (log_p + 30 * hidden).log_softmax(1)
     choice = F.nll_loss(choice, targets) * (1 - SMOOTHING) - SMOOTHING * (choice * (1 + hidden)).mean()
     other = pool[:, -1].bool()
-    kept = F.cross_entropy(rows[:, other], their_rows[:, other[:their_rows.shape[1]]].softmax(1))
+    kept = F.cross_entropy(rows[:, other], their_rows[:, other[: their_rows.shape[1]]].softmax(1))
     return choice + EACH_WEIGHT * each + ELSE_WEIGHT * kept
 
 
@@ -155,19 +156,31 @@ def main(argv):
     view = (imagenet.network.size, args.fit, 1.0)
     every = photographs.scan(args.data, lookalikes=True) + photographs.frames(args.data, args.cache / "frames")
     spared = unseen(every) if args.start else set()
-    judged = [p for p in every if p.target >= 0 and p.folder not in photographs.LOOKALIKES and (
-        p.video or not args.start or p.target == len(LABELS) or p in spared or p.source == START_HELD_OUT)]
+    judged = [
+        p
+        for p in every
+        if p.target >= 0
+        and p.folder not in photographs.LOOKALIKES
+        and (p.video or not args.start or p.target == len(LABELS) or p in spared or p.source == START_HELD_OUT)
+    ]
     learned = [p for p in every if p.target >= 0 and p.fold != real.TEST]
     early = activations.Early(Frozen(start, imagenet, args.split), view[0], args.device, args.threads)
     shards = [activations.shard(args.cache, early, learned, i, i, view) for i in range(args.shards)]
-    plain, theirs, _ = activations.cached(args.cache / "plain.pt",
-                                          lambda: activations.run(early, activations.EachFrame(judged, (view,)), "plain", 0))
+    plain, theirs, _ = activations.cached(args.cache / "plain.pt", lambda: activations.run(early, activations.EachFrame(judged, (view,)), "plain", 0))
 
     pictures = Pictures(learned, spared)
     tagger = {}
     for fold in [*range(real.FOLDS), ALL]:
-        tuned = train(start, imagenet, Shards(shards, pictures, fold), pictures, args.split, args,
-                      args.cache / f"fold-{fold}.pt" if fold != ALL else args.cache / "all.pt", fold + 1)
+        tuned = train(
+            start,
+            imagenet,
+            Shards(shards, pictures, fold),
+            pictures,
+            args.split,
+            args,
+            args.cache / f"fold-{fold}.pt" if fold != ALL else args.cache / "all.pt",
+            fold + 1,
+        )
         tagger[fold] = lite.interpolate(start, tuned, args.average)
     with torch.no_grad():
         theirs = theirs.float()
@@ -181,6 +194,13 @@ def main(argv):
     if args.export:
         chosen = tagger[ALL]
         chosen.slope, chosen.offset = slope, offset
-        visual.export(chosen, args.export, lite.NAME, view, scored.summary(),
-                      f"EfficientNet-Lite{args.variant} with ImageNet weights (Apache-2.0), last blocks fine-tuned on photographs of "
-                      "instruments and on frames of people's videos, made to look like video frames", embedding=2)
+        visual.export(
+            chosen,
+            args.export,
+            lite.NAME,
+            view,
+            scored.summary(),
+            f"EfficientNet-Lite{args.variant} with ImageNet weights (Apache-2.0), last blocks fine-tuned on photographs of "
+            "instruments and on frames of people's videos, made to look like video frames",
+            embedding=2,
+        )

@@ -6,11 +6,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from sklearn.metrics import f1_score
 
-from .. import card, half
+from ..corpus import photographs
+from ..export import card, half
 from ..labels import CLASSES, LABELS, NONE
-from . import activations, photographs
+from ..scores import scores
+from . import activations
 
 # Of the random video frames that are made of the pictures that training leaves out.
 VIEWS_SEED = 77
@@ -27,17 +28,6 @@ def embed(tagger, x, split):
     kind = torch.bfloat16 if x.is_cuda or torch.cpu._is_avx512_bf16_supported() else torch.float32
     with torch.autocast(x.device.type, kind, enabled=kind == torch.bfloat16):
         return tagger.network.late(x.to(kind, memory_format=torch.channels_last), split).float()
-
-
-def scores(probabilities, targets):
-    """Hit@1, Hit@3 and macro-F1 in per cent, of [n, 13 or 14] probabilities over the 13 labels."""
-    tags, targets = np.asarray(probabilities)[:, :len(LABELS)], np.asarray(targets)
-    order = np.argsort(-tags, 1)
-    return {
-        "hit@1": 100 * float((order[:, 0] == targets).mean()),
-        "hit@3": 100 * float((order[:, :3] == targets[:, None]).any(1).mean()),
-        "f1": 100 * float(f1_score(targets, order[:, 0], average="macro", labels=np.unique(targets), zero_division=0)),
-    }
 
 
 def probabilities(tagger, x, split, batch=64):
@@ -65,8 +55,10 @@ def evaluate(tagger, split, plain, hard, test, clips):
             chosen = (source == s) & (y < none)
             figures[f"{s} {name}"] = scores(p[chosen], y[chosen])
         empty = np.array([test[i].folder == NONE for i in index])
-        figures[f"none {name}"] = {"taken for none": 100 * float((p[empty, none] > 0.5).mean()),
-                                   "instruments taken for none": 100 * float((p[y < none, none] > 0.5).mean())}
+        figures[f"none {name}"] = {
+            "taken for none": 100 * float((p[empty, none] > 0.5).mean()),
+            "instruments taken for none": 100 * float((p[y < none, none] > 0.5).mean()),
+        }
     means = {name: probabilities(tagger, x, split).mean(0) for name, x in clips.items()}
     for how in ("stretch", "crop"):
         labelled = {k: v for k, v in means.items() if k.startswith(how) and clip_target(k) is not None}
@@ -98,8 +90,7 @@ def test_views(folder, early, test, *views):
     """{name: what `early` makes of all test pictures}: as they are, and as random video frames."""
     nones = [p for p in test if p.folder == NONE]
     datasets = {"plain": activations.EachFrame(test, views), "video-like": activations.EachFrame(test, views, nones, VIEWS_SEED)}
-    return {name: activations.cached(folder / f"{name}.pt", partial(activations.run, early, dataset, name, 1))
-            for name, dataset in datasets.items()}
+    return {name: activations.cached(folder / f"{name}.pt", partial(activations.run, early, dataset, name, 1)) for name, dataset in datasets.items()}
 
 
 def clip_views(folder, early, clips, *views):
@@ -109,8 +100,7 @@ def clip_views(folder, early, clips, *views):
     parts = {}
     for view in views:
         name = f"clips-{view[1]}"
-        x = activations.cached(folder / f"{name}.pt",
-                               partial(activations.run, early, activations.EachFrame(every, (view,)), name, 1))[0]
+        x = activations.cached(folder / f"{name}.pt", partial(activations.run, early, activations.EachFrame(every, (view,)), name, 1))[0]
         for clip, part in zip(found, x.split([len(ps) for ps in found.values()])):
             parts[f"{view[1]} {clip}"] = part
     return parts
@@ -118,15 +108,17 @@ def clip_views(folder, early, clips, *views):
 
 def show_clips(means):
     for name, p in means.items():
-        best = np.argsort(-p[:len(LABELS)])[:3]
+        best = np.argsort(-p[: len(LABELS)])[:3]
         print(f"  {name:24}" + "  ".join(f"{LABELS[i]} {p[i]:.2f}" for i in best) + f"  none {p[-1]:.2f}")
 
 
 def summary(figures, held_out):
     """The figures of pictures and videos that did not train, in one line."""
     return "not in training: " + "; ".join(
-        f"{name} Hit@1 {f['hit@1']:.1f} Hit@3 {f['hit@3']:.1f} F1 {f['f1']:.1f}" for name, f in figures.items()
-        if name.split()[0] in (*held_out, "k30", "clips"))
+        f"{name} Hit@1 {f['hit@1']:.1f} Hit@3 {f['hit@3']:.1f} F1 {f['f1']:.1f}"
+        for name, f in figures.items()
+        if name.split()[0] in (*held_out, "k30", "clips")
+    )
 
 
 def export(tagger, path, name, view, metrics, provenance, licence="MPL-2.0", bits=16, embedding=1):
@@ -137,8 +129,9 @@ def export(tagger, path, name, view, metrics, provenance, licence="MPL-2.0", bit
     size, fit, crop_fraction = view
     path = pathlib.Path(path)
     example = {"frame": torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)}
-    described = card.describe(name, "video", f"{name}/{embedding}", licence, provenance=provenance, metrics=metrics,
-                              frame={"fit": fit, "crop-fraction": crop_fraction})
+    described = card.describe(
+        name, "video", f"{name}/{embedding}", licence, provenance=provenance, metrics=metrics, frame={"fit": fit, "crop-fraction": crop_fraction}
+    )
     card.export(tagger, example, ["tags", "embedding"], path, described)
     half.store(path, bits)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

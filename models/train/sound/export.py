@@ -12,16 +12,17 @@ import argparse
 import pathlib
 
 import numpy as np
-import onnxruntime
 import torch
 
-from .. import card, half
 from ..corpus import real
+from ..corpus.recordings import load
+from ..export import card, half
+from ..export.session import session
 from ..labels import AUDIOSET, class_of
-from ..render import load
-from . import ced, tagger
+from ..networks import ced
+from ..networks.ced import CLASSES, CRATE
+from . import tagger
 
-CRATE, CLASSES = "soundevents-0.5.0/models/tiny.onnx", "soundevents-dataset-0.2.0/assets/class_labels_indices.csv"
 SHORTEST = 16  # frames
 # Of the 13 labels' tagger: 10 s hear no better, 2 s hear less.
 SEGMENT = 512
@@ -31,18 +32,21 @@ def write(model, name, number, labels, frames, provenance, metrics, out, bits):
     """NAME.onnx, its weights stored in `bits`. 8-bit arithmetic is no variant: it changes the best label of one recording in 25 to 8."""
     model = model.eval().requires_grad_(False)
     half.round_weights(model)
-    described = card.describe(name, "audio", f"{name}/{number}", "MPL-2.0, from CED-Tiny (Apache-2.0)", provenance, metrics,
-                              labels="\n".join(labels), frontend=ced.FRONTEND | {"patch-frames": frames}, mel={"min-frames": SHORTEST})
+    described = card.describe(
+        name,
+        "audio",
+        f"{name}/{number}",
+        "MPL-2.0, from CED-Tiny (Apache-2.0)",
+        provenance,
+        metrics,
+        labels="\n".join(labels),
+        frontend=ced.FRONTEND | {"patch-frames": frames},
+        mel={"min-frames": SHORTEST},
+    )
     mel = torch.randn(2, 1, 64, 320) * 15 - 40
     error = card.export(model, {"mel": mel}, ["tags", "embedding"], out, described, {"mel": {3: "frames"}}, tolerance=1e-3)
     half.store(out, bits)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; differs from torch by {error:.1e}")
-
-
-def session(path):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def compare(args):
@@ -52,7 +56,7 @@ def compare(args):
     labels = list(tagger.instruments(names))
     index = [names.index(name) for name in labels]
     crate, differences, top = session(args.ced / CRATE), [], 0
-    items = [i for i in real.items(args.data, "web", "sop", "fsd", "mir5") if class_of(i.label) is not None][::args.every]
+    items = [i for i in real.items(args.data, "web", "sop", "fsd", "mir5") if class_of(i.label) is not None][:: args.every]
     for item in items:
         samples = load(item.path, 16000)[:160000]
         theirs = crate.run(None, {"waveform": samples[None]})[0][0][index]
@@ -65,15 +69,17 @@ def compare(args):
         differences.append((np.abs(theirs - ours).max(), np.abs(theirs - same).max()))
         top += ours.argmax() == theirs.argmax()
     worst = np.array(differences)
-    print(f"{len(items)} recordings: the best instrument is the same in {top}; largest difference of a score {worst[:, 0].max():.3f}, "
-          f"mean of the largest {worst[:, 0].mean():.4f}; with the crate's window and filter bank {worst[:, 1].max():.5f}")
+    print(
+        f"{len(items)} recordings: the best instrument is the same in {top}; largest difference of a score {worst[:, 0].max():.3f}, "
+        f"mean of the largest {worst[:, 0].mean():.4f}; with the crate's window and filter bank {worst[:, 1].max():.5f}"
+    )
 
 
 def main(argv):
     parser = argparse.ArgumentParser(prog="train sound.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("audioset", "yt8m13", "compare"))
     parser.add_argument("--ced", type=pathlib.Path, required=True, help="folder of the unpacked crates")
-    parser.add_argument("--weights", type=pathlib.Path, help="what sound.teach wrote")
+    parser.add_argument("--weights", type=pathlib.Path, help="what sound.tune wrote")
     parser.add_argument("--scale", type=float, default=1.0, help="calibration of ced-audioset: factor of the logits")
     parser.add_argument("--offset", type=float, default=0.0, help="calibration of ced-audioset: added to the logits")
     parser.add_argument("--metrics", default="")

@@ -6,7 +6,7 @@
 
 Kept as `CACHE/ced-SEED.pt`: the patches after SPLIT blocks (float16 [patches, 192] a segment), the embedding, CED's 527
 logits, and for each segment (path, start in samples, path of a recording mixed into it or None).
-`--more FOLDER` adds `FOLDER/LABEL/SOURCE__*.npy`, as `render` keeps them: rendered music, speech and effects.
+`--more FOLDER` adds `FOLDER/LABEL/SOURCE__*.npy`, as `corpus.render` keeps them: rendered music, speech and effects.
 """
 
 import argparse
@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 from ..corpus import real
+from ..corpus.recordings import RATE as RENDERED
+from ..corpus.recordings import load
+from ..features import recorded
 from ..labels import class_of
-from ..render import RATE as RENDERED
-from ..render import load
-from . import augment, ced
-from .export import CRATE
+from ..networks import ced
+from .tagger import SPLIT
 
-SPLIT = 8
 FRAMES = 512
 LENGTH = FRAMES * 160  # samples of a segment, 5.12 s
 SOURCES = ("clips-test", "clips", "sop", "web", "fsd", "mir5", "filip", "sfz", "phil", "phil8")
@@ -48,14 +48,14 @@ def recordings(data):
 
 def segments(samples, most, rng):
     """[(start, samples)] side by side, a last one from a quarter of the length on; at most `most` of them, at random."""
-    found = [(s, samples[s:s + LENGTH]) for s in range(0, max(1, len(samples)), LENGTH) if not s or len(samples) - s >= LENGTH / 4]
+    found = [(s, samples[s : s + LENGTH]) for s in range(0, max(1, len(samples)), LENGTH) if not s or len(samples) - s >= LENGTH / 4]
     return [found[i] for i in sorted(rng.permutation(len(found))[:most])] if most and len(found) > most else found
 
 
 def mel(samples):
     """CED's input [64, frames], frames a multiple of 16, of at least 0.64 s: what is shorter repeats."""
     found = ced.mel(np.resize(samples, max(len(samples), 64 * 160)))[:, :FRAMES]
-    return torch.from_numpy(found[:, :found.shape[1] // 16 * 16]).half()
+    return torch.from_numpy(found[:, : found.shape[1] // 16 * 16]).half()
 
 
 def batches(mels, seconds=80):
@@ -66,7 +66,7 @@ def batches(mels, seconds=80):
         most = max(1, int(seconds * 100 / width))
         batch = [i for i in order[:most] if mels[i].shape[1] == width]
         yield batch
-        order = order[len(batch):]
+        order = order[len(batch) :]
 
 
 def changed(samples, item, others, rng):
@@ -76,10 +76,10 @@ def changed(samples, item, others, rng):
         samples = np.resize(samples, min(LENGTH, len(samples) * rng.integers(2, 5)))
     if others and class_of(item.label) is not None and rng.random() < MIXED:
         other = others[rng.integers(len(others))]
-        sound = load(other.path, augment.RATE)
+        sound = load(other.path, recorded.RATE)
         at = rng.integers(max(1, len(sound) - len(samples) + 1))
-        samples = augment.mixed(samples, sound[at:at + len(samples)], rng.uniform(-12, 3))
-    return augment.degrade(samples, rng), other
+        samples = recorded.mixed(samples, sound[at : at + len(samples)], rng.uniform(-12, 3))
+    return recorded.degrade(samples, rng), other
 
 
 def make(args):
@@ -90,7 +90,7 @@ def make(args):
         if args.seed and item.fold == real.TEST:
             continue
         others = [i for i in labelled if i.fold == item.fold and i.label != item.label]
-        for start, samples in segments(load(item.path, augment.RATE), MOST if args.seed else 0, rng):
+        for start, samples in segments(load(item.path, recorded.RATE), MOST if args.seed else 0, rng):
             if np.abs(samples).max() < 1e-4:
                 continue
             other = None
@@ -98,10 +98,10 @@ def make(args):
                 samples, other = changed(samples, item, others, rng)
             mels.append(mel(samples)), meta.append((str(item.path), start, other and str(other.path)))
     for path in sorted(args.more.glob("*/*.npy")) if args.more else []:
-        samples = librosa.resample(np.load(path) / np.float32(32768), orig_sr=RENDERED, target_sr=augment.RATE, res_type="soxr_mq")
+        samples = librosa.resample(np.load(path) / np.float32(32768), orig_sr=RENDERED, target_sr=recorded.RATE, res_type="soxr_mq")
         for start, part in segments(samples, MOST, rng):
-            mels.append(mel(augment.degrade(part, rng) if args.seed else part)), meta.append((str(path), start, None))
-    network, last = ced.pretrained(args.ced / CRATE)
+            mels.append(mel(recorded.degrade(part, rng) if args.seed else part)), meta.append((str(path), start, None))
+    network, last = ced.pretrained(args.ced / ced.CRATE)
     hidden, embeddings = [None] * len(mels), [None] * len(mels)
     with torch.no_grad():
         for batch in batches(mels):

@@ -4,20 +4,33 @@
 import torch
 from torch import nn
 
-from . import ced
+from ..networks import ced
 
+# Blocks that stay as they are and run once.
+SPLIT = 8
 # AudioSet's musical instruments stand together in its list. Left out: families ("Brass instrument") and ways to play.
 FIRST, LAST = "Plucked string instrument", "Singing bowl"
 NO_INSTRUMENTS = {
-    "Plucked string instrument", "Keyboard (musical)", "Percussion", "Mallet percussion", "Orchestra", "Brass instrument",
-    "Bowed string instrument", "String section", "Wind instrument, woodwind instrument",
-    "Tapping (guitar technique)", "Strum", "Rimshot", "Drum roll", "Pizzicato",
+    "Plucked string instrument",
+    "Keyboard (musical)",
+    "Percussion",
+    "Mallet percussion",
+    "Orchestra",
+    "Brass instrument",
+    "Bowed string instrument",
+    "String section",
+    "Wind instrument, woodwind instrument",
+    "Tapping (guitar technique)",
+    "Strum",
+    "Rimshot",
+    "Drum roll",
+    "Pizzicato",
 }
 
 
 def instruments(names):
     """AudioSet's musical instruments, each read from its own row."""
-    found = names[names.index(FIRST):names.index(LAST) + 1]
+    found = names[names.index(FIRST) : names.index(LAST) + 1]
     return {name: (name,) for name in found if name not in NO_INSTRUMENTS}
 
 
@@ -56,4 +69,4 @@ class Tagger(nn.Module):
     def forward(self, mel):
         features = self.network(mel)
         embedding = torch.cat([features, torch.sigmoid(self.head(features))], 1)
-        return embedding[:, ced.WIDTH:], embedding
+        return embedding[:, ced.WIDTH :], embedding

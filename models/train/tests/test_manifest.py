@@ -9,12 +9,23 @@ import tempfile
 import unittest
 from collections import Counter
 
-from train import manifest
-from train.manifest import Row
+from train.corpus import manifest
+from train.corpus.manifest import Row
 
-INSTRUMENTS = ["accordionPerformance", "celloPerformance", "chamberMusicPerformance", "flutePerformance", "guitarPerformance",
-               "harmonicaPerformance", "pianoPerformance", "rockBandPerformance", "saxophonePerformance",
-               "symphonyOrchestra", "trumpetPerformance", "violinPerformance"]
+INSTRUMENTS = [
+    "accordionPerformance",
+    "celloPerformance",
+    "chamberMusicPerformance",
+    "flutePerformance",
+    "guitarPerformance",
+    "harmonicaPerformance",
+    "pianoPerformance",
+    "rockBandPerformance",
+    "saxophonePerformance",
+    "symphonyOrchestra",
+    "trumpetPerformance",
+    "violinPerformance",
+]
 
 
 def field(number, data):
@@ -33,8 +44,7 @@ def number(value):
 def record(identifier, labels, packed):
     """A TFRecord that holds a tf.train.Example with features in the order mean_rgb, labels, id."""
     integers = field(1, b"".join(map(number, labels))) if packed else b"".join(b"\x08" + number(i) for i in labels)
-    features = {"mean_rgb": field(2, field(1, b"\x00\x00\x80\x3f" * 50)), "labels": field(3, integers),
-                "id": field(1, field(1, identifier.encode()))}
+    features = {"mean_rgb": field(2, field(1, b"\x00\x00\x80\x3f" * 50)), "labels": field(3, integers), "id": field(1, field(1, identifier.encode()))}
     entries = b"".join(field(1, field(1, name.encode()) + field(2, value)) for name, value in features.items())
     data = field(1, entries)
     return struct.pack("<QI", len(data), 0) + data + struct.pack("<I", 0)
@@ -69,8 +79,7 @@ class InFolder(unittest.TestCase):
 
 class Format(InFolder):
     def test_written_rows_are_read_back_from_another_folder(self):
-        rows = [Row(self.folder / "a" / "one, two.mp4", ("Guitar", "Drums"), "train", "x"),
-                Row(self.folder / "b.mp4", ("none",), "test", "y")]
+        rows = [Row(self.folder / "a" / "one, two.mp4", ("Guitar", "Drums"), "train", "x"), Row(self.folder / "b.mp4", ("none",), "test", "y")]
         (self.folder / "lists").mkdir()
         manifest.write(self.folder / "lists" / "m.csv", rows)
         self.assertIn("../b.mp4,none,test,y", (self.folder / "lists" / "m.csv").read_text())
@@ -92,7 +101,13 @@ class Format(InFolder):
                 manifest.read(path)
 
     def test_corpus_keeps_test_sources_apart(self):
-        for name in ("sound/guitar/phil__1.npy", "sound/guitar/phil__1__degraded.npy", "sound/none/speech__2.npy", "test/guitar/fsd__3.npy", "bands/drums+guitar/FluidR3_GM__band-0.npy"):
+        for name in (
+            "sound/guitar/phil__1.npy",
+            "sound/guitar/phil__1__degraded.npy",
+            "sound/none/speech__2.npy",
+            "test/guitar/fsd__3.npy",
+            "bands/drums+guitar/FluidR3_GM__band-0.npy",
+        ):
             self.file(f"cache/{name}")
         rows = {r.path.stem: r for r in self.run_command("corpus", "--cache", self.folder / "cache")}
         self.assertEqual(rows["fsd__3"].split, "test")
@@ -135,8 +150,15 @@ class Fcvid(InFolder):
                     self.file(f"videos/{name}")
         self.file("materials/FCVID_VideoName_TrainTestSplit.txt", "".join(names))
         self.file("materials/FCVID_Label.txt", "".join(matrix))
-        self.arguments = ("fcvid", "--videos", self.folder / "videos", "--materials", self.folder / "materials",
-                          "--categories", self.folder / "materials" / "FCVID_CategoryName.txt")
+        self.arguments = (
+            "fcvid",
+            "--videos",
+            self.folder / "videos",
+            "--materials",
+            self.folder / "materials",
+            "--categories",
+            self.folder / "materials" / "FCVID_CategoryName.txt",
+        )
 
     def test_the_papers_12_categories(self):
         rows = self.run_command(*self.arguments)
@@ -172,8 +194,16 @@ class Youtube8m(InFolder):
         self.file("train1.tfrecord", record("both", [200, 202], True) + record("soccer", [3], False))
         for name in [*(f"v{i:03}" for i in range(260)), "both", "soccer"]:
             self.file(f"videos/{name[:2]}/{name}.webm")
-        self.arguments = ("youtube8m", "--videos", self.folder / "videos", "--vocabulary", self.folder / "vocabulary.csv",
-                          "--records", self.folder / "train0.tfrecord", self.folder / "train1.tfrecord")
+        self.arguments = (
+            "youtube8m",
+            "--videos",
+            self.folder / "videos",
+            "--vocabulary",
+            self.folder / "vocabulary.csv",
+            "--records",
+            self.folder / "train0.tfrecord",
+            self.folder / "train1.tfrecord",
+        )
 
     def test_labels_of_tfrecords(self):
         rows = {row.path.stem: row for row in self.run_command(*self.arguments)}

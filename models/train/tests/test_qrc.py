@@ -5,7 +5,7 @@ import struct
 import unittest
 import zlib
 
-from train.qrc import files
+from train.corpus.qrc import files
 
 
 def resource(version, entries, flags=0):

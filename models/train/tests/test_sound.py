@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Training's own gradient, and its cuts of a recording against the plugin's: `python -m unittest train.tests.test_sound`."""
+"""Training's own gradient, and its cuts of a recording against the plugin's."""
 
 import unittest
 
+import pytest
+
+torch = pytest.importorskip("torch", reason="training requires torch: pip install -r models/train/requirements.txt")
+
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from evaluate import front_end
-from train.frontend import CHOI, HAN, segments
-from train.xception import Depthwise
+from train.features.frontend import CHOI, HAN, segments
+from train.networks.xception import Depthwise
 
 
 class Gradient(unittest.TestCase):

@@ -9,7 +9,7 @@
 | --- | --- |
 | colours.onnx | a picture classifier as torchvision exports it: normalised float32 [N, 3, 6, 8] |
 | colours.txt | its expected logits for the picture (204, 153, 102), computed with numpy |
-| musicnn.onnx, .onnx.modelinfo, .txt | what `python -m train musicnn convert` writes (ISC licence) |
+| musicnn.onnx, .onnx.modelinfo, .txt | what `examples/python/musicnn.py convert` writes (ISC licence) |
 | musicnn.csv | scores of the original package, with TensorFlow, for tests/data/mel/music-16000.wav, a patch a line |
 
 `colours` needs the package onnx. `tags` takes what docs/your-model.md saves of the original package.
