@@ -150,7 +150,7 @@ def page(mel: dict, pipeline: dict, script: dict, archive: dict, many: list, by_
 
     return f"""# Performance
 
-Written by `scripts/bench`, which measures all of it side by side in turns; `scripts/bench --quick` checks the ratios of the first table in under two minutes.
+This page is for people who plan capacity or compare tools. It is written by `scripts/bench`, which measures everything side by side, in turns; `scripts/bench --quick` checks the ratios of the first table in under two minutes.
 CPU time is that of all threads; figures are medians over the rounds. The ratios are what carries over to other machines.
 
 Machine: {machine()}. {versions()}.

@@ -141,6 +141,19 @@ fn killed_shards_lose_nothing_and_do_nothing_twice() {
         "no segments to compare"
     );
 
+    // What the archive of which this is a sample would cost.
+    let merged = format!(
+        "{} merge {}",
+        env!("CARGO_BIN_EXE_instruments"),
+        clean.display()
+    );
+    let cost =
+        format!("{merged} | {ROOT}/examples/archive/cost.py --hours 1000000 --shards 10 100");
+    let cost = Command::new("bash").args(["-c", &cost]).output().unwrap();
+    let cost = String::from_utf8_lossy(&cost.stdout).into_owned();
+    assert!(cost.contains("sample: 200 files"), "{cost}");
+    assert!(cost.contains("\n     100      400 "), "{cost}");
+
     let out = folder.join("killed");
     let mut running: Vec<Option<Child>> = (0..SHARDS)
         .map(|part| Some(shard(&list, &out, part, SHARDS)))
