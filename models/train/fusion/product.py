@@ -4,7 +4,8 @@
     python -m train fusion.product --audio-model ced-yt8m13.onnx --video-model efficientnet-lite-yt8m13.onnx --out fusion-yt8m13.onnx
     python -m train fusion.product --audio-model ced-audioset.onnx --video-model efficientnet-lite-yt8m13.onnx --imagenet --out fusion-audioset.onnx
 
-`sigmoid(scale * (w * log-odds of the sound + (1 - w) * log-odds of the pictures) + offset)`, never above the surer parent.
+`sigmoid(scale * (w * log-odds of the sound + (1 - w) * log-odds of the pictures) + offset)`, never above the surer parent where they
+disagree; where both give a label more than 0.5, never above the product of their odds, which is what two independent witnesses say.
 The parents' heads are part of the graph. The pictures' score is the mean over the frames. With one modality absent the
 result is the other's own score, and a label that one parent does not know rests on the other one. `--imagenet` reads
 ImageNet's instruments from the picture model's rows instead of its own labels.
@@ -81,9 +82,10 @@ class Product(nn.Module):
         seen = looks.mean(1).index_select(1, self.video_positions).clamp(LEAST, 1 - LEAST)
         heard = sounds.index_select(1, self.audio_positions).clamp(LEAST, 1 - LEAST)
         sees, hears = present[:, :1] * self.video_known, present[:, 1:] * self.audio_known
-        odds = self.weight * torch.logit(heard) + (1 - self.weight) * torch.logit(seen)
-        both = torch.sigmoid(self.scale * odds + self.offset)
-        both = torch.minimum(both, torch.maximum(seen, heard))
+        by_sound, by_pictures = torch.logit(heard), torch.logit(seen)
+        odds = self.scale * (self.weight * by_sound + (1 - self.weight) * by_pictures) + self.offset
+        most = torch.maximum(by_sound, by_pictures) + torch.minimum(by_sound, by_pictures).clamp(min=0)
+        both = torch.sigmoid(torch.minimum(odds, most))
         return sees * hears * both + sees * (1 - hears) * seen + hears * (1 - sees) * heard
 
 
@@ -219,9 +221,9 @@ def main(argv):
     parser.add_argument("--video-model", type=pathlib.Path, required=True)
     parser.add_argument("--name", default="fusion-yt8m13")
     parser.add_argument("--imagenet", action="store_true", help="pictures by ImageNet's instruments")
-    parser.add_argument("--weight", type=float, default=0.55, help="of the sound")
-    parser.add_argument("--scale", type=float, default=1.5, help="of the mean log-odds")
-    parser.add_argument("--offset", type=float, default=0.25)
+    parser.add_argument("--weight", type=float, default=0.6, help="of the sound")
+    parser.add_argument("--scale", type=float, default=2.5, help="of the mean log-odds")
+    parser.add_argument("--offset", type=float, default=0.75)
     parser.add_argument("--metrics", default="")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     export(parser.parse_args(argv))

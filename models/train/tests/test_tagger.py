@@ -41,9 +41,13 @@ class ProductOfOdds(unittest.TestCase):
         # Odds of 4 and 1/4: even. The other two labels are known to one model each.
         np.testing.assert_allclose([a, b, c], [0.5, 0.3, 0.6], atol=1e-5)
 
-    def test_never_surer_than_the_surer_parent(self):
-        a, _, _ = self.fused([0.9, 0.0], [0.8, 0.0], [1.0, 1.0], scale=3.0, offset=2.0)
+    def test_never_surer_than_the_surer_parent_where_they_disagree(self):
+        a, _, _ = self.fused([0.9, 0.0], [0.4, 0.0], [1.0, 1.0], scale=3.0, offset=2.0)
         self.assertAlmostEqual(a, 0.9, places=5)
+
+    def test_at_most_the_product_of_their_odds_where_they_agree(self):
+        a, _, _ = self.fused([0.9, 0.0], [0.8, 0.0], [1.0, 1.0], scale=3.0, offset=2.0)
+        self.assertAlmostEqual(a, 36 / 37, places=5)  # odds of 9 and of 4
 
     def test_an_absent_model_says_nothing(self):
         np.testing.assert_allclose(self.fused([0.9, 0.3], [0.2, 0.6], [0.0, 1.0]), [0.2, 0, 0.6], atol=1e-5)
