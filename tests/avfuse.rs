@@ -429,7 +429,7 @@ fn the_media_passes_untouched() {
         video.clone(),
     ]
     .concat();
-    let (_, record) = fuse("", items, sounds(0..5));
+    let (_, record) = fuse("stream-tags=never", items, sounds(0..5));
     for (passed, original) in record.buffers().iter().zip(&video) {
         let Item::Buffer(original) = original else {
             continue;

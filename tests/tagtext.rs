@@ -416,7 +416,7 @@ fn id3_is_timed_metadata() {
 fn another_program_reads_klv_from_a_transport_stream() {
     let file = folder("klv").join("tags.ts");
     let pipeline = common::launch(&format!(
-        "appsrc name=src format=time caps=video/x-raw,format=GRAY8,width=2,height=2,framerate=1/1 ! tagtext fields=\"channel=7\" \
+        "appsrc name=src format=time caps=video/x-raw,format=GRAY8,width=2,height=2,framerate=1/1 ! tagtext format=klv fields=\"channel=7\" \
             ! mpegtsmux ! filesink location={}",
         file.display()
     ));

@@ -159,6 +159,66 @@ fn every_model_describes_itself_and_runs() {
     }
 }
 
+/// GStreamer's own inference elements find each model's tensors in its sidecar, under the ids of the card.
+#[test]
+fn sidecars_name_the_tensors() {
+    common::init();
+    for (name, path) in files() {
+        let sidecar = path.with_extension("onnx.modelinfo");
+        let text = fs::read_to_string(&sidecar).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let model = Model::open(path.to_str().unwrap(), &Options::default()).unwrap();
+        let card = model.card();
+        let tensor = |tensor: &str, id: &str, direction: &str, kind: &str, dims: &str| {
+            let section =
+                format!("[{tensor}]\nid={id}\ndir={direction}\ntype={kind}\ndims={dims}\n");
+            assert!(text.contains(&section), "{name}: no\n{section}in\n{text}");
+        };
+        let scores = format!("-1,{}", card.labels.len());
+        let scores_id = "classification-generic-softmaxed-out";
+        tensor("tags", scores_id, "output", "float32", &scores);
+        if let Some(space) = &card.embedding {
+            let dims = format!("-1,{}", space.size);
+            tensor("embedding", &space.id, "output", "float32", &dims);
+        }
+        match &card.modality {
+            Modality::Video { width, height, .. } => {
+                let dims = format!("-1,{height},{width},3\nranges=0.0,255.0");
+                tensor("frame", "frame", "input", "uint8", &dims);
+            }
+            Modality::Audio {
+                bands,
+                frames,
+                min_frames,
+                ..
+            } => {
+                let frames = if min_frames < frames {
+                    "-1".into()
+                } else {
+                    frames.to_string()
+                };
+                tensor(
+                    "mel",
+                    "mel",
+                    "input",
+                    "float32",
+                    &format!("-1,1,{bands},{frames}"),
+                );
+            }
+            Modality::Fusion {
+                video,
+                audio,
+                frames,
+            } => {
+                let frames = frames.map_or("-1".into(), |frames| frames.to_string());
+                let dims = format!("-1,{frames},{}", video.size);
+                tensor("video", &video.id, "input", "float32", &dims);
+                let dims = format!("-1,{}", audio.size);
+                tensor("audio", &audio.id, "input", "float32", &dims);
+            }
+        }
+    }
+}
+
 /// An input as it might come.
 fn example(card: &Card) -> Input {
     let wave = |count: usize| (0..count).map(|index| (index as f32 * 0.37).sin());

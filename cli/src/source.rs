@@ -131,14 +131,13 @@ impl Source {
         Ok(reader.sync_state_with_parent()?)
     }
 
-    /// Whether it is known that nothing of it is tagged, and why.
-    pub fn check(&self) -> Result<()> {
+    /// Whether it is known that nothing of it is tagged, and why; `failed`: GStreamer gave up, maybe before the last
+    /// stream was known.
+    pub fn check(&self, failed: bool) -> Result<()> {
         let state = self.0.state();
         let any = |fate: fn(&Fate) -> bool| state.streams.iter().find(|stream| fate(&stream.fate));
-        if !state.begun
-            || state.pending > 0
-            || any(|fate| matches!(fate, Fate::Tagged(_))).is_some()
-        {
+        let complete = state.begun && state.pending == 0;
+        if !(complete || failed) || any(|fate| matches!(fate, Fate::Tagged(_))).is_some() {
             return Ok(());
         }
         if let Some(stream) = any(|fate| matches!(fate, Fate::Undecodable)) {
@@ -146,6 +145,9 @@ impl Source {
                 "cannot be decoded: GStreamer has no decoder for {}",
                 stream.caps
             );
+        }
+        if !complete {
+            return Ok(());
         }
         if let Some(stream) = any(|fate| matches!(fate, Fate::Dropped)) {
             let modality = stream.modality.name();

@@ -128,7 +128,7 @@ impl<'a> Tagger<'a> {
                 if stopped.is_some_and(|since| since.elapsed() > GRACE) {
                     break;
                 }
-                source.check()?;
+                source.check(false)?;
                 if moved.elapsed() > SILENCE {
                     source.end_silent();
                 }
@@ -162,13 +162,13 @@ impl<'a> Tagger<'a> {
                 // What follows from an interruption is no fault of the input.
                 gst::MessageView::Error(_) if stopped.is_some() => break,
                 gst::MessageView::Error(error) => {
-                    source.check()?;
+                    source.check(true)?;
                     return Err(failure(error));
                 }
                 _ => {}
             }
         }
-        source.check().or_else(|error| {
+        source.check(false).or_else(|error| {
             if stopped.is_some() {
                 Ok(())
             } else {

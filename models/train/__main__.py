@@ -22,6 +22,7 @@ COMMANDS = {
     "fusion.product": "export the product of two models' scores",
     "fusion.paper": "train, evaluate and export the paper's fusion network",
     "export.variants": "make int8 and float16 variants of a model, and measure them",
+    "export.modelinfo": "write the sidecars that GStreamer's own inference elements read",
 }
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:

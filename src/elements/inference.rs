@@ -13,7 +13,7 @@ use gst::glib::{
 use gst::prelude::*;
 
 use super::analysis::Analysis;
-use crate::meta::{Source, Tags};
+use crate::meta::{self, Source, Tags};
 use crate::model::{self, Card, Model, Progress, provider::with_providers};
 
 pub const DEFAULT_THRESHOLD: f32 = 0.3;
@@ -81,6 +81,60 @@ impl From<Precision> for model::Precision {
     }
 }
 
+/// When a stream gets a tag event with its instruments.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstInstrumentsStreamTags")]
+pub enum StreamTags {
+    /// Never.
+    #[enum_value(name = "Never")]
+    Never,
+    /// At its end.
+    #[default]
+    #[enum_value(name = "At the end of the stream: the instruments of the whole stream")]
+    End,
+    /// On each change, too.
+    #[enum_value(
+        name = "Whenever a result has other instruments than the one before, and at the end"
+    )]
+    Changes,
+}
+
+/// The instruments that a stream's latest tag event names.
+#[derive(Default)]
+pub struct Named(Vec<String>);
+
+impl Named {
+    /// The event for the stream on `sink` that `tags` ask for by `when`; `clip` says that they are about the whole stream.
+    pub fn event(
+        &mut self,
+        when: StreamTags,
+        sink: &gst::Pad,
+        tags: &Tags,
+        clip: bool,
+    ) -> Option<gst::Event> {
+        let due = match when {
+            StreamTags::Never => false,
+            StreamTags::End => clip,
+            StreamTags::Changes => true,
+        };
+        let labels: Vec<_> = tags
+            .scores
+            .iter()
+            .map(|(label, _)| label.as_str())
+            .collect();
+        let same = labels.len() == self.0.len()
+            && labels
+                .iter()
+                .all(|label| self.0.iter().any(|named| named == label));
+        if !due || same {
+            return None;
+        }
+        let event = meta::stream_tags(sink, labels.iter().copied());
+        self.0 = labels.into_iter().map(str::to_owned).collect();
+        Some(event)
+    }
+}
+
 /// The properties that `frameclassify` and `avfuse` share.
 #[derive(Debug, Clone)]
 pub struct Inference {
@@ -98,6 +152,7 @@ pub struct Inference {
     /// In nanoseconds; 0: see [`Latest`].
     pub tag_lifetime: u64,
     pub post_messages: bool,
+    pub stream_tags: StreamTags,
 }
 
 impl Default for Inference {
@@ -115,6 +170,7 @@ impl Default for Inference {
             repeat_tags: true,
             tag_lifetime: 0,
             post_messages: true,
+            stream_tags: StreamTags::default(),
         }
     }
 }
@@ -195,6 +251,8 @@ properties! {
         .blurb("Time in nanoseconds after which the latest tags expire if no newer ones come (0 = the time that they are about, at least a second)");
     "post-messages" post_messages: ParamSpecBoolean::builder("post-messages").default_value(true).mutable_playing()
         .blurb("Post each result as an element message 'instrument-tags'");
+    "stream-tags" stream_tags: ParamSpecEnum::builder_with_default("stream-tags", StreamTags::default()).mutable_playing()
+        .blurb("When to send a tag event with the instruments as keywords");
 }
 
 /// The latest tags, which later buffers repeat until newer ones come or they expire: a lifetime

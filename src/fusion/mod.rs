@@ -79,14 +79,23 @@ impl Fusion {
         self.frames
     }
 
+    /// The embeddings of `source` that the model was trained on.
+    pub fn space(&self, source: Source) -> &Space {
+        match source {
+            Source::Video => &self.video,
+            Source::Audio => &self.audio,
+        }
+    }
+
     /// Whether the model was trained on embeddings of this space.
     ///
     /// # Errors
     /// [`Error::WrongEmbedding`] names both spaces.
     pub fn check(&self, source: Source, id: &str, size: usize) -> Result<(), Error> {
-        let (source_name, trained) = match source {
-            Source::Video => ("video", &self.video),
-            Source::Audio => ("audio", &self.audio),
+        let trained = self.space(source);
+        let source_name = match source {
+            Source::Video => "video",
+            Source::Audio => "audio",
         };
         if trained.id == id && trained.size == size {
             return Ok(());

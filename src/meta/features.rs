@@ -48,8 +48,10 @@ pub struct Features {
 }
 
 impl Features {
-    /// Attaches `features` to `buffer`, after those that it already carries.
+    /// Attaches `features` to `buffer`, after those that it already carries; from GStreamer 1.26 on also as tensors.
     pub fn attach(features: &[Features], buffer: &mut gst::BufferRef) {
+        #[cfg(feature = "v1_26")]
+        super::tensors::attach(features, buffer);
         super::attach(
             buffer,
             super::FEATURES_META,
@@ -73,6 +75,23 @@ impl Features {
             .collect()
     }
 
+    /// The embedding `id` on `buffer` that another inference element computed, which is only a tensor: it is about the
+    /// buffer's time. `None` before GStreamer 1.26.
+    pub fn of_tensor(buffer: &gst::BufferRef, id: &str) -> Option<Features> {
+        #[cfg(feature = "v1_26")]
+        return super::tensors::embedding(buffer, id);
+        #[cfg(not(feature = "v1_26"))]
+        {
+            let _ = (buffer, id);
+            None
+        }
+    }
+
+    /// The values as the memory of a buffer, without a copy.
+    pub(super) fn bytes(&self) -> gst::Buffer {
+        gst::Buffer::from_slice(Bytes(self.data.clone()))
+    }
+
     /// The element message that announces these features.
     pub fn message(&self, element: &impl IsA<gst::Object>) -> gst::Message {
         let mut structure = self.to_structure();
@@ -91,7 +110,7 @@ impl Features {
             .field("id", &self.id)
             .field("kind", self.kind.name())
             .field("dims", gst::Array::new(self.dims.iter().copied()))
-            .field("data", gst::Buffer::from_slice(Bytes(self.data.clone())))
+            .field("data", self.bytes())
             .field("front-end", front_end)
             .field("media", f64::from(self.media))
             .field("blank", self.blank)
@@ -106,8 +125,6 @@ impl Features {
             "embedding" => Kind::Embedding,
             _ => return None,
         };
-        let data = structure.get::<gst::Buffer>("data").ok()?;
-        let data = data.map_readable().ok()?;
         Some(Features {
             id: structure.get("id").ok()?,
             kind,
@@ -117,12 +134,7 @@ impl Features {
                 .iter()
                 .filter_map(|value| value.get().ok())
                 .collect(),
-            data: data
-                .as_chunks()
-                .0
-                .iter()
-                .map(|&bytes| f32::from_ne_bytes(bytes))
-                .collect(),
+            data: floats(&*structure.get::<gst::Buffer>("data").ok()?)?,
             start: structure.get("start").ok(),
             duration: structure.get("duration").ok(),
             media: structure
@@ -146,6 +158,13 @@ pub(super) fn from_structure(structure: Option<&gst::StructureRef>) -> Vec<Featu
     super::list(structure, FIELD)
         .filter_map(Features::from_structure)
         .collect()
+}
+
+/// The float32 values in a buffer, in native byte order.
+pub(super) fn floats(buffer: &gst::BufferRef) -> Option<Arc<[f32]>> {
+    let data = buffer.map_readable().ok()?;
+    let values = data.as_chunks().0.iter();
+    Some(values.map(|&bytes| f32::from_ne_bytes(bytes)).collect())
 }
 
 /// Float32 values in native byte order, seen as the bytes of a buffer, without a copy.

@@ -10,10 +10,16 @@
 
 #![deny(missing_docs)]
 
+#[cfg(feature = "v1_24")]
+mod analytics;
 mod features;
+mod stream_tags;
 mod tags;
+#[cfg(feature = "v1_26")]
+mod tensors;
 
 pub use features::{Features, Kind};
+pub use stream_tags::{Instruments, stream_tags};
 pub use tags::{Source, Tags};
 
 /// Name of the `GstCustomMeta` that holds [`Tags`].
@@ -29,8 +35,9 @@ pub const EVENT: &str = "instrument-metadata";
 /// The field of that event with the result over the whole stream.
 const CLIP: &str = "clip";
 
-/// Registers both metas; called once, when the plugin is loaded.
+/// Registers both metas and the tag; called once, when the plugin is loaded.
 pub fn register() {
+    stream_tags::register();
     for name in [TAGS_META, FEATURES_META] {
         if !gst::meta::CustomMeta::is_registered(name) {
             gst::meta::CustomMeta::register_simple(name);

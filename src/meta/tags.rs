@@ -62,8 +62,11 @@ impl Tags {
         }
     }
 
-    /// Attaches `tags` to `buffer`, after those that it already carries.
+    /// Attaches `tags` to `buffer`, after those that it already carries; from GStreamer 1.24 on also as one
+    /// `GstAnalyticsClsMtd` each.
     pub fn attach(tags: &[Tags], buffer: &mut gst::BufferRef) {
+        #[cfg(feature = "v1_24")]
+        super::analytics::attach(tags, buffer);
         super::attach(
             buffer,
             super::TAGS_META,

@@ -11,7 +11,7 @@ use gst_base::{AGGREGATOR_FLOW_NEED_DATA, AggregatorPad};
 use super::imp::{AvFuse, CAT, Flow};
 use super::pads::{is_gap, is_gap_event, running};
 use super::state::{State, analyse};
-use crate::elements::inference::Latest;
+use crate::elements::inference::{Latest, Named, StreamTags};
 use crate::elements::model_error;
 use crate::fusion::Window;
 use crate::meta::{self, Features, Kind, Source, Tags};
@@ -126,6 +126,7 @@ impl AvFuse {
         {
             self.push_event(meta::clip_event(&clip));
         }
+        self.with_state(|state| state.named = Named::default())?;
         Ok(())
     }
 
@@ -174,12 +175,18 @@ impl AvFuse {
 
     /// Takes the embeddings that `buffer` carries, and its time.
     fn read(&self, pad: &AggregatorPad, buffer: &gst::BufferRef) -> Flow<()> {
+        let source = self.source(pad);
         if let Some(span) = running(pad, buffer.pts(), buffer.duration()) {
             let is_media = self.pads.lock().unwrap().is_media(pad);
-            let source = self.source(pad);
             self.with_state(|state| state.advance(source, span, is_gap(buffer), is_media))?;
         }
-        self.collect(pad, &Features::of_kind(buffer, Kind::Embedding))
+        let mut embeddings = Features::of_kind(buffer, Kind::Embedding);
+        if embeddings.is_empty()
+            && let Some(fusion) = &*self.fusion.lock().unwrap()
+        {
+            embeddings.extend(Features::of_tensor(buffer, &fusion.space(source).id));
+        }
+        self.collect(pad, &embeddings)
     }
 
     pub(super) fn collect(&self, pad: &AggregatorPad, features: &[Features]) -> Flow<()> {
@@ -253,7 +260,19 @@ impl AvFuse {
             // Without a bus there is nobody to tell.
             let _ = element.post_message(message);
         }
+        self.push_stream_tags(inference.stream_tags, &tags, clip)?;
         Ok(Some(tags))
+    }
+
+    fn push_stream_tags(&self, when: StreamTags, tags: &Tags, clip: bool) -> Flow<()> {
+        let media = self.pads.lock().unwrap().media();
+        if let Some((media, _)) = media
+            && let Some(event) =
+                self.with_state(|state| state.named.event(when, media.upcast_ref(), tags, clip))?
+        {
+            self.push_event(event);
+        }
+        Ok(())
     }
 
     fn fail(&self, err: &model::Error) -> gst::FlowError {

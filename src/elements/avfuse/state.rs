@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::settings::Settings;
 use crate::elements::analysis::Analysis;
-use crate::elements::inference::Latest;
+use crate::elements::inference::{Latest, Named};
 use crate::fusion::{Collector, Config, Fusion, Source, Span, Whole, Window};
 use crate::meta;
 use crate::model;
@@ -38,6 +38,7 @@ pub struct State {
     /// The end of the longest modality so far, as running time.
     end: u64,
     pub latest: Option<Latest>,
+    pub named: Named,
     /// That of the media of this clip.
     pub segment: gst::FormattedSegment<gst::ClockTime>,
     /// Events that came before the first buffer.
@@ -67,6 +68,7 @@ impl State {
             open: [None; 2],
             end: 0,
             latest: None,
+            named: Named::default(),
             segment: gst::FormattedSegment::new(),
             whole: Whole::new(frames),
             early: Vec::new(),

@@ -12,7 +12,7 @@ use super::Activation;
 use super::imp::FrameClassify;
 use super::requests::Answer;
 use crate::elements::analysis::Analysis;
-use crate::elements::inference::Latest;
+use crate::elements::inference::{Latest, StreamTags};
 use crate::meta::{self, Features, Kind, Tags};
 use crate::model::{self, Card};
 
@@ -77,6 +77,9 @@ impl FrameClassify {
             for tags in &tags {
                 self.post(tags, timestamp, false);
             }
+        }
+        if let Some(latest) = tags.last() {
+            self.push_stream_tags(inference.stream_tags, latest, false);
         }
         Ok((tags, embeddings))
     }
@@ -152,7 +155,20 @@ impl FrameClassify {
             if inference.post_messages {
                 self.post(&tags, None, true);
             }
+            self.push_stream_tags(inference.stream_tags, &tags, true);
             self.obj().src_pad().push_event(meta::clip_event(&tags));
+        }
+    }
+
+    fn push_stream_tags(&self, when: StreamTags, tags: &Tags, clip: bool) {
+        let element = self.obj();
+        let event = {
+            let mut state = self.state.lock().unwrap();
+            let stream = state.stream.as_mut();
+            stream.and_then(|stream| stream.named.event(when, element.sink_pad(), tags, clip))
+        };
+        if let Some(event) = event {
+            element.src_pad().push_event(event);
         }
     }
 

@@ -13,7 +13,7 @@ use super::requests::{Request, Span};
 use super::tagger::{Asked, Media, Tagger};
 use crate::elements::analysis::{Analysis, Clip};
 use crate::elements::contradictions;
-use crate::elements::inference::Latest;
+use crate::elements::inference::{Latest, Named};
 use crate::fusion::Sample;
 use crate::mel::FrontEnd;
 use crate::meta::{Features, Kind, Source};
@@ -63,6 +63,7 @@ pub struct Stream {
     /// Frames without a timestamp so far.
     untimed: u64,
     pub latest: Option<Latest>,
+    pub named: Named,
     whole: Option<Whole>,
     /// The number of pictures that make the result for the whole stream; 0: all.
     frames: usize,
@@ -287,6 +288,7 @@ impl Stream {
             orientation: VideoOrientationMethod::Identity,
             untimed: 0,
             latest: None,
+            named: Named::default(),
             whole: None,
             frames,
         }
@@ -391,6 +393,7 @@ impl Stream {
         self.grid.restart();
         self.untimed = 0;
         self.latest = None;
+        self.named = Named::default();
         self.whole = None;
     }
 }

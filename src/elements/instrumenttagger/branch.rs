@@ -17,7 +17,8 @@ use gst_base::prelude::*;
 use super::key_frames::{KeyFrames, thin_out};
 use super::results::Results;
 use super::settings::{CLASSIFY_AUDIO, CLASSIFY_VIDEO, MELSPEC};
-use crate::meta::{self, Source};
+use crate::elements::inference::StreamTags;
+use crate::meta::{self, Source, Tags};
 
 /// Longest backlog of pictures before a live stream's are left out of the analysis, or a file's wait.
 const BACKLOG: gst::ClockTime = gst::ClockTime::from_seconds(2);
@@ -417,16 +418,43 @@ impl Branch {
         true
     }
 
-    /// Ends the passing stream with `end`, which was held back, after the results that no buffer has carried.
-    pub fn end(&self, end: gst::Event) {
-        let Some(target) = self.src.target() else {
+    /// Sends the tag event on that `tags` ask for by `when`; `clip` says that they are about the whole stream.
+    pub fn push_stream_tags(&self, when: StreamTags, tags: &Tags, clip: bool) {
+        let (Some(passing), Some(target)) = (self.pass.static_pad("sink"), self.src.target())
+        else {
             return;
         };
-        let rest = self.results.lock().unwrap().rest();
-        if !rest.is_empty() {
+        let event = {
+            let mut results = self.results.lock().unwrap();
+            results.named.event(when, &passing, tags, clip)
+        };
+        if let Some(event) = event {
+            target.push_event(event);
+        }
+    }
+
+    /// Sends the results on that no buffer has carried, and the tag event at the end of the passing stream.
+    pub fn push_rest(&self, when: StreamTags) {
+        let (rest, clip) = {
+            let mut results = self.results.lock().unwrap();
+            (results.rest(), results.clip.take())
+        };
+        if let Some(target) = self.src.target()
+            && !rest.is_empty()
+        {
             target.push_event(meta::event(&rest, &[]));
         }
-        target.push_event(end);
+        if let Some(clip) = clip {
+            self.push_stream_tags(when, &clip, true);
+        }
+    }
+
+    /// Ends the passing stream with `end`, which was held back, after what [`push_rest`](Self::push_rest) sends.
+    pub fn end(&self, end: gst::Event, when: StreamTags) {
+        self.push_rest(when);
+        if let Some(target) = self.src.target() {
+            target.push_event(end);
+        }
     }
 
     /// Takes the branch out of `bin`.

@@ -451,7 +451,11 @@ impl InstrumentTagger {
         let riding = self.settings.lock().unwrap().source;
         let post = self.inference.lock().unwrap().post_messages;
         let structure = message.structure().expect("the message has tags");
-        if !clip && riding.takes(tags.source) {
+        if clip && tags.source == riding.named() {
+            for branch in self.streams.lock().unwrap().branches() {
+                branch.results.lock().unwrap().clip = Some(tags.clone());
+            }
+        } else if !clip && riding.takes(tags.source) {
             let finding = Finding {
                 running_time: structure.get("running-time").ok(),
                 tags,
@@ -500,8 +504,9 @@ impl InstrumentTagger {
                 .filter_map(|(source, end)| Some((streams.slot(source).clone()?, end)))
                 .collect()
         };
+        let when = self.inference.lock().unwrap().stream_tags;
         for (branch, end) in held {
-            branch.end(end);
+            branch.end(end, when);
         }
     }
 }
@@ -542,14 +547,19 @@ impl Passing for Stream {
             return;
         };
         let imp = tagger.imp();
-        let repeat = {
+        let named = imp.settings.lock().unwrap().source.named();
+        let (repeat, when) = {
             let inference = imp.inference.lock().unwrap();
-            inference.repeat_tags.then_some(inference.tag_lifetime)
+            let repeat = inference.repeat_tags.then_some(inference.tag_lifetime);
+            (repeat, inference.stream_tags)
         };
         let Some(branch) = self.branch(imp) else {
             return;
         };
         let tags = branch.results.lock().unwrap().next(buffer.pts(), repeat);
+        if let Some(latest) = tags.iter().rfind(|tags| tags.fresh && tags.source == named) {
+            branch.push_stream_tags(when, latest, false);
+        }
         if !tags.is_empty() {
             Tags::attach(&tags, buffer.make_mut());
         }
@@ -560,14 +570,18 @@ impl Passing for Stream {
             return false;
         };
         let imp = tagger.imp();
-        let live = self
-            .branch(imp)
-            .is_none_or(|branch| imp.is_live(&branch.sink));
-        let mut streams = imp.streams.lock().unwrap();
-        if live || streams.ended {
+        let Some(branch) = self.branch(imp) else {
             return false;
+        };
+        let live = imp.is_live(&branch.sink);
+        {
+            let mut streams = imp.streams.lock().unwrap();
+            if !live && !streams.ended {
+                streams.held.push((self.source, end.clone()));
+                return true;
+            }
         }
-        streams.held.push((self.source, end.clone()));
-        true
+        branch.push_rest(imp.inference.lock().unwrap().stream_tags);
+        false
     }
 }

@@ -4,7 +4,7 @@
 
 use gst::glib;
 
-use crate::elements::inference::Latest;
+use crate::elements::inference::{Latest, Named};
 use crate::meta::{Source, Tags};
 
 /// Which results ride on the buffers that pass.
@@ -31,9 +31,16 @@ impl Riding {
     pub fn takes(self, source: Source) -> bool {
         match self {
             Self::Any => true,
-            Self::Fused => source == Source::Fused,
-            Self::Audio => source == Source::Audio,
-            Self::Video => source == Source::Video,
+            _ => source == self.named(),
+        }
+    }
+
+    /// Whose results name the instruments in tag events.
+    pub fn named(self) -> Source {
+        match self {
+            Self::Any | Self::Fused => Source::Fused,
+            Self::Audio => Source::Audio,
+            Self::Video => Source::Video,
         }
     }
 }
@@ -51,6 +58,9 @@ pub struct Results {
     fresh: Vec<Result>,
     /// The latest of each source.
     latest: Vec<(Source, Latest)>,
+    /// The result over the whole stream.
+    pub clip: Option<Tags>,
+    pub named: Named,
     pub segment: gst::FormattedSegment<gst::ClockTime>,
 }
 
@@ -95,6 +105,7 @@ impl Results {
     pub fn clear(&mut self) {
         self.fresh.clear();
         self.latest.clear();
+        (self.clip, self.named) = Default::default();
     }
 }
 

@@ -37,7 +37,12 @@ pub const FORWARDED: [(&str, &[&str], &str); 9] = [
 pub const MODELS: &[&str] = &[CLASSIFY_AUDIO, CLASSIFY_VIDEO, FUSE];
 
 /// Properties of `Inference` that are about the buffers that pass and the messages of the bin itself.
-pub const OWN: [&str; 3] = ["repeat-tags", "tag-lifetime", "post-messages"];
+pub const OWN: [&str; 4] = [
+    "repeat-tags",
+    "tag-lifetime",
+    "post-messages",
+    "stream-tags",
+];
 
 /// The properties that `low-delay` sets.
 pub const PACE: [&str; 5] = [

@@ -99,6 +99,9 @@ pub fn verify(
     Ok((card, layout))
 }
 
+/// The ranges of an input that takes bytes.
+const BYTES: &str = "0.0,255.0";
+
 /// What a model takes, by which inputs, and how these take one item.
 type Input<'a> = (Modality, Vec<&'a Port>, Arrangement);
 
@@ -169,13 +172,16 @@ impl<'a> Check<'a> {
 
     fn video(&self) -> Result<Input<'a>, Error> {
         let frame = self.input("frame", 1)?;
-        let ranges = self.fields.ranges(&frame.name);
         let planar = matches!(frame.shape[..], [_, Some(3), _, last] if last != Some(3));
         let (shape, axes) = if planar {
             ([None, Some(3), None, None], [2, 3])
         } else {
             ([None, None, None, Some(3)], [1, 2])
         };
+        // Bytes that stay as they are: GStreamer's own elements want to be told.
+        let is_bytes = |ranges: &&str| *ranges == BYTES && frame.takes(&Element::Uint8, &shape);
+        let ranges = self.fields.ranges(&frame.name);
+        let ranges = ranges.filter(|ranges| !is_bytes(ranges));
         if frame.takes(&Element::Float32, &shape) && ranges.is_none() {
             return Err(self.fields.problem(format!(
                 "its input {frame} takes floats, but nothing says which: add what bytes become to the section [{}] of \
