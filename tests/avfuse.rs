@@ -699,7 +699,7 @@ fn what_says_nothing_counts_as_absent() {
         items.into_iter().map(change).collect()
     };
     let silent = change(sounds(0..4), |features| features.blank = true);
-    let (outcome, _) = fuse("", pictures(0..4), silent);
+    let (outcome, _) = fuse("", pictures(0..4), silent.clone());
     let seen = [
         window(0, 2, &[0, 1], None),
         window(0, 4, &[0, 1, 2, 3], None),
@@ -711,6 +711,14 @@ fn what_says_nothing_counts_as_absent() {
     let (outcome, _) = fuse("", black, sounds(0..4));
     let heard = [window(0, 2, &[], Some(2)), window(0, 4, &[], Some(4))];
     assert_windows(&outcome, &heard);
+
+    // One picture all the time is no evidence beside sound, but it is without.
+    let still = change(pictures(0..4), |features| features.still = true);
+    let (outcome, _) = fuse("", still.clone(), sounds(0..4));
+    assert_windows(&outcome, &heard);
+    assert_eq!(outcome.clip("fuse").unwrap().sources, [Source::Audio]);
+    let (outcome, _) = fuse("", still, silent);
+    assert_windows(&outcome, &seen);
 
     let mostly_gap = change(sounds(0..4), |features| features.media = 0.4);
     let (outcome, _) = fuse("", pictures(0..4), mostly_gap);

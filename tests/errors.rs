@@ -157,6 +157,14 @@ fn models_that_do_not_end() {
     assert_says(&format!("{white} model=endless timeout=5000000000"), &parts);
     let parts = ["the model `never` did not finish within 1 s"];
     assert_says(&format!("{VIDEO} model=never timeout=1000000000"), &parts);
+    let pictures =
+        "videotestsrc num-buffers=3 ! video/x-raw,framerate=1/1 ! frameclassify model=video";
+    let fusion = "avfuse name=bad model=fusion-endless stride=1000000000 timeout=1000000000";
+    let parts = [
+        "the model `fusion-endless` did not finish within 1 s",
+        "`timeout`",
+    ];
+    assert_says(&format!("{pictures} ! {fusion}"), &parts);
 }
 
 #[test]

@@ -193,6 +193,7 @@ fn tags_and_embedding_ride_on_the_picture_they_are_about() {
     let embedding = Features {
         // A picture of one colour says nothing.
         blank: true,
+        still: true,
         ..common::embedding("test-video/1", &[0.8, 0.6, 0.4], ms(300), ms(1000))
     };
     assert_eq!(Features::from_buffer(&first), [embedding]);
@@ -218,6 +219,24 @@ fn a_picture_of_one_colour_is_blank() {
     let halves = [RED.repeat(24), BLUE.repeat(24)].concat();
     assert!(!blank(&bench.pass(buffer(halves, ms(100), ms(100)))));
     assert!(blank(&bench.pass(picture(RED, ms(200)))));
+}
+
+#[test]
+fn a_picture_that_does_not_change_is_still() {
+    let mut bench = bench("interval=0");
+    let mut still = |colours: [[u8; 3]; 2], time: u64| {
+        let halves = colours.map(|colour| colour.repeat(24)).concat();
+        let passed = bench.pass(buffer(halves, ms(time), ms(100)));
+        Features::from_buffer(&passed)[0].still
+    };
+    // Nothing says of the first that it changes.
+    let flags = [
+        still([RED, BLUE], 0),
+        still([RED, BLUE], 100),
+        still([BLUE, RED], 200),
+        still([BLUE, RED], 300),
+    ];
+    assert_eq!(flags, [true, true, false, true]);
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn features() -> Features {
         duration: None,
         media: 0.5,
         blank: true,
+        still: true,
         front_end: [
             ("rate".into(), "12000".into()),
             ("window".into(), "hann".into()),

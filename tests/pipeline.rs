@@ -10,11 +10,12 @@ use common::{Outcome, Record, launch, matroska, ms, play, stop, wait};
 use gst::prelude::*;
 use gstinstruments::meta::{Source, Tags};
 
-/// Six seconds of two colours side by side, whose red, green and blue are 0.8, 0.6 and 0.4 in the mean.
-const PICTURES: &str = "videotestsrc num-buffers=60 pattern=solid-color foreground-color=0xfff0bd8a
-    ! video/x-raw,width=32,height=48,framerate=10/1 ! halves.
-    videotestsrc num-buffers=60 pattern=solid-color foreground-color=0xffa87542
-    ! video/x-raw,width=32,height=48,framerate=10/1 ! halves.
+/// Six seconds of two colours side by side, which change places each second; their red, green and blue are 0.8, 0.6 and
+/// 0.4 in the mean.
+const PICTURES: &str = "videotestsrc num-buffers=6 pattern=blink foreground-color=0xfff0bd8a background-color=0xffa87542
+    ! video/x-raw,width=32,height=48,framerate=1/1 ! halves.
+    videotestsrc num-buffers=6 pattern=blink foreground-color=0xffa87542 background-color=0xfff0bd8a
+    ! video/x-raw,width=32,height=48,framerate=1/1 ! halves.
     compositor name=halves sink_1::xpos=32
     ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 ! jpegenc quality=95 ! mux.";
 /// Six seconds of noise.
@@ -78,6 +79,24 @@ fn a_file_with_both() {
         .map(|tags| tags.source)
         .collect();
     assert_eq!(sources, [Source::Video, Source::Fused]);
+}
+
+#[test]
+fn a_picture_that_stays_is_no_evidence_beside_sound() {
+    // As the cover of an album over a song.
+    let cover = PICTURES.replace("pattern=blink", "pattern=solid-color");
+    let outcome = play(&launch(&line(&matroska("cover", &[&cover, SOUND]))));
+    assert_eq!(outcome.error, None);
+    assert_eq!(outcome.windows("pictures").len(), 6);
+    assert_eq!(spans(&outcome, "fuse"), [(0, 20), (20, 20), (40, 20)]);
+    let clip = outcome.clip("fuse").unwrap();
+    for tags in outcome.windows("fuse").into_iter().chain([clip]) {
+        assert_eq!(tags.sources, [Source::Audio]);
+    }
+    // Without sound it is all that there is.
+    let outcome = play(&launch(&line(&matroska("cover-alone", &[&cover]))));
+    let clip = outcome.clip("fuse").unwrap();
+    assert_eq!(clip.sources, [Source::Video]);
 }
 
 #[test]

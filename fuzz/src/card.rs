@@ -42,22 +42,15 @@ fn run(u: &mut Unstructured) -> Result<()> {
             return Ok(());
         }
     };
-    let port = |name: &str| {
-        graph
-            .inputs
-            .iter()
-            .chain(&graph.outputs)
-            .find(|port| port.name == name)
-    };
-    for name in layout
-        .inputs
-        .iter()
-        .chain([&layout.tags])
-        .chain(&layout.embedding)
-    {
-        assert!(port(name).is_some(), "the graph has no {name}");
+    let input = |name: &str| graph.inputs.iter().find(|port| port.name == name);
+    let output = |name: &str| graph.outputs.iter().find(|port| port.name == name);
+    for name in &layout.inputs {
+        assert!(input(name).is_some(), "the graph has no input {name}");
     }
-    if let Some(count) = port(&layout.tags).and_then(|port| port.shape[1]) {
+    for name in [&layout.tags].into_iter().chain(&layout.embedding) {
+        assert!(output(name).is_some(), "the graph has no output {name}");
+    }
+    if let Some(count) = output(&layout.tags).and_then(|port| port.shape[1]) {
         assert_eq!(card.labels.len(), count);
     }
     let bytes = match &card.modality {

@@ -62,7 +62,7 @@ fn run(u: &mut Unstructured) -> Result<()> {
                     collector.cover(span);
                 }
                 if u.ratio(9, 10)? {
-                    collector.push(source, span, [1.0].into());
+                    collector.push(source, span, [1.0].into(), u.arbitrary()?);
                 }
             }
         }

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{coverage::Coverage, mean::Mean};
+use super::{
+    coverage::{Coverage, ROUNDING},
+    mean::Mean,
+};
 
 /// What an embedding was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,7 +63,8 @@ pub struct Window {
     pub span: Span,
     /// Share of that time with media of any source, from 0 to 1.
     pub media: f32,
-    /// The picture embeddings that overlap the window, in order.
+    /// The picture embeddings that overlap the window, in order. Beside sound, still pictures are left out: those that
+    /// differ neither from the one before nor from the one after.
     pub video: Vec<Arc<[f32]>>,
     /// The mean, weighted by their time in the window, of the audio embedding that ends nearest the window's end and of
     /// the earlier, non-overlapping embeddings (up to 10 % overlap) of which at least half is in the window.
@@ -71,6 +75,8 @@ pub struct Window {
 struct Item {
     span: Span,
     embedding: Arc<[f32]>,
+    /// Of a picture that differs neither from the one before nor from the one after.
+    still: bool,
 }
 
 /// Collects the embeddings of a stream. Windows end at the origin (the first time seen) plus each multiple of the
@@ -93,14 +99,16 @@ pub struct Collector {
 impl Collector {
     /// An empty collector.
     pub fn new(config: Config) -> Self {
+        let config = Config {
+            window: config.window.max(1),
+            stride: config.stride.max(1),
+        };
         Self {
-            config: Config {
-                window: config.window.max(1),
-                stride: config.stride.max(1),
-            },
+            config,
             video: Vec::new(),
             audio: Vec::new(),
-            media: Coverage::default(),
+            // No gap that counts as covered is filled with windows.
+            media: Coverage::new(ROUNDING.min(config.stride)),
             origin: None,
             passed: 0,
             emitted: false,
@@ -116,8 +124,9 @@ impl Collector {
         });
     }
 
-    /// Takes an embedding. One that comes too late for any window still to be given out is dropped.
-    pub fn push(&mut self, source: Source, span: Span, embedding: Arc<[f32]>) {
+    /// Takes an embedding; `still`: of a picture that does not differ from the one before it. One that comes too late
+    /// for any window still to be given out is dropped.
+    pub fn push(&mut self, source: Source, span: Span, embedding: Arc<[f32]>, still: bool) {
         let origin = *self.origin.get_or_insert(span.start);
         if self.passed == 0 {
             // The branches' first embeddings may come in any order.
@@ -131,7 +140,15 @@ impl Collector {
             Source::Audio => &mut self.audio,
         };
         let at = items.partition_point(|item| item.span.start <= span.start);
-        items.insert(at, Item { span, embedding });
+        if let Some(before) = at.checked_sub(1).filter(|_| !still) {
+            items[before].still = false;
+        }
+        let item = Item {
+            span,
+            embedding,
+            still,
+        };
+        items.insert(at, item);
     }
 
     /// The next window that ended at or before `now`; `None` when there is none yet. Windows without any embedding,
@@ -208,9 +225,10 @@ impl Collector {
         if media < 0.5 {
             return None;
         }
-        let pictures = self.video.iter().filter(|item| item.span.overlaps(span));
-        let video: Vec<_> = pictures.map(|item| item.embedding.clone()).collect();
         let audio = self.sound(span);
+        let pictures = self.video.iter().filter(|item| item.span.overlaps(span));
+        let counted = pictures.filter(|item| !item.still || audio.is_none());
+        let video: Vec<_> = counted.map(|item| item.embedding.clone()).collect();
         (!video.is_empty() || audio.is_some()).then_some(Window {
             span,
             media,
@@ -266,7 +284,7 @@ mod tests {
     }
 
     fn push(collector: &mut Collector, source: Source, start: u64, end: u64) {
-        collector.push(source, Span { start, end }, [start as f32].into());
+        collector.push(source, Span { start, end }, [start as f32].into(), false);
     }
 
     /// Start and end, the starts of its pictures, the start of its audio.
@@ -346,6 +364,33 @@ mod tests {
             heard(&[(1, 20), (1, 40), (1, 90), (20, 100), (60, 150)]),
             [1619.0 / 99.0, 60.0]
         );
+    }
+
+    #[test]
+    fn still_pictures_count_without_sound_only() {
+        let seen = |stills: &[bool], sound: bool| {
+            let mut c = collector(100, 50, 100);
+            if sound {
+                push(&mut c, Source::Audio, 0, 100);
+            }
+            for (start, still) in (0..).step_by(20).zip(stills) {
+                let span = Span {
+                    start,
+                    end: start + 20,
+                };
+                c.push(Source::Video, span, [start as f32].into(), *still);
+            }
+            c.due(50).unwrap();
+            summary(c.due(100).unwrap()).1
+        };
+        // One picture all the time; nothing says of the first that it moves.
+        assert!(seen(&[true; 5], true).is_empty());
+        assert_eq!(seen(&[true; 5], false), [0, 20, 40, 60, 80]);
+        // Two pictures, one after the other: the end of the first, and the beginning of the second.
+        assert_eq!(seen(&[true, true, true, false, true], true), [40, 60]);
+        // What moves all the time counts from its beginning on.
+        let moving = [true, false, false, false, false];
+        assert_eq!(seen(&moving, true), [0, 20, 40, 60, 80]);
     }
 
     #[test]

@@ -4,24 +4,34 @@
 use super::Span;
 
 /// Gaps of up to 2 ms are the rounding of timestamps: some containers count in milliseconds.
-const ROUNDING: u64 = 2_000_000;
+pub const ROUNDING: u64 = 2_000_000;
 
 /// The time that media covers, in nanoseconds.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Coverage {
+    /// The longest gap that counts as covered.
+    rounding: u64,
     /// Sorted, without overlaps.
     spans: Vec<Span>,
 }
 
 impl Coverage {
+    /// Nothing is covered; gaps of up to `rounding` will be.
+    pub fn new(rounding: u64) -> Self {
+        Self {
+            rounding,
+            spans: Vec::new(),
+        }
+    }
+
     /// Media covers `span`, too. Returns the nanoseconds that nothing covered before.
     pub fn add(&mut self, span: Span) -> u64 {
         if span.length() == 0 {
             return 0;
         }
-        let before = |own: &Span| own.end.saturating_add(ROUNDING) < span.start;
+        let before = |own: &Span| own.end.saturating_add(self.rounding) < span.start;
         let from = self.spans.partition_point(before);
-        let until = |own: &Span| own.start <= span.end.saturating_add(ROUNDING);
+        let until = |own: &Span| own.start <= span.end.saturating_add(self.rounding);
         let to = from + self.spans[from..].partition_point(until);
         let touched = &self.spans[from..to];
         let joined = Span {
@@ -70,7 +80,7 @@ mod tests {
 
     #[test]
     fn spans_join_in_any_order_over_rounding_only() {
-        let mut coverage = Coverage::default();
+        let mut coverage = Coverage::new(ROUNDING);
         assert_eq!(coverage.add(span(10, 20)), 10 * MS);
         assert_eq!(coverage.add(span(40, 50)), 10 * MS);
         assert_eq!(coverage.add(span(30, 39)), 10 * MS);
@@ -84,7 +94,7 @@ mod tests {
 
     #[test]
     fn share_counts_what_is_inside() {
-        let mut coverage = Coverage::default();
+        let mut coverage = Coverage::new(ROUNDING);
         coverage.add(span(0, 10));
         coverage.add(span(20, 40));
         assert_eq!(coverage.share(span(5, 25)), 0.5);

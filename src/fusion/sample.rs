@@ -42,6 +42,11 @@ impl<T> Sample<T> {
         }
     }
 
+    /// The latest of the [kept](Self::kept) items.
+    pub fn last_mut(&mut self) -> Option<&mut T> {
+        self.kept.last_mut()
+    }
+
     /// The items to choose from: all, or of more than 600 (twice `count`, if that is more) every second, or fourth, and
     /// so on.
     pub fn kept(&self) -> &[T] {

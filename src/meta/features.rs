@@ -43,6 +43,8 @@ pub struct Features {
     pub media: f32,
     /// Whether the signal says nothing: silence, or a picture of one colour. Fusion treats such an embedding as missing.
     pub blank: bool,
+    /// Whether it is a picture that does not differ from the one that was analysed before it, or the first of a stream.
+    pub still: bool,
     /// For a mel patch: the front end's parameters, under the names that the model card uses.
     pub front_end: Arc<[(String, String)]>,
 }
@@ -114,6 +116,7 @@ impl Features {
             .field("front-end", front_end)
             .field("media", f64::from(self.media))
             .field("blank", self.blank)
+            .field("still", self.still)
             .field_if_some("start", self.start)
             .field_if_some("duration", self.duration)
             .build()
@@ -141,6 +144,7 @@ impl Features {
                 .get::<f64>("media")
                 .map_or(1.0, |media| media as f32),
             blank: structure.get("blank").unwrap_or(false),
+            still: structure.get("still").unwrap_or(false),
             front_end: structure
                 .get::<&gst::StructureRef>("front-end")
                 .map(|structure| {

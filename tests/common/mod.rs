@@ -349,6 +349,7 @@ pub fn embedding(
         duration: Some(duration),
         media: 1.0,
         blank: false,
+        still: false,
         front_end: Default::default(),
     }
 }
@@ -369,6 +370,7 @@ pub fn mel_patch(values: [f32; 4], start: gst::ClockTime) -> Features {
         duration: Some(ms(128)),
         media: 1.0,
         blank: false,
+        still: false,
         front_end: front_end.clone().into(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
-use crate::common::{Record, launch, ms, play, stop, wait};
+use crate::common::{PATIENCE, Record, buffer, launch, ms, play, stop, wait};
 
 /// All elements, fed without end as fast as they take it.
 const ENDLESS: &str = "videotestsrc ! video/x-raw,width=64,height=48,framerate=10/1 ! frameclassify name=pictures model=video ! fuse.video
@@ -230,4 +230,98 @@ fn one_of_two_that_share_a_model_is_stopped() {
     stop(&stays);
     assert_eq!(outcome.error, None);
     assert_eq!(outcome.windows("f").len(), 500);
+}
+
+/// The caps of `pictures` and `sounds`.
+const CAPS: [&str; 2] = [
+    "video/x-raw,format=GRAY8,width=8,height=6,framerate=10/1",
+    "audio/x-raw,format=U8,rate=480,channels=1,layout=interleaved",
+];
+
+/// A source pad of the application's own, linked to `sink`.
+fn source(sink: &gst::Pad) -> gst::Pad {
+    let source = gst::Pad::new(gst::PadDirection::Src);
+    source.set_active(true).unwrap();
+    source.link(sink).unwrap();
+    source
+}
+
+/// Begins a stream of `caps` at running time `start`.
+fn begin(source: &gst::Pad, caps: &str, start: gst::ClockTime) {
+    source.push_event(gst::event::StreamStart::new(&format!("stream-{start}")));
+    source.push_event(gst::event::Caps::new(&caps.parse().unwrap()));
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_base(start);
+    source.push_event(gst::event::Segment::new(&segment));
+}
+
+/// Sends these tenths of a second of a stream, at most to the first refusal.
+fn send(
+    source: &gst::Pad,
+    mut tenths: std::ops::Range<u64>,
+) -> Result<gst::FlowSuccess, gst::FlowError> {
+    tenths.try_fold(gst::FlowSuccess::Ok, |_, n| {
+        source.push(buffer(vec![7; 48], ms(100 * n), ms(100)))
+    })
+}
+
+/// The result of `work` in a thread of its own; panics when that takes too long.
+fn within_patience<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    receiver.recv_timeout(PATIENCE).expect("it does not hang")
+}
+
+#[test]
+fn a_stream_follows_on_a_pad_that_had_ended_while_the_other_goes_on() {
+    let pipeline = launch("avfuse name=fuse model=fusion ! fakesink name=sink async=false");
+    let record = Record::of(&pipeline, "sink");
+    let fuse = pipeline.by_name("fuse").unwrap();
+    let [video, audio] =
+        ["video", "audio"].map(|name| source(&fuse.request_pad_simple(name).unwrap()));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    within_patience(move || {
+        begin(&video, CAPS[0], ms(0));
+        begin(&audio, CAPS[1], ms(0));
+        let (reached, is_reached) = std::sync::mpsc::channel();
+        let sounds = std::thread::spawn(move || {
+            send(&audio, 0..30).unwrap();
+            reached.send(()).unwrap();
+            send(&audio, 30..60).unwrap();
+            assert!(audio.push_event(gst::event::Eos::new()));
+        });
+        send(&video, 0..20).unwrap();
+        assert!(video.push_event(gst::event::Eos::new()));
+        // The sound gets this far only when the pictures have ended.
+        is_reached.recv().unwrap();
+        begin(&video, CAPS[0], ms(4000));
+        send(&video, 0..20).unwrap();
+        assert!(video.push_event(gst::event::Eos::new()));
+        sounds.join().unwrap();
+    });
+    assert_eq!(wait(&pipeline).error, None);
+    stop(&pipeline);
+    assert_eq!(record.buffers().len(), 40);
+}
+
+#[test]
+fn a_stream_that_goes_on_after_the_end_of_all_is_refused() {
+    let pipeline = launch(
+        "videotestsrc num-buffers=20 ! fuse.video avfuse name=fuse model=fusion ! fakesink async=false",
+    );
+    let fuse = pipeline.by_name("fuse").unwrap();
+    let audio = source(&fuse.request_pad_simple("audio").unwrap());
+    pipeline.set_state(gst::State::Paused).unwrap();
+    // A stream that brings no segment for long is ended.
+    audio.push_event(gst::event::StreamStart::new("sound"));
+    audio.push_event(gst::event::Caps::new(&CAPS[1].parse().unwrap()));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    assert_eq!(wait(&pipeline).error, None);
+    let sent = within_patience(move || {
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        audio.push_event(gst::event::Segment::new(&segment));
+        send(&audio, 0..40)
+    });
+    assert_eq!(sent, Err(gst::FlowError::Eos));
+    stop(&pipeline);
 }

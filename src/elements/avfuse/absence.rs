@@ -25,8 +25,6 @@ pub struct Absence {
     ended: [bool; 2],
     /// Whether a stream collection names a stream of the modality, so that it will come.
     expected: [bool; 2],
-    /// Whether the flush that comes to the pad is from here.
-    reviving: [bool; 2],
     /// Ends the pad that has begun nothing.
     timer: Option<gst::SingleShotClockId>,
 }
@@ -47,10 +45,8 @@ pub fn is_absent(event: &gst::event::StreamStart) -> bool {
 impl AvFuse {
     /// Sees each event that comes to `pad` before it is queued.
     pub(super) fn watch(&self, pad: &AggregatorPad, event: &gst::Event) {
-        let index = self.source(pad) as usize;
-        let reviving = || self.absence.lock().unwrap().reviving[index];
         match event.view() {
-            gst::EventView::FlushStart(_) if !reviving() => self.cancel(),
+            gst::EventView::FlushStart(_) => self.cancel(),
             gst::EventView::FlushStop(_) => self.resume(),
             gst::EventView::StreamCollection(event) => {
                 let mut absence = self.absence.lock().unwrap();
@@ -77,15 +73,13 @@ impl AvFuse {
         let revived = {
             let mut absence = self.absence.lock().unwrap();
             absence.begun[index] = true;
-            absence.reviving[index] = absence.ended[index];
             std::mem::take(&mut absence.ended[index])
         };
         if revived {
             gst::info!(CAT, obj = pad, "Data comes after all");
-            // Only a flush makes the base class forget that the pad has ended.
-            pad.send_event(gst::event::FlushStart::new());
-            pad.send_event(gst::event::FlushStop::new(false));
-            self.absence.lock().unwrap().reviving[index] = false;
+            // The base class forgets the end of a pad when a stream starts, unless all pads had ended: then it refuses
+            // what comes.
+            pad.send_event(gst::event::StreamStart::new(ABSENT));
         }
     }
 
@@ -139,7 +133,7 @@ impl AvFuse {
         gst::info!(CAT, obj = pad, "Nothing comes here, continuing without");
         pad.send_event(gst::event::StreamStart::new(ABSENT));
         pad.send_event(gst::event::Eos::new());
-        // For the base class it has ended, but it takes what comes.
+        // The pad itself takes what comes.
         pad.unset_pad_flags(gst::PadFlags::EOS);
     }
 }
@@ -147,6 +141,10 @@ impl AvFuse {
 /// Whether data can come to `pad` from a source.
 fn is_fed(pad: &gst::Pad) -> bool {
     pad.peer().is_some_and(|peer| {
+        // A pad without a parent is an application's own; the bindings panic at its missing iterator.
+        if peer.parent().is_none() {
+            return true;
+        }
         let upstream: Vec<gst::Pad> = peer
             .iterate_internal_links()
             .into_iter()

@@ -213,7 +213,8 @@ impl AvFuse {
                 );
                 continue;
             };
-            self.with_state(|state| state.collect(source, span, features.data.clone()))?;
+            let (values, still) = (features.data.clone(), features.still);
+            self.with_state(|state| state.collect(source, span, values, still))?;
         }
         Ok(())
     }

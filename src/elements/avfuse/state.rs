@@ -22,7 +22,8 @@ const TOGETHER: u64 = 1_000_000_000;
 enum Item {
     /// Media, no gap.
     Media,
-    Embedding(Arc<[f32]>),
+    /// With whether it is of a still picture.
+    Embedding(Arc<[f32]>, bool),
 }
 
 pub struct State {
@@ -130,9 +131,9 @@ impl State {
         }
     }
 
-    /// Takes an embedding of `source`.
-    pub fn collect(&mut self, source: Source, span: Span, embedding: Arc<[f32]>) {
-        self.sort(source, span, Item::Embedding(embedding));
+    /// Takes an embedding of `source`; `still`: of a picture that is the same as the one before.
+    pub fn collect(&mut self, source: Source, span: Span, embedding: Arc<[f32]>, still: bool) {
+        self.sort(source, span, Item::Embedding(embedding, still));
     }
 
     /// Puts what came into the clip that it belongs to.
@@ -160,9 +161,9 @@ impl State {
                 self.collector.cover(span);
                 self.whole.cover(span);
             }
-            Item::Embedding(embedding) => {
-                self.collector.push(source, span, embedding.clone());
-                self.whole.push(source, span, embedding);
+            Item::Embedding(embedding, still) => {
+                self.collector.push(source, span, embedding.clone(), still);
+                self.whole.push(source, span, embedding, still);
             }
         }
     }
@@ -292,7 +293,7 @@ mod tests {
     fn pass(state: &mut State, source: Source, number: u64) {
         let is_video = source == Source::Video;
         state.advance(source, second(number), false, is_video);
-        state.collect(source, second(number), [number as f32].into());
+        state.collect(source, second(number), [number as f32].into(), false);
     }
 
     fn ends(state: &mut State, late: Option<u64>) -> Vec<u64> {
@@ -333,7 +334,7 @@ mod tests {
                 end: start * SECOND,
             };
             state.advance(Source::Video, at, false, true);
-            state.collect(Source::Video, second(start), [0.0].into());
+            state.collect(Source::Video, second(start), [0.0].into(), false);
         }
         state.advance(Source::Audio, second(200), true, false);
         let windows: Vec<_> = std::iter::from_fn(|| state.due([true; 2], None))

@@ -13,6 +13,7 @@ mod picture;
 mod requests;
 mod results;
 mod settings;
+mod signal;
 mod state;
 mod tagger;
 

@@ -66,6 +66,11 @@ impl Picture {
         })
     }
 
+    /// Pixels in a row of the pictures.
+    pub fn width(&self) -> usize {
+        self.size.0 as usize
+    }
+
     /// The picture in `buffer` the right way up, which takes a turn by `orientation`:
     /// `[height, width, 3]`, row-major, without padding.
     ///
@@ -236,25 +241,6 @@ impl Scaler {
             .copied()
             .collect())
     }
-}
-
-/// Standard deviation of luma, of 255, up to which a picture says nothing: it is black, or of one
-/// colour but for noise. Of 600 photographs of instruments the flattest has 18.
-const BLANK: f64 = 4.0;
-
-/// Whether RGB pixels are of one brightness: black, a test picture of one colour, a covered lens.
-pub fn is_blank(rgb: &[u8]) -> bool {
-    let (mut sum, mut squares) = (0u64, 0u64);
-    for &[red, green, blue] in rgb.as_chunks().0 {
-        // BT.601's weights of 256.
-        let luma = 77 * u64::from(red) + 150 * u64::from(green) + 29 * u64::from(blue);
-        sum += luma;
-        squares += luma * luma;
-    }
-    let count = (rgb.len() / 3).max(1) as f64;
-    let mean = sum as f64 / count;
-    let variance = squares as f64 / count - mean * mean;
-    variance.max(0.0).sqrt() <= BLANK * 256.0
 }
 
 /// Turns RGB pixels of `width` x `height` as `orientation` says, e.g. clockwise by 90 degrees.
@@ -487,25 +473,6 @@ mod tests {
                 "{format}"
             );
         }
-    }
-
-    #[test]
-    fn pictures_of_one_brightness_are_blank() {
-        // Noise of -3 to 3 around black and grey.
-        let noise = |level: u8| -> Vec<u8> {
-            (0..3000u32)
-                .map(|n| level + (n * 7919 % 101 % 7) as u8)
-                .collect()
-        };
-        assert!(is_blank(&noise(0)) && is_blank(&noise(120)) && is_blank(&[]));
-        assert!(is_blank(&[204, 153, 102].repeat(100)));
-        // A dark scene, of 0 to 24: the deviation is 7.
-        let dark: Vec<u8> = (0..3000u32).map(|n| (n / 3 % 25) as u8).collect();
-        assert!(!is_blank(&dark));
-        // A spot of a hundredth of the picture: 255 * sqrt(0.01 * 0.99) = 25.
-        let mut spot = vec![0; 3000];
-        spot[..30].fill(255);
-        assert!(!is_blank(&spot));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Span {
     pub media: f32,
     /// Whether the signal says nothing.
     pub blank: bool,
+    /// Whether it is a picture that does not differ from the one before.
+    pub still: bool,
 }
 
 /// A picture or a patch for a model.

@@ -66,6 +66,7 @@ impl FrameClassify {
                     duration: span.duration,
                     media: span.media,
                     blank: span.blank,
+                    still: span.still,
                     front_end: Default::default(),
                 });
             }

@@ -8,8 +8,9 @@ use gst::prelude::MulDiv;
 use gst_video::VideoOrientationMethod;
 
 use super::grid::Grid;
-use super::picture::{Picture, is_blank};
+use super::picture::Picture;
 use super::requests::{Request, Span};
+use super::signal::{Motion, is_blank};
 use super::tagger::{Asked, Media, Tagger};
 use crate::elements::analysis::{Analysis, Clip};
 use crate::elements::contradictions;
@@ -58,6 +59,7 @@ pub struct Stream {
     start: Option<gst::Seqnum>,
     pub reverse: bool,
     pub grid: Grid,
+    motion: Motion,
     /// The turn that brings frames the right way up, from the stream's tags.
     pub orientation: VideoOrientationMethod,
     /// Frames without a timestamp so far.
@@ -210,6 +212,7 @@ impl State {
             duration: Some(interval),
             media: 1.0,
             blank: is_blank(&rgb),
+            still: stream.motion.is_still(&rgb, picture.width()),
         };
         Ok(Some(request(tagger, of, Input::Frame(rgb))))
     }
@@ -260,6 +263,7 @@ impl State {
                 duration: patch.duration,
                 media: patch.media,
                 blank: patch.blank,
+                still: false,
             };
             requests.push(request(tagger, of, Input::Mel(patch.data)));
         }
@@ -285,6 +289,7 @@ impl Stream {
             start: None,
             reverse: false,
             grid: Grid::default(),
+            motion: Motion::default(),
             orientation: VideoOrientationMethod::Identity,
             untimed: 0,
             latest: None,
@@ -391,6 +396,7 @@ impl Stream {
     /// Forgets what belongs to another part of the stream, or to another stream.
     pub fn restart(&mut self) {
         self.grid.restart();
+        self.motion = Motion::default();
         self.untimed = 0;
         self.latest = None;
         self.named = Named::default();

@@ -230,6 +230,7 @@ impl State {
                 duration: Some(self.time(patch.end).saturating_sub(start)),
                 media: patch.media as f32,
                 blank: self.loud <= patch.start,
+                still: false,
                 data: patch.data,
                 front_end: self.fields.clone(),
             });
