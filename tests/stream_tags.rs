@@ -76,7 +76,10 @@ fn an_event_at_the_end_and_on_changes_keeps_the_streams_own_tags() {
     let played = [0, 0, 1, 1];
     assert_eq!(tagged("", &played), [own.clone(), both]);
     assert_eq!(tagged("stream-tags=changes", &played), changes);
-    assert_eq!(tagged("stream-tags=never", &played), std::slice::from_ref(&own));
+    assert_eq!(
+        tagged("stream-tags=never", &played),
+        std::slice::from_ref(&own)
+    );
     // Without an instrument there is no event.
     assert_eq!(tagged("threshold=0.9", &played), [own]);
 }
