@@ -634,7 +634,7 @@ fn a_silent_modality_does_not_hold_up_a_live_one() {
 fn sound_that_comes_late_does_not_hold_up_live_pictures() {
     // The sound is a second behind, and says so in no latency query.
     let pipeline = launch(&format!(
-        "videotestsrc is-live=true num-buffers=60 ! video/x-raw,framerate=30/1 ! frameclassify model=video interval=100000000 ! queue ! fuse.video
+        "videotestsrc is-live=true num-buffers=60 horizontal-speed=20 ! video/x-raw,framerate=30/1 ! frameclassify model=video interval=100000000 ! queue ! fuse.video
             audiotestsrc is-live=true num-buffers=20 samplesperbuffer=800 timestamp-offset=-1000000000 ! audio/x-raw,rate=8000
             ! melspec patch-interval=100000000 ! frameclassify model=audio ! queue ! fuse.audio
             {LIVE_FUSE} ! fakesink name=sink sync=true"
