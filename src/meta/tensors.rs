@@ -10,12 +10,18 @@ use super::{Features, Kind};
 /// Adds `features` to the tensors of `buffer`: a mel patch as `[1, 1, bands, frames]`, an embedding as `[1, size]`, as
 /// the models' graphs have them.
 pub(super) fn attach(features: &[Features], buffer: &mut gst::BufferRef) {
-    if features.is_empty() {
+    // GStreamer makes no tensor of values that do not fill its dimensions.
+    let is_whole = |features: &&Features| {
+        let size = features.dims.iter().map(|&length| length as usize);
+        size.product::<usize>() == features.data.len()
+    };
+    let new: Vec<_> = features.iter().filter(is_whole).map(tensor).collect();
+    if new.is_empty() {
         return;
     }
     let present = buffer.meta::<TensorMeta>();
     let mut tensors = present.map_or_else(Vec::new, |meta| meta.as_slice().to_vec());
-    tensors.extend(features.iter().map(tensor));
+    tensors.extend(new);
     if buffer.meta::<TensorMeta>().is_none() {
         TensorMeta::add(buffer);
     }
@@ -60,6 +66,7 @@ pub(super) fn embedding(buffer: &gst::BufferRef, id: &str) -> Option<Features> {
             duration: buffer.duration(),
             media: 1.0,
             blank: false,
+            still: false,
             front_end: Default::default(),
         })
     })
