@@ -69,19 +69,28 @@ pub(crate) fn model_error(err: &crate::model::Error) -> gst::ErrorMessage {
     gst::error_msg!(gst::LibraryError::Init, ("{}", err))
 }
 
-/// The front end's parameters that differ from the model's, which takes patches of `min_frames` to its `patch_frames`,
-/// as part of a sentence; `None` when all are the same.
-pub(crate) fn contradictions(
-    ours: &FrontEnd,
-    model: &FrontEnd,
-    min_frames: usize,
-) -> Option<String> {
-    let fits = (min_frames..=model.patch_frames).contains(&ours.patch_frames);
-    let differences: Vec<_> = ours
-        .differences(model)
-        .into_iter()
-        .filter(|(name, ..)| *name != "patch-frames" || !fits)
-        .map(|(name, ours, theirs)| format!("{name} is {ours}, the model's is {theirs}"))
-        .collect();
-    (!differences.is_empty()).then(|| differences.join("; "))
+/// What an audio model was trained on.
+pub(crate) struct Trained {
+    /// Its patches are the longest.
+    pub front_end: FrontEnd,
+    /// Frames in the shortest patch.
+    pub min_frames: usize,
+}
+
+impl Trained {
+    /// Whether the model takes patches of `frames` frames.
+    pub fn takes(&self, frames: usize) -> bool {
+        (self.min_frames..=self.front_end.patch_frames).contains(&frames)
+    }
+
+    /// The parameters of `front_end` that differ from the model's, as part of a sentence; `None` when all are the same.
+    pub fn contradictions(&self, front_end: &FrontEnd) -> Option<String> {
+        let differences: Vec<_> = front_end
+            .differences(&self.front_end)
+            .into_iter()
+            .filter(|(name, ..)| *name != "patch-frames" || !self.takes(front_end.patch_frames))
+            .map(|(name, ours, theirs)| format!("{name} is {ours}, the model's is {theirs}"))
+            .collect();
+        (!differences.is_empty()).then(|| differences.join("; "))
+    }
 }

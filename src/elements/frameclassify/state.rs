@@ -12,8 +12,8 @@ use super::picture::Picture;
 use super::requests::{Request, Span};
 use super::signal::{Motion, is_blank};
 use super::tagger::{Asked, Media, Tagger};
+use crate::elements::Trained;
 use crate::elements::analysis::{Analysis, Clip};
-use crate::elements::contradictions;
 use crate::elements::inference::{Latest, Named};
 use crate::fusion::Sample;
 use crate::mel::FrontEnd;
@@ -42,8 +42,11 @@ pub enum Branch {
         frame_duration: Option<gst::ClockTime>,
     },
     Audio {
-        /// The front end that was last found to be the model's.
-        checked: Arc<[(String, String)]>,
+        trained: Box<Trained>,
+        /// The front end of the patches; the model's until one came.
+        front_end: FrontEnd,
+        /// The same as the latest patch has it; empty until one came.
+        fields: Arc<[(String, String)]>,
         /// Audio that passed before the first patch; unset once one came, or a warning was posted.
         unfed: Option<gst::ClockTime>,
     },
@@ -106,10 +109,25 @@ impl Branch {
                     }),
                 })
             }
-            (Modality::Audio { .. }, false) => Ok(Branch::Audio {
-                checked: Default::default(),
-                unfed: Some(gst::ClockTime::ZERO),
-            }),
+            (
+                Modality::Audio {
+                    front_end,
+                    min_frames,
+                    ..
+                },
+                false,
+            ) => {
+                let front_end = read(front_end)?;
+                Ok(Branch::Audio {
+                    trained: Box::new(Trained {
+                        front_end: front_end.clone(),
+                        min_frames: *min_frames,
+                    }),
+                    front_end,
+                    fields: Default::default(),
+                    unfed: Some(gst::ClockTime::ZERO),
+                })
+            }
             _ => {
                 let (wanted, found) = if is_video {
                     ("pictures", "audio")
@@ -141,12 +159,22 @@ impl State {
             && let Some(caps) = &stream.caps
         {
             let branch = Branch::new(&tagger.card, caps)?;
-            match (&stream.branch, branch, before) {
-                (Some(Branch::Audio { checked, .. }), Branch::Audio { .. }, Some(before)) => {
-                    // What was found of the patches stays true.
-                    check_patches(checked, &before.card, &tagger.card)?;
+            match (&mut stream.branch, branch) {
+                (
+                    Some(Branch::Audio {
+                        trained, front_end, ..
+                    }),
+                    Branch::Audio { trained: new, .. },
+                ) => {
+                    // `melspec` does not change its patches in mid-stream.
+                    if let Some(differences) = new.contradictions(front_end) {
+                        return Err(format!(
+                            "It takes other mel patches than those of the stream ({differences}): stop the stream to change to it"
+                        ));
+                    }
+                    *trained = new;
                 }
-                (_, branch, _) => stream.branch = Some(branch),
+                (before, branch) => *before = Some(branch),
             }
         }
         Ok(self.tagger.replace(tagger))
@@ -222,15 +250,12 @@ impl State {
         let (Some(tagger), Some(stream)) = (&self.tagger, &mut self.stream) else {
             return Ok(Vec::new());
         };
-        let (
-            Some(Branch::Audio { checked, unfed }),
-            Modality::Audio {
-                front_end,
-                bands,
-                frames,
-                min_frames,
-            },
-        ) = (&mut stream.branch, &tagger.card.modality)
+        let Some(Branch::Audio {
+            trained,
+            front_end,
+            fields,
+            unfed,
+        }) = &mut stream.branch
         else {
             return Ok(Vec::new());
         };
@@ -241,13 +266,20 @@ impl State {
         {
             *unfed = None;
             let name = &tagger.card.name;
-            if *checked != patch.front_end {
-                check_front_end(name, front_end, *min_frames, &patch.front_end)?;
-                *checked = patch.front_end;
+            if *fields != patch.front_end {
+                let found = read(&patch.front_end)?;
+                if let Some(differences) = trained.contradictions(&found) {
+                    return Err(format!(
+                        "The mel patches are not what the model {name} was trained on ({differences}): unset these properties of melspec"
+                    ));
+                }
+                (*front_end, *fields) = (found, patch.front_end);
             }
-            let fits = matches!(patch.dims[..], [height, width] if height as usize == *bands
-                && (*min_frames..=*frames).contains(&(width as usize)));
+            let bands = trained.front_end.bands;
+            let fits = matches!(patch.dims[..], [height, width]
+                if height as usize == bands && trained.takes(width as usize));
             if !fits {
+                let (min_frames, frames) = (trained.min_frames, trained.front_end.patch_frames);
                 let frames = if min_frames == frames {
                     frames.to_string()
                 } else {
@@ -404,53 +436,9 @@ impl Stream {
     }
 }
 
-/// Whether the model of `card` can take the patches of the stream, whose front end is `checked`, or
-/// before the first one that of the model `before`; `melspec` does not change them in mid-stream.
-fn check_patches(checked: &[(String, String)], before: &Card, card: &Card) -> Result<(), String> {
-    let (
-        Modality::Audio {
-            front_end: ours, ..
-        },
-        Modality::Audio {
-            front_end: theirs,
-            min_frames,
-            ..
-        },
-    ) = (&before.modality, &card.modality)
-    else {
-        return Ok(());
-    };
-    let ours = if checked.is_empty() { ours } else { checked };
-    differences(theirs, *min_frames, ours)?.map_or(Ok(()), |differences| {
-        Err(format!(
-            "It takes other mel patches than those of the stream ({differences}): stop the stream to change to it"
-        ))
-    })
-}
-
-fn check_front_end(
-    model: &str,
-    theirs: &[(String, String)],
-    min_frames: usize,
-    ours: &[(String, String)],
-) -> Result<(), String> {
-    differences(theirs, min_frames, ours)?.map_or(Ok(()), |differences| {
-        Err(format!(
-            "The mel patches are not what the model {model} was trained on ({differences}): unset these properties of melspec"
-        ))
-    })
-}
-
-/// The parameters of `ours` that differ from the model's, as part of a sentence.
-fn differences(
-    theirs: &[(String, String)],
-    min_frames: usize,
-    ours: &[(String, String)],
-) -> Result<Option<String>, String> {
-    let parse = |fields: &[(String, String)]| {
-        let fields = fields.iter();
-        FrontEnd::from_fields(fields.map(|(key, value)| (key.as_str(), value.as_str())))
-            .map_err(|err| err.to_string())
-    };
-    Ok(contradictions(&parse(ours)?, &parse(theirs)?, min_frames))
+/// The front end that text describes, in a model's card or with a patch.
+fn read(fields: &[(String, String)]) -> Result<FrontEnd, String> {
+    let fields = fields.iter();
+    FrontEnd::from_fields(fields.map(|(key, value)| (key.as_str(), value.as_str())))
+        .map_err(|err| err.to_string())
 }

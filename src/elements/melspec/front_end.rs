@@ -6,7 +6,7 @@ use gst::glib;
 use gst::prelude::*;
 
 use super::Preset;
-use crate::elements::contradictions;
+use crate::elements::Trained;
 use crate::mel::parameters::{choices, parameters};
 use crate::mel::{self, FrontEnd};
 
@@ -174,14 +174,6 @@ macro_rules! properties {
 }
 parameters!(properties);
 
-/// What a model was trained on.
-pub struct Trained {
-    /// Its patches are the longest.
-    pub front_end: FrontEnd,
-    /// Frames in the shortest patch.
-    pub min_frames: usize,
-}
-
 impl Parameters {
     /// The front end to use: `preset`'s, else `model`'s, else Choi's, with the parameters that are set put over it.
     ///
@@ -211,9 +203,7 @@ impl Parameters {
             let most = model.front_end.patch_frames;
             front_end.patch_frames = (frames.round() as usize).clamp(model.min_frames, most);
         }
-        let contradictions =
-            model.and_then(|model| contradictions(&front_end, &model.front_end, model.min_frames));
-        if let Some(contradictions) = contradictions {
+        if let Some(contradictions) = model.and_then(|model| model.contradictions(&front_end)) {
             return Err(format!(
                 "melspec contradicts the model downstream ({contradictions}): unset these properties, or choose a model that was trained on them"
             ));

@@ -17,10 +17,10 @@ use gst_base::prelude::*;
 use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 
-use super::front_end::{Parameters, Trained};
+use super::front_end::Parameters;
 use super::state::{State, samples};
 use super::{Partial, Preset, Segmentation};
-use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, is_live, phase, seconds};
+use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, Trained, always_pads, is_live, phase, seconds};
 use crate::mel::{self, FrontEnd, PatchOptions, Patcher};
 use crate::meta::{self, Features};
 
