@@ -71,15 +71,9 @@ pub fn models(provider: &str) -> Result<ExitCode> {
 }
 
 fn provider(name: &str) -> Provider {
-    [
-        Provider::Cpu,
-        Provider::Cuda,
-        Provider::TensorRt,
-        Provider::TensorRtRtx,
-    ]
-    .into_iter()
-    .find(|provider| provider.as_str() == name)
-    .unwrap_or(Provider::Auto)
+    let mut all = Provider::ALL.iter().copied();
+    all.find(|provider| provider.as_str() == name)
+        .unwrap_or(Provider::Auto)
 }
 
 fn describe(name: &str, model: &Arc<Model>) -> String {

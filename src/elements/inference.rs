@@ -13,8 +13,11 @@ use gst::glib::{
 use gst::prelude::*;
 
 use super::analysis::Analysis;
+use super::property_enum;
 use crate::meta::{self, Source, Tags};
-use crate::model::{self, Card, Model, Progress, provider::with_providers};
+use crate::model::{
+    self, Card, Model, Progress, precision::with_precisions, provider::with_providers,
+};
 
 pub const DEFAULT_THRESHOLD: f32 = 0.3;
 pub const DEFAULT_MAX_TAGS: u32 = 3;
@@ -23,63 +26,8 @@ pub const MAX_BATCH_SIZE: u32 = model::MAX_BATCH_SIZE as u32;
 /// Tags that are about less time than this live for this time.
 const MIN_LIFETIME: gst::ClockTime = gst::ClockTime::SECOND;
 
-macro_rules! execution_provider {
-    ($($variant:ident $nick:tt $title:tt $doc:tt $backend:path,)+) => {
-        /// Where the model runs.
-        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-        #[enum_type(name = "GstInstrumentsExecutionProvider")]
-        pub enum ExecutionProvider {
-            /// The first available.
-            #[default]
-            #[enum_value(name = "Auto: the first available of TensorRT, CUDA and the CPU")]
-            Auto,
-            $(#[doc = $doc] #[enum_value(name = $title, nick = $nick)] $variant,)+
-        }
-
-        impl From<ExecutionProvider> for model::Provider {
-            fn from(provider: ExecutionProvider) -> Self {
-                match provider {
-                    ExecutionProvider::Auto => Self::Auto,
-                    $(ExecutionProvider::$variant => Self::$variant,)+
-                }
-            }
-        }
-    };
-}
-
-with_providers!(execution_provider);
-
-/// What the model computes in.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstInstrumentsPrecision")]
-pub enum Precision {
-    /// What is fastest where the model runs.
-    #[default]
-    #[enum_value(
-        name = "Auto: int8 on the CPU and fp16 on a GPU where the model has it, else fp32"
-    )]
-    Auto,
-    /// 32-bit floats.
-    #[enum_value(name = "32-bit floats")]
-    Fp32,
-    /// 16-bit floats.
-    #[enum_value(name = "16-bit floats")]
-    Fp16,
-    /// 8-bit integers.
-    #[enum_value(name = "8-bit integers")]
-    Int8,
-}
-
-impl From<Precision> for model::Precision {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::Auto => Self::Auto,
-            Precision::Fp32 => Self::Fp32,
-            Precision::Fp16 => Self::Fp16,
-            Precision::Int8 => Self::Int8,
-        }
-    }
-}
+with_providers!(property_enum);
+with_precisions!(property_enum);
 
 /// When a stream gets a tag event with its instruments.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -139,7 +87,7 @@ impl Named {
 #[derive(Debug, Clone)]
 pub struct Inference {
     pub labels_file: Option<String>,
-    pub execution_provider: ExecutionProvider,
+    pub execution_provider: Provider,
     pub device: u32,
     pub precision: Precision,
     pub engine_cache: Option<String>,
@@ -159,9 +107,9 @@ impl Default for Inference {
     fn default() -> Self {
         Self {
             labels_file: None,
-            execution_provider: ExecutionProvider::default(),
+            execution_provider: Provider::Auto,
             device: 0,
-            precision: Precision::default(),
+            precision: Precision::Auto,
             engine_cache: None,
             threads: 0,
             timeout: DEFAULT_TIMEOUT,
@@ -229,7 +177,7 @@ macro_rules! properties {
 properties! {
     "labels-file" labels_file: ParamSpecString::builder("labels-file").mutable_ready()
         .blurb("Text file with one label a line, in place of the model's own");
-    "execution-provider" execution_provider: ParamSpecEnum::builder_with_default("execution-provider", ExecutionProvider::Auto).mutable_ready()
+    "execution-provider" execution_provider: ParamSpecEnum::builder_with_default("execution-provider", Provider::Auto).mutable_ready()
         .blurb("Where the model runs");
     "device" device: ParamSpecUInt::builder("device").mutable_ready()
         .blurb("Number of the GPU");
@@ -369,7 +317,7 @@ mod tests {
 
     #[test]
     fn execution_providers_are_those_of_the_models() {
-        let class = glib::EnumClass::new::<ExecutionProvider>();
+        let class = glib::EnumClass::new::<Provider>();
         let nicks: Vec<&str> = class.values().iter().map(|value| value.nick()).collect();
         let all = [model::Provider::Auto]
             .into_iter()
@@ -377,7 +325,7 @@ mod tests {
         let names: Vec<&str> = all.map(model::Provider::as_str).collect();
         assert_eq!(nicks, names);
         assert_eq!(nicks[4], "tensorrt-rtx");
-        let provider = model::Provider::from(ExecutionProvider::Cuda);
+        let provider = model::Provider::from(Provider::Cuda);
         assert_eq!(provider, model::Provider::Cuda);
     }
 

@@ -23,6 +23,26 @@ pub(crate) const FRONT_END_QUERY: &str = "instruments-front-end";
 /// The field of the answer with the frames of the shortest patch that the model takes; `patch-frames` are the longest's.
 pub(crate) const MIN_FRAMES: &str = "min-patch-frames";
 
+/// Declares the type of a property with the values of an enum that knows no GStreamer, from the table of that enum.
+macro_rules! property_enum {
+    ($module:ident $type:ident, $property:literal, $doc:literal:
+        $($variant:ident = $name:literal, $label:literal $(, $backend:path)?;)+) => {
+        #[doc = $doc]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, gst::glib::Enum)]
+        #[enum_type(name = $property)]
+        pub enum $type {
+            $(#[doc = $label] #[enum_value(name = $label, nick = $name)] $variant),+
+        }
+
+        impl From<$type> for $crate::$module::$type {
+            fn from(value: $type) -> Self {
+                match value { $($type::$variant => Self::$variant),+ }
+            }
+        }
+    };
+}
+pub(crate) use property_enum;
+
 /// Nanoseconds to seconds.
 pub(crate) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9

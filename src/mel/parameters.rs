@@ -65,16 +65,17 @@ macro_rules! choices {
 }
 pub(crate) use choices;
 
-/// Hands the sets of names that say how a stream is cut to the macro `$with`, as [`choices`] does.
+/// Hands the sets of names that say how a stream is cut to the macro `$with`: the module of the types, then as
+/// [`choices`].
 macro_rules! cuts {
     ($with:ident) => {
-        $with! { Segmentation, "GstMelSpecSegmentation", "Which parts of a stream become patches.":
+        $with! { mel Segmentation, "GstMelSpecSegmentation", "Which parts of a stream become patches.":
             Sliding = "sliding", "A window over the last audio, once each patch-interval";
             Central = "central", "One patch: the middle of the stream (the paper's CC)";
             Uniform = "uniform", "One patch, joined from the middles of ten equal parts of the stream (the paper's UC)";
             Ten = "ten", "Ten patches, spread evenly over the stream (Han et al.)";
         }
-        $with! { Partial, "GstMelSpecPartial", "What becomes of a window that the start or the end of the stream cuts short.":
+        $with! { mel Partial, "GstMelSpecPartial", "What becomes of a window that the start or the end of the stream cuts short.":
             Drop = "drop", "It gives no patch";
             Zero = "zero", "Silence fills the patch";
             Repeat = "repeat", "The audio is repeated until the patch is full";

@@ -15,7 +15,7 @@ use super::spectrogram::Spectrogram;
 use super::{FrontEnd, FrontEndError};
 
 macro_rules! cut {
-    ($type:ident, $property:literal, $doc:literal: $($variant:ident = $name:literal, $label:literal;)+) => {
+    ($module:ident $type:ident, $property:literal, $doc:literal: $($variant:ident = $name:literal, $label:literal;)+) => {
         #[doc = $doc]
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $type { $(#[doc = concat!($label, ".")] $variant),+ }

@@ -1,28 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What models compute in.
 
-/// What a model computes in, and so which of a name's files is run: `NAME.onnx`, `NAME.fp16.onnx` or `NAME.int8.onnx`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// The fastest for the provider: int8 on the CPU and fp16 on a GPU, where the model has such a file.
-    #[default]
-    Auto,
-    /// 32-bit floats.
-    Fp32,
-    /// 16-bit floats.
-    Fp16,
-    /// 8-bit integers.
-    Int8,
-}
+use super::names::names;
 
-impl Precision {
-    /// The name that users give: `auto`, `fp32`, `fp16` or `int8`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Fp32 => "fp32",
-            Self::Fp16 => "fp16",
-            Self::Int8 => "int8",
+/// Hands the precisions to the macro `$with`, as [`with_providers`](super::provider::with_providers) does the providers.
+macro_rules! with_precisions {
+    ($with:ident) => {
+        $with! { model Precision, "GstInstrumentsPrecision", "Number format that a model computes in, which selects the model's file: `NAME.onnx`, `NAME.fp16.onnx` or `NAME.int8.onnx`.":
+            Auto = "auto", "The fastest for the provider: int8 on the CPU and fp16 on a GPU if the model has it, else fp32";
+            Fp32 = "fp32", "32-bit floats";
+            Fp16 = "fp16", "16-bit floats";
+            Int8 = "int8", "8-bit integers";
         }
-    }
+    };
 }
+with_precisions!(names);
+pub(crate) use with_precisions;

@@ -5,6 +5,7 @@
 use gst::glib;
 use gst::prelude::*;
 
+use crate::elements::property_enum;
 use crate::mel;
 use crate::mel::parameters::{cuts, presets};
 
@@ -50,23 +51,7 @@ macro_rules! preset {
 }
 presets!(preset);
 
-macro_rules! cut {
-    ($type:ident, $property:literal, $doc:literal: $($variant:ident = $name:literal, $label:literal;)+) => {
-        #[doc = $doc]
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, glib::Enum)]
-        #[enum_type(name = $property)]
-        pub enum $type {
-            $(#[doc = $label] #[enum_value(name = $label, nick = $name)] $variant),+
-        }
-
-        impl From<$type> for mel::$type {
-            fn from(value: $type) -> Self {
-                match value { $($type::$variant => Self::$variant),+ }
-            }
-        }
-    };
-}
-cuts!(cut);
+cuts!(property_enum);
 
 impl Default for Segmentation {
     fn default() -> Self {

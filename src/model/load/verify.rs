@@ -73,10 +73,10 @@ pub fn verify(
         )?,
         embedding,
         precision: match fields.optional("variant") {
-            Some(_) => fields.choice(
-                "variant",
-                &[Precision::Fp32, Precision::Fp16, Precision::Int8].map(|p| (p.as_str(), p)),
-            )?,
+            Some(_) => {
+                let all: Vec<_> = Precision::ALL.iter().map(|p| (p.as_str(), *p)).collect();
+                fields.choice("variant", &all)?
+            }
             None => find::precision(fields.path()),
         },
         licence: fields.optional("licence").unwrap_or_default().to_owned(),

@@ -19,59 +19,38 @@ use ort::{
     session::{Session, builder::SessionBuilder},
 };
 
-use super::{error::Error, precision::Precision};
+use super::{error::Error, names::names, precision::Precision};
 
 pub use memory::Memory;
 
-/// Passes the table of providers to a macro: variant, the name that users give, title, documentation, and the
-/// [`Backend`]. `auto` tries them from the last to the first.
+/// Hands the providers to the macro `$with`: type, type of the property, description, and the variants with the names
+/// that users give, their descriptions and [`Backend`]s. `auto` tries them from the last to the first.
 macro_rules! with_providers {
-    ($declare:ident) => {
-        $declare! {
-            Cpu "cpu" "CPU" "ONNX Runtime's own CPU kernels." cpu::Cpu,
-            Cuda "cuda" "CUDA" "An NVIDIA GPU through CUDA." cuda::Cuda,
-            TensorRt "tensorrt" "TensorRT" "An NVIDIA GPU through TensorRT." tensorrt::TensorRt,
-            TensorRtRtx "tensorrt-rtx" "TensorRT for RTX" "An NVIDIA RTX GPU through TensorRT for RTX, a plugin of ONNX Runtime's." tensorrt_rtx::TensorRtRtx,
+    ($with:ident) => {
+        $with! { model Provider, "GstInstrumentsExecutionProvider", "What runs a model.":
+            Auto = "auto", "The first available of TensorRT, CUDA and the CPU", cpu::Cpu;
+            Cpu = "cpu", "CPU: ONNX Runtime's own kernels", cpu::Cpu;
+            Cuda = "cuda", "CUDA: an NVIDIA GPU", cuda::Cuda;
+            TensorRt = "tensorrt", "TensorRT: an NVIDIA GPU", tensorrt::TensorRt;
+            TensorRtRtx = "tensorrt-rtx", "TensorRT for RTX: an NVIDIA RTX GPU, through a plugin of ONNX Runtime", tensorrt_rtx::TensorRtRtx;
         }
     };
 }
+with_providers!(names);
+pub(crate) use with_providers;
 
-macro_rules! declare {
-    ($($variant:ident $name:literal $title:literal $doc:literal $backend:path,)+) => {
-        /// What runs a model.
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-        pub enum Provider {
-            /// The first that works of TensorRT, CUDA and CPU.
-            #[default]
-            Auto,
-            $(#[doc = $doc] $variant,)+
-        }
-
-        impl Provider {
-            /// All but `auto`.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The name that users give, e.g. `tensorrt`.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    Self::Auto => "auto",
-                    $(Self::$variant => $name,)+
-                }
-            }
-
+macro_rules! backends {
+    ($module:ident $type:ident, $property:literal, $doc:literal:
+        $($variant:ident = $name:literal, $label:literal, $backend:path;)+) => {
+        impl $type {
             /// How ONNX Runtime is asked to use it; the CPU's for `auto`.
             pub fn backend(self) -> &'static dyn Backend {
-                match self {
-                    Self::Auto => &cpu::Cpu,
-                    $(Self::$variant => &$backend,)+
-                }
+                match self { $(Self::$variant => &$backend),+ }
             }
         }
     };
 }
-
-with_providers!(declare);
-pub(crate) use with_providers;
+with_providers!(backends);
 
 /// A shared library that a provider needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
