@@ -5,6 +5,7 @@
 
 pub mod elements;
 pub mod fusion;
+pub mod grid;
 pub mod mel;
 pub mod meta;
 pub mod model;

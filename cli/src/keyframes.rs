@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use gstinstruments::grid::Grid;
+
 /// What is known of an encoded unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unit {
@@ -25,8 +27,7 @@ pub struct Filter<T> {
     held: VecDeque<(Unit, T)>,
     /// The last key frame, passed or not.
     key: Option<u64>,
-    /// When the next picture is due.
-    next: Option<u64>,
+    grid: Grid,
     /// Whether everything up to the next key frame passes.
     open: bool,
 }
@@ -38,7 +39,7 @@ impl<T> Filter<T> {
             longest,
             held: VecDeque::new(),
             key: None,
-            next: None,
+            grid: Grid::default(),
             open: false,
         }
     }
@@ -82,24 +83,13 @@ impl<T> Filter<T> {
         self.held.clear();
         self.open = false;
         self.key = Some(time);
-        let due = self
-            .next
-            .is_none_or(|next| time >= next || time.saturating_add(self.interval) < next);
-        if !due {
+        if !self.grid.takes(Some(time), self.interval, false) {
             // Units that follow may be needed, and then this one is, too.
             if self.longest.is_some() {
                 self.held.push_back((unit, item));
             }
             return Vec::new();
         }
-        // On the grid of the first picture's time, unless the stream jumped.
-        let interval = self.interval;
-        self.next = Some(match self.next {
-            Some(next) if time >= next && time < next.saturating_add(interval) => {
-                next.saturating_add(interval)
-            }
-            _ => time.saturating_add(interval),
-        });
         vec![item]
     }
 

@@ -19,7 +19,6 @@ use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 use gst_video::VideoOrientationMethod;
 
-use super::grid::Grid;
 use super::requests::Requests;
 use super::settings::{DEFAULT_INTERVAL, MAX_FRAMES, Settings};
 use super::state::{Branch, State, Stream};
@@ -27,6 +26,7 @@ use super::tagger::Media;
 use super::{Activation, Scheduling};
 use crate::elements::inference::{Inference, MAX_BATCH_SIZE};
 use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, always_pads, phase, video_caps};
+use crate::grid::Grid;
 use crate::meta::{self, Features, Tags};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {

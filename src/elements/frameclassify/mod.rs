@@ -7,7 +7,6 @@ use gst::prelude::*;
 
 use crate::elements::is_live;
 
-mod grid;
 mod imp;
 mod picture;
 mod requests;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use gst::prelude::MulDiv;
 use gst_video::VideoOrientationMethod;
 
-use super::grid::Grid;
 use super::picture::Picture;
 use super::requests::{Request, Span};
 use super::signal::{Motion, is_blank};
@@ -16,6 +15,7 @@ use crate::elements::Trained;
 use crate::elements::analysis::{Analysis, Clip};
 use crate::elements::inference::{Latest, Named};
 use crate::fusion::Sample;
+use crate::grid::Grid;
 use crate::mel::FrontEnd;
 use crate::meta::{Features, Kind, Source};
 use crate::model::{Card, Input, Modality};
@@ -231,7 +231,8 @@ impl State {
             stream.untimed += 1;
             time
         });
-        if !stream.grid.takes(time, interval, stream.reverse) {
+        let (at, each) = (time.map(gst::ClockTime::nseconds), interval.nseconds());
+        if !stream.grid.takes(at, each, stream.reverse) {
             return Ok(None);
         }
         let rgb = picture.scale(buffer, stream.orientation)?;
