@@ -19,10 +19,11 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::branch::{Branch, Passing, end};
+use super::branch::{Branch, end};
 use super::key_frames::KeyFrames;
 use super::results::Result as Finding;
 use super::settings::{FORWARDED, FUSE, MODELS, OWN, PACE, Settings};
+use super::streams::{Stream, Streams, other};
 use super::{Decode, Riding};
 use crate::elements::avfuse::{DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW};
 use crate::elements::frameclassify::{
@@ -39,39 +40,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Instrument tags for streams that pass"),
     )
 });
-
-/// The two streams there may be, and what is common to them.
-#[derive(Default)]
-struct Streams {
-    video: Option<Branch>,
-    audio: Option<Branch>,
-    /// The ends of streams that wait for the analysis, and whose they are.
-    held: Vec<(Source, gst::Event)>,
-    /// Whether the analysis has ended.
-    ended: bool,
-    /// Whether a part of the analysis that both share failed.
-    failed: bool,
-}
-
-impl Streams {
-    fn slot(&mut self, source: Source) -> &mut Option<Branch> {
-        match source {
-            Source::Audio => &mut self.audio,
-            _ => &mut self.video,
-        }
-    }
-
-    /// Forgets what belongs to the run before.
-    fn restart(&mut self) {
-        self.held.clear();
-        (self.ended, self.failed) = (false, false);
-        self.branches().for_each(Branch::restart);
-    }
-
-    fn branches(&self) -> impl Iterator<Item = &Branch> {
-        self.video.iter().chain(&self.audio)
-    }
-}
 
 /// The elements that both streams share.
 struct Shared {
@@ -95,12 +63,12 @@ pub struct InstrumentTagger {
     #[property(name = "decode", get, set, type = Decode, member = decode, default, mutable_ready, blurb = "Pictures of an encoded video that are decoded for the analysis")]
     #[property(name = "source", get, set, type = Riding, member = source, default, blurb = "Results that are attached to the buffers")]
     #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, blurb = "Whether media waits for the analysis when its backlog is full")]
-    settings: Mutex<Settings>,
-    inference: Mutex<Inference>,
+    pub(super) settings: Mutex<Settings>,
+    pub(super) inference: Mutex<Inference>,
     shared: OnceLock<Shared>,
-    streams: Mutex<Streams>,
+    pub(super) streams: Mutex<Streams>,
     /// Whether media has passed since READY.
-    streaming: AtomicBool,
+    pub(super) streaming: AtomicBool,
 }
 
 #[glib::object_subclass]
@@ -476,7 +444,7 @@ impl InstrumentTagger {
     }
 
     /// Whether media must not wait for the analysis of a stream that comes in on `sink`.
-    fn is_live(&self, sink: &gst::GhostPad) -> bool {
+    pub(super) fn is_live(&self, sink: &gst::GhostPad) -> bool {
         let scheduling = self.settings.lock().unwrap().scheduling;
         !scheduling.waits(sink)
     }
@@ -508,80 +476,5 @@ impl InstrumentTagger {
         for (branch, end) in held {
             branch.end(end, when);
         }
-    }
-}
-
-/// The modality beside `source`.
-fn other(source: Source) -> Source {
-    match source {
-        Source::Audio => Source::Video,
-        _ => Source::Audio,
-    }
-}
-
-/// What a branch asks of the bin about one stream.
-struct Stream {
-    tagger: glib::WeakRef<super::InstrumentTagger>,
-    source: Source,
-}
-
-impl Stream {
-    fn branch(&self, imp: &InstrumentTagger) -> Option<Branch> {
-        imp.streams.lock().unwrap().slot(self.source).clone()
-    }
-}
-
-impl Passing for Stream {
-    fn begins(&self) -> bool {
-        let Some(tagger) = self.tagger.upgrade() else {
-            return false;
-        };
-        let imp = tagger.imp();
-        imp.streaming.store(true, Ordering::Relaxed);
-        self.branch(imp)
-            .is_some_and(|branch| imp.is_live(&branch.sink))
-    }
-
-    fn pass(&self, buffer: &mut gst::Buffer) {
-        let Some(tagger) = self.tagger.upgrade() else {
-            return;
-        };
-        let imp = tagger.imp();
-        let named = imp.settings.lock().unwrap().source.named();
-        let (repeat, when) = {
-            let inference = imp.inference.lock().unwrap();
-            let repeat = inference.repeat_tags.then_some(inference.tag_lifetime);
-            (repeat, inference.stream_tags)
-        };
-        let Some(branch) = self.branch(imp) else {
-            return;
-        };
-        let tags = branch.results.lock().unwrap().next(buffer.pts(), repeat);
-        if let Some(latest) = tags.iter().rfind(|tags| tags.fresh && tags.source == named) {
-            branch.push_stream_tags(when, latest, false);
-        }
-        if !tags.is_empty() {
-            Tags::attach(&tags, buffer.make_mut());
-        }
-    }
-
-    fn holds_end(&self, end: &gst::Event) -> bool {
-        let Some(tagger) = self.tagger.upgrade() else {
-            return false;
-        };
-        let imp = tagger.imp();
-        let Some(branch) = self.branch(imp) else {
-            return false;
-        };
-        let live = imp.is_live(&branch.sink);
-        {
-            let mut streams = imp.streams.lock().unwrap();
-            if !live && !streams.ended {
-                streams.held.push((self.source, end.clone()));
-                return true;
-            }
-        }
-        branch.push_rest(imp.inference.lock().unwrap().stream_tags);
-        false
     }
 }

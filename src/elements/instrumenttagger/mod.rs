@@ -10,6 +10,7 @@ mod imp;
 mod key_frames;
 mod results;
 mod settings;
+mod streams;
 
 pub use results::Riding;
 
