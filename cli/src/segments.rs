@@ -268,21 +268,27 @@ impl<'a> Track<'a> {
         }
     }
 
-    /// The label's score at each point. A picture's is the mean of those around it: one alone is often wrong.
+    /// The label's score at each point: of sound in patches shorter than a window the mean over a window, and of pictures, one of
+    /// which alone is often wrong, the mean over a stride to either side.
     fn curve(&self, label: &str) -> Vec<f32> {
+        let Settings { window, stride, .. } = self.settings;
         let at = |point: &&Window| {
-            if self.source != Source::Video {
-                return point.score(label);
+            let reach = match self.source {
+                Source::Audio if point.end - point.start < window => window / 2.0,
+                Source::Video => stride,
+                _ => return point.score(label),
+            };
+            let around = point.centre() - reach..=point.centre() + reach;
+            let (mut sum, mut total) = (0.0, 0.0);
+            for other in &self.points {
+                let weight = match self.source {
+                    Source::Audio => other.overlap(&around),
+                    _ => f64::from(around.contains(&other.centre())),
+                };
+                sum += weight * f64::from(other.score(label));
+                total += weight;
             }
-            let near =
-                |other: &&&Window| (other.centre() - point.centre()).abs() <= self.settings.stride;
-            let scores: Vec<_> = self
-                .points
-                .iter()
-                .filter(near)
-                .map(|other| other.score(label))
-                .collect();
-            scores.iter().sum::<f32>() / scores.len() as f32
+            (sum / total) as f32
         };
         self.points.iter().map(at).collect()
     }
@@ -568,6 +574,19 @@ pub mod tests {
                 .all(|row| row.only_seen[0].0 == "Trumpet" && row.only_seen.len() == 1)
         );
         assert!(rows.iter().all(|row| row.both[0].0 == "Guitar"), "{rows:?}");
+    }
+
+    #[test]
+    fn short_patches_of_sound_are_heard_over_a_window() {
+        let scores = [0.9, 0.9, 0.1, 0.9, 0.9, 0.0, 0.0];
+        let patches = scores.iter().enumerate().map(|(index, score)| {
+            let start = 5.0 * index as f64;
+            window(Source::Audio, start, start + 5.0, &[("Cello", *score)])
+        });
+        let report = report(patches.collect(), 35.0);
+        let segments = segments(&report, &SETTINGS);
+        // The third patch alone would end a segment. A window over it has half of each neighbour: 0.5.
+        assert_eq!(summary(&segments), [("Cello".into(), 0, 25)]);
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::source::{Decoding, Source};
 const GRACE: Duration = Duration::from_secs(5);
 /// A stream that has ended and of which nothing came out is given up after this.
 const SILENCE: Duration = Duration::from_secs(10);
+/// Nanoseconds of a patch of sound, or the window where that is shorter. Patches lie side by side, so that each second is
+/// analysed once, and a window takes the mean of those in it.
+const PATCH: u64 = 5_000_000_000;
 /// Notes of one input.
 const MOST_NOTES: usize = 10;
 
@@ -283,13 +286,14 @@ impl Branches {
             .name(format!("model-{name}"))
             .property_from_str("scheduling", "sync");
         if modality == Modality::Audio {
+            let patch = options.window.min(PATCH);
             let mut melspec = gst::ElementFactory::make("melspec")
                 .name("tagger-melspec")
                 .property_from_str("partial", &options.partial);
             melspec = match options.segmentation.as_str() {
                 "sliding" => melspec
-                    .property("patch-duration", options.window)
-                    .property("patch-interval", options.stride),
+                    .property("patch-duration", patch)
+                    .property("patch-interval", patch),
                 other => melspec.property_from_str("segmentation", other),
             };
             elements.push(melspec.build()?);
