@@ -4,11 +4,11 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{Outcome, Record, launch, matroska, play, rounded, stop};
+use common::{PATIENCE, Record, folder, launch, matroska, play, root, rounded, stop};
 use gst::prelude::*;
 use gstinstruments::meta::{Source, Tags};
 
@@ -25,22 +25,47 @@ const TAGGER: &str =
     "instrumenttagger name=tagger video-model=video audio-model=audio fusion-model=fusion
     threshold=0 window=2000000000 stride=2000000000";
 
-/// Both streams of `file`, without and with the tagger: `through` and `on` are what stands before and after each queue.
-fn streams(file: &Path, tagger: &str, video: (&str, &str), audio: (&str, &str)) -> gst::Pipeline {
+/// The streams of a demuxer `d`, which a queue takes as far apart as they may be in the file.
+const SEEN: &str = "d. ! video/x-h264 ! queue max-size-time=0 max-size-buffers=0";
+const HEARD: &str = "d. ! audio/x-flac;audio/mpeg ! queue max-size-time=0 max-size-buffers=0";
+
+/// A demuxer `d` of `file`, by what its name ends with.
+fn demuxed(file: &Path) -> String {
+    let demuxer = match file.extension().and_then(|name| name.to_str()) {
+        Some("mp4") => "qtdemux",
+        Some("ts") => "tsdemux",
+        _ => "matroskademux",
+    };
+    format!("filesrc location={} ! {demuxer} name=d", file.display())
+}
+
+/// The bundled clip, of H.264 and AAC.
+fn mp4() -> PathBuf {
+    root().join("examples/media/band.mp4")
+}
+
+/// The bundled clip's streams in a transport stream, not encoded again; ends with the muxer's pad.
+fn transport_stream() -> String {
+    format!(
+        "{} {SEEN} ! h264parse config-interval=1 ! video/x-h264,stream-format=byte-stream ! mux.
+            {HEARD} ! aacparse ! audio/mpeg,stream-format=adts ! mux. mpegtsmux alignment=7 name=mux",
+        demuxed(&mp4())
+    )
+}
+
+/// Both streams of the demuxer `d` of `source`, through the tagger.
+fn tagged(source: &str, properties: &str) -> gst::Pipeline {
     launch(&format!(
-        "filesrc location={} ! matroskademux name=d
-            d.video_0 ! queue {} {} fakesink name=video
-            d.audio_0 ! queue {} {} fakesink name=audio {tagger}",
-        file.display(),
-        video.0,
-        video.1,
-        audio.0,
-        audio.1,
+        "{source} {SEEN} ! tagger.video tagger.video_src ! fakesink async=false name=video
+            {HEARD} ! tagger.audio tagger.audio_src ! fakesink async=false name=audio
+            {TAGGER} {properties}"
     ))
 }
 
+type Packet = (Vec<u8>, [Option<gst::ClockTime>; 3], gst::BufferFlags);
+
 /// Bytes, times and flags of what came to the sink.
-fn packets(record: &Record) -> Vec<(Vec<u8>, [Option<gst::ClockTime>; 3], gst::BufferFlags)> {
+fn packets(record: &Record) -> Vec<Packet> {
     let buffers = record.buffers();
     let packet = |buffer: &gst::Buffer| {
         (
@@ -63,75 +88,97 @@ fn fresh(record: &Record) -> Vec<Tags> {
         .collect()
 }
 
-fn passed(file: &Path, properties: &str) -> (Outcome, Record, Record) {
-    let pipeline = streams(
-        file,
-        &format!("{TAGGER} {properties}"),
-        ("! tagger.video tagger.video_src", "!"),
-        ("! tagger.audio tagger.audio_src", "!"),
-    );
-    let records = (
+/// Fails unless the packets are the same.
+fn assert_same(ours: &Record, theirs: &[Packet]) {
+    let ours = packets(ours);
+    assert_eq!(ours.len(), theirs.len());
+    for (n, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        assert!(ours.0 == theirs.0, "the bytes of packet {n}");
+        assert_eq!((ours.1, ours.2), (theirs.1, theirs.2), "packet {n}");
+    }
+}
+
+/// Keeps all but key frames from `decoder`, and tells it so: it puts each out at once.
+fn key_frames_only(decoder: &gst::Element) {
+    let pad = decoder.static_pad("sink").unwrap();
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(kinds, |_, info| {
+        match &mut info.data {
+            Some(gst::PadProbeData::Buffer(buffer))
+                if buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) =>
+            {
+                return gst::PadProbeReturn::Handled;
+            }
+            Some(gst::PadProbeData::Event(event)) => {
+                if let gst::EventView::Segment(segment) = event.view() {
+                    let mut segment = segment.segment().clone();
+                    segment.set_flags(segment.flags() | gst::SegmentFlags::TRICKMODE_KEY_UNITS);
+                    *event = gst::event::Segment::new(&segment);
+                }
+            }
+            _ => (),
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Compares what the tagger makes of `file` with the file and with avfuse behind decoders of all pictures, or of key
+/// frames.
+fn check_file(file: &Path, decode: &str) {
+    let source = demuxed(file);
+    let plain = launch(&format!(
+        "{source} {SEEN} ! fakesink name=video {HEARD} ! fakesink name=audio"
+    ));
+    let before = (Record::of(&plain, "video"), Record::of(&plain, "audio"));
+    assert_eq!(play(&plain).error, None);
+
+    // avfuse does not wait for a branch that is not linked yet; a funnel counts as one that is.
+    let reference = launch(&format!(
+        "{source} {SEEN} ! h264parse ! avdec_h264 name=decoder ! funnel ! frameclassify model=video ! fuse.video
+            {HEARD} ! decodebin ! funnel ! melspec ! frameclassify model=audio ! fuse.audio
+            avfuse name=fuse model=fusion threshold=0 window=2000000000 stride=2000000000 ! fakesink name=sink"
+    ));
+    if decode == "keyframes" {
+        key_frames_only(&reference.by_name("decoder").unwrap());
+    }
+    let reference = play(&reference);
+    assert_eq!(reference.error, None);
+    let windows = reference.windows("fuse");
+    assert!(windows.len() > 2, "{reference:?}");
+
+    let pipeline = tagged(&source, &format!("decode={decode}"));
+    let (video, audio) = (
         Record::of(&pipeline, "video"),
         Record::of(&pipeline, "audio"),
     );
     let outcome = play(&pipeline);
-    (outcome, records.0, records.1)
-}
-
-#[test]
-fn encoded_streams_pass_as_they_are_and_carry_what_avfuse_finds() {
-    let file = matroska("encoded", &[PICTURES, SOUND]);
-    let plain = streams(&file, "", ("!", ""), ("!", ""));
-    let before = (Record::of(&plain, "video"), Record::of(&plain, "audio"));
-    assert_eq!(play(&plain).error, None);
-
-    let reference = launch(&format!(
-        "uridecodebin uri=file://{} name=d
-            d. ! queue ! frameclassify model=video ! fuse.video
-            d. ! queue ! melspec ! frameclassify model=audio ! fuse.audio
-            avfuse name=fuse model=fusion threshold=0 window=2000000000 stride=2000000000 ! fakesink name=sink",
-        file.display()
-    ));
-    let reference = play(&reference);
-    assert_eq!(reference.windows("fuse").len(), 3);
-
-    let (outcome, video, audio) = passed(&file, "decode=all");
     assert_eq!(outcome.error, None);
     assert!(outcome.warnings.is_empty(), "{:?}", outcome.warnings);
-    for (ours, theirs) in [(&video, &before.0), (&audio, &before.1)] {
-        let (ours, theirs) = (packets(ours), packets(theirs));
-        assert_eq!(ours.len(), theirs.len());
-        for (n, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
-            assert_eq!(ours.0, theirs.0, "the bytes of packet {n}");
-            assert_eq!((ours.1, ours.2), (theirs.1, theirs.2), "packet {n}");
-        }
-    }
+    assert_same(&video, &packets(&before.0));
+    assert_same(&audio, &packets(&before.1));
     // Messages come in the bin's name; those of avfuse are the fused ones.
     let fused: Vec<_> = outcome
         .windows("tagger")
         .into_iter()
         .filter(|tags| tags.source == Source::Fused)
         .collect();
-    let windows = reference.windows("fuse");
     assert_eq!(fused.len(), windows.len());
     for (ours, theirs) in fused.iter().zip(&windows) {
         assert_eq!((ours.start, ours.duration), (theirs.start, theirs.duration));
         assert_eq!(ours.sources, theirs.sources);
         assert_eq!(rounded(ours), rounded(theirs));
     }
-    // Each result is fresh once on each stream.
+    // Each result is fresh once on each stream, in the time base of that stream's buffers.
     for record in [&video, &audio] {
-        let starts: Vec<_> = fresh(record)
-            .iter()
-            .map(|tags| tags.start.unwrap())
-            .collect();
-        assert_eq!(
-            starts,
-            windows
-                .iter()
-                .map(|tags| tags.start.unwrap())
-                .collect::<Vec<_>>()
-        );
+        let fresh = fresh(record);
+        let apart = |tags: &[&Tags]| -> Vec<_> {
+            let starts = tags.iter().map(|tags| tags.start.unwrap());
+            starts.map(|start| start - tags[0].start.unwrap()).collect()
+        };
+        assert_eq!(apart(&fresh.iter().collect::<Vec<_>>()), apart(&windows));
+        for (ours, theirs) in fresh.iter().zip(&windows) {
+            assert_eq!(rounded(ours), rounded(theirs));
+        }
     }
     assert!(
         outcome
@@ -139,6 +186,60 @@ fn encoded_streams_pass_as_they_are_and_carry_what_avfuse_finds() {
             .iter()
             .any(|(_, tags, clip)| *clip && tags.source == Source::Fused)
     );
+}
+
+#[test]
+fn encoded_streams_pass_as_they_are_and_carry_what_avfuse_finds() {
+    check_file(&matroska("encoded", &[PICTURES, SOUND]), "all");
+}
+
+#[test]
+fn an_mp4_file_passes_as_it_is_with_the_same_tags() {
+    check_file(&mp4(), "all");
+    check_file(&mp4(), "keyframes");
+}
+
+#[test]
+fn a_transport_stream_passes_as_it_is_with_the_same_tags() {
+    let file = folder("ts").join("file.ts");
+    let sink = format!(" ! filesink location={}", file.display());
+    assert_eq!(play(&launch(&(transport_stream() + &sink))).error, None);
+    check_file(&file, "all");
+    check_file(&file, "keyframes");
+}
+
+/// Live: what comes from the demuxer is what comes to the sinks, and results of both streams ride on both.
+#[test]
+fn a_live_srt_stream_passes_as_it_is_with_tags() {
+    let sender = launch(&format!(
+        "{} ! srtsink uri=srt://127.0.0.1:7011?mode=listener",
+        transport_stream()
+    ));
+    let pipeline = tagged("srtsrc uri=srt://127.0.0.1:7011 ! tsdemux name=d", "");
+    let came = ["video", "audio"].map(|stream| {
+        let tagger = pipeline.by_name("tagger").unwrap();
+        let came = Record::at(&tagger.static_pad(stream).unwrap());
+        (came, Record::of(&pipeline, stream))
+    });
+    sender.set_state(gst::State::Playing).unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    // Two results of sound and pictures together on each stream.
+    while !came.iter().all(|(_, left)| {
+        let fresh = fresh(left);
+        fresh.iter().filter(|tags| tags.sources.len() == 2).count() > 1
+    }) {
+        assert!(Instant::now() < deadline, "no tags");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    stop(&sender);
+    stop(&pipeline);
+    for (came, left) in came {
+        // The last packets may have been between the two when the pipeline stopped.
+        let mut came = packets(&came);
+        came.truncate(left.buffers().len());
+        assert_same(&left, &came);
+    }
 }
 
 #[test]

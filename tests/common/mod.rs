@@ -183,8 +183,12 @@ pub struct Record(Arc<Mutex<(Vec<gst::Buffer>, Vec<gst::Event>)>>);
 impl Record {
     /// Records what comes to the element `sink` of `pipeline`.
     pub fn of(pipeline: &gst::Pipeline, sink: &str) -> Self {
+        Self::at(&pipeline.by_name(sink).unwrap().static_pad("sink").unwrap())
+    }
+
+    /// Records what passes `pad`.
+    pub fn at(pad: &gst::Pad) -> Self {
         let record = Self::default();
-        let pad = pipeline.by_name(sink).unwrap().static_pad("sink").unwrap();
         let probe = record.clone();
         let types = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         pad.add_probe(types, move |_, info| {
