@@ -28,7 +28,8 @@ pub fn render(found: &Found) -> String {
         }
     } else {
         text += &line("time", "instruments", "only heard", "only seen");
-        for row in rows(found.segments, report.duration, found.settings) {
+        let rows = rows(found.segments, report.duration, found.settings);
+        for row in rows.iter().filter(|row| row.end > row.start) {
             text += &line(
                 &range(row.start, row.end),
                 &cell(&row.both),
@@ -154,6 +155,20 @@ mod tests {
         );
         assert_eq!(lines[5], "note: two audio streams");
         assert_eq!(lines[6], "30.0 s tagged in 2.0 s: 15.0 times real time");
+    }
+
+    #[test]
+    fn what_was_interrupted_at_its_start_has_no_rows() {
+        let report = Report {
+            name: "a.mp4".into(),
+            elapsed: 0.1,
+            interrupted: true,
+            ..Report::default()
+        };
+        let text = render(Format::Table, &report, &SETTINGS, false);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[1].starts_with("time "), "{text}");
+        assert_eq!(lines[2], "interrupted at 0:00", "{text}");
     }
 
     #[test]
