@@ -9,7 +9,7 @@
 //! - `records/HH/NAME-HASH.attempts`: a byte for each time that the input was begun, until its record is written.
 //! - `shards/I-of-N.list`: the inputs of a shard, `shards/I-of-N.json`: its summary, written at its end.
 //!
-//! Where an input's record lies depends on its URI alone: lists may grow and be divided anew.
+//! The path of a record depends only on the input's URI: lists may grow and be divided differently.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -74,7 +74,7 @@ struct Counts {
     inputs: usize,
     tagged: usize,
     failed: usize,
-    /// Those of the above whose records were there already.
+    /// The inputs above that already had a record.
     skipped: usize,
     /// Seconds of media.
     duration: f64,
@@ -146,7 +146,7 @@ impl Archive {
                 self.count(&last, true);
                 return Ok(Task::Skip);
             }
-            // It is begun anew, and so are its attempts.
+            // The input restarts, and its attempts are counted again.
             remove(&record)?;
         }
         let attempts = record.with_extension("attempts");

@@ -22,23 +22,23 @@ pub const EXIT_CODES: &str = "Exit codes:
   0    everything succeeded
   1    an input could not be tagged, or something is missing
   2    the command line is wrong
-  130  interrupted (SIGINT, SIGTERM or SIGHUP); what was done until then is printed";
+  130  interrupted (SIGINT, SIGTERM or SIGHUP); the results so far are printed";
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Tag files, folders or URIs
     #[command(after_help = EXIT_CODES)]
     Tag(Box<Tag>),
-    /// Make one table of the records of all shards, and say what is missing or twice
+    /// Merge the records of all shards into one table, and report missing and duplicate inputs
     #[command(after_help = EXIT_CODES)]
     Merge(Merge),
-    /// List the models: what they take, where they run, what they know
+    /// List the models: input, execution provider, labels
     Models {
-        /// What the models run on
+        /// Execution provider
         #[arg(long, default_value = "auto", value_parser = PROVIDERS)]
         provider: String,
     },
-    /// Check what is installed, and say how to get what is missing
+    /// Check the installation, and print how to install what is missing
     #[command(after_help = EXIT_CODES)]
     Doctor,
     /// Print a shell completion script
@@ -50,7 +50,7 @@ pub enum Command {
     Man,
 }
 
-/// What models may be told to run on.
+/// The execution providers by name.
 const PROVIDERS: [&str; 5] = ["auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx"];
 
 #[derive(Parser)]
@@ -58,88 +58,88 @@ pub struct Merge {
     /// The folder that `instruments tag --shard` wrote into
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
-    /// The form of the table
+    /// Table format
     #[arg(short, long, value_enum, default_value = "jsonl")]
     pub format: TableFormat,
-    /// Write the table into this file instead of printing it
+    /// Write the table to this file instead of printing it
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
-/// Forms of the table of an archive.
+/// Formats of the table of an archive.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
 pub enum TableFormat {
     /// JSON lines: the records
     Jsonl,
-    /// Comma-separated values, a line a segment
+    /// Comma-separated values, one line per segment
     Csv,
-    /// Apache Parquet, a row a segment and a row an input
+    /// Apache Parquet, one row per segment and one per input
     Parquet,
 }
 
 #[derive(Parser, Clone)]
 pub struct Tag {
-    /// Files, folders (all audio and video files in them), URIs, or - for a list on standard input, one input a line
+    /// Files, folders (all audio and video files in them), URIs, or - for a list on standard input, one input per line
     #[arg(value_name = "FILE|FOLDER|URI|-", required_unless_present = "follow")]
     pub inputs: Vec<OsString>,
-    /// What is printed
+    /// Output format
     #[arg(short, long, value_enum, default_value = "table")]
     pub format: Format,
     /// Write one file per input into this folder instead of printing
     #[arg(short, long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// Tag part I of N (I from 0) of the inputs, one record of JSON lines each in --out; inputs with a record are skipped
+    /// Tag part I of N (I from 0) of the inputs and write one record of JSON lines per input to --out; inputs with a record are skipped
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with_all = ["format", "windows", "json"])]
     pub shard: Option<Shard>,
-    /// Read inputs from standard input, one a line, and print the JSON lines of each before the next is read; the last line
-    /// of each has the type "file"
+    /// Read inputs from standard input, one per line, and print the JSON lines of each before reading the next; the last
+    /// line of each input has the type "file"
     #[arg(long, conflicts_with_all = ["inputs", "out", "shard", "format", "windows", "json", "jobs"])]
     pub follow: bool,
-    /// With --shard: tag inputs that failed once more
+    /// With --shard: tag inputs again that failed before
     #[arg(long, requires = "shard")]
     pub retry_failed: bool,
-    /// With --shard: how often an input is begun when the process ends each time; then it is recorded as failed
+    /// With --shard: record an input as failed after it has crashed the process this many times
     #[arg(long, value_name = "N", requires = "shard", default_value = "5", value_parser = clap::value_parser!(u64).range(1..))]
     pub attempts: u64,
-    /// Inputs that are tagged at the same time [default: one for each CPU core]
+    /// Number of inputs to tag in parallel [default: one per CPU core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,
-    /// Give the model's results for each window instead of segments (table, jsonl and csv)
+    /// Write the model's results for each window instead of segments (table, jsonl and csv)
     #[arg(long)]
     pub windows: bool,
     /// The same as --format jsonl --windows
     #[arg(long, conflicts_with_all = ["format", "windows"])]
     pub json: bool,
-    /// Score at which a segment begins; it ends below 60 % of that
+    /// Minimum score at which a segment starts; it ends when the score falls below 60 % of this
     #[arg(long, value_name = "SCORE", default_value = "0.4", value_parser = score)]
     pub threshold: f32,
-    /// Which pictures are decoded; auto: key frames, and everything between key frames that are more than half a window apart
+    /// Pictures to decode; auto: key frames, and all pictures between key frames that are more than half a window apart
     #[arg(long, value_enum, default_value = "auto")]
     pub decode: Decode,
-    /// Seconds without any progress after which an input is given up
+    /// Seconds without progress after which an input fails
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub timeout: u64,
     #[command(flatten)]
     pub models: Models,
-    /// Leave out what is heard or what is seen
+    /// Ignore the sound (audio) or the pictures (video)
     #[arg(long, value_enum)]
     pub without: Option<Modality>,
-    /// Seconds of audio and video behind each result
+    /// Length in seconds of the audio and video that each result is based on
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub window: u64,
     /// Seconds between results
     #[arg(long, value_name = "SECONDS", default_value = "2.5", value_parser = seconds)]
     pub stride: u64,
-    /// Seconds between the pictures that are analysed
+    /// Seconds between analysed pictures
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub interval: u64,
-    /// Which sound is analysed: windows, or one or ten of the model's own length in the whole file
+    /// Parts of the sound to analyse: sliding windows, or one or ten patches of the model's length from the whole file
     #[arg(long, default_value = "sliding", value_parser = ["sliding", "central", "uniform", "ten"])]
     pub segmentation: String,
-    /// How sound that is too short for the model is padded
+    /// How to pad sound that is too short for the model
     #[arg(long, default_value = "repeat", value_parser = ["repeat", "zero", "drop"])]
     pub partial: String,
-    /// Pictures, spread evenly over the whole file, behind the result for all of it [default: all, and 20 where fused]
+    /// Number of pictures, spread evenly over the file, for the result for the whole file [default: all; 20 with fusion]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub frames: Option<u32>,
 }
@@ -147,19 +147,19 @@ pub struct Tag {
 /// Which models run, and how.
 #[derive(clap::Args, Clone)]
 pub struct Models {
-    /// What the models run on
+    /// Execution provider
     #[arg(long, default_value = "auto", value_parser = PROVIDERS)]
     pub provider: String,
-    /// What the models compute in
+    /// Number format that the models compute in
     #[arg(long, default_value = "auto", value_parser = ["auto", "fp32", "fp16", "int8"])]
     pub precision: String,
-    /// Sound model, in place of the default
+    /// Sound model, instead of the default
     #[arg(long, value_name = "NAME|PATH")]
     pub audio_model: Option<String>,
-    /// Picture model, in place of the default
+    /// Picture model, instead of the default
     #[arg(long, value_name = "NAME|PATH")]
     pub video_model: Option<String>,
-    /// Fusion model, in place of the default; none: audio and video results alone
+    /// Fusion model, instead of the default; none: separate audio and video results
     #[arg(long, value_name = "NAME|PATH|none")]
     pub fusion_model: Option<String>,
 }
@@ -173,7 +173,7 @@ impl Models {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
 pub enum Format {
-    /// Segments for people
+    /// Readable table of segments
     Table,
     /// JSON lines
     Jsonl,
@@ -197,7 +197,7 @@ impl Format {
         matches!(self, Format::Table | Format::Jsonl | Format::Csv)
     }
 
-    /// The ending of file names.
+    /// The file name extension.
     pub fn extension(self) -> &'static str {
         match self {
             Format::Table => "txt",

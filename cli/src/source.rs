@@ -269,7 +269,7 @@ impl Source {
             });
             return self.0.put_behind(pad, &demuxer);
         }
-        // Pads of streams that are not tagged stay unlinked; demuxers go on as long as one is linked.
+        // Pads of streams that are not tagged stay unlinked; demuxers continue as long as one is linked.
         let Some(modality) = modality(caps) else {
             return Ok(());
         };

@@ -162,7 +162,7 @@ impl<'a> Tagger<'a> {
                         report.notes.push(note);
                     }
                 }
-                // What follows from an interruption is no fault of the input.
+                // Errors that follow from an interruption are not the input's.
                 gst::MessageView::Error(_) if stopped.is_some() => break,
                 gst::MessageView::Error(error) => {
                     source.check(true)?;
@@ -241,7 +241,7 @@ fn result(message: &gst::MessageRef) -> Option<(Window, bool)> {
     Some((window, clip))
 }
 
-/// An error message as a sentence that says whose fault it is.
+/// An error message as a sentence that names the failed element or input.
 fn failure(error: &gst::message::Error) -> anyhow::Error {
     let cause = error.error();
     let source = error.src().cloned();
