@@ -4,7 +4,7 @@
 
 #![deny(missing_docs)]
 
-/// The grid of the first picture's time; it begins anew where the stream jumps.
+/// A grid that starts at the first picture's time, and restarts where the stream jumps.
 #[derive(Debug, Default)]
 pub struct Grid {
     /// Position of the next picture to take: its time in the direction of play.
@@ -14,8 +14,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// A grid whose second picture comes after `phase` of the interval, from 0 to below 1, where 0 is a whole one:
-    /// grids that start together then do not take their pictures together.
+    /// A grid whose second picture is due after the share `phase` of the interval, in [0, 1), where 0 is a whole interval:
+    /// grids that start together then take their pictures at different times.
     pub fn with_phase(phase: f64) -> Self {
         Self {
             phase,
@@ -23,13 +23,13 @@ impl Grid {
         }
     }
 
-    /// Begins anew at the next picture.
+    /// Restarts at the next picture.
     pub fn restart(&mut self) {
         self.next = None;
     }
 
-    /// Whether to take the picture at `time` of a stream that plays backwards if `reverse`; one
-    /// without a time is always taken.
+    /// Whether to take the picture at `time` of a stream that plays backwards if `reverse`. A picture without a time is
+    /// always taken.
     pub fn takes(&mut self, time: Option<u64>, interval: u64, reverse: bool) -> bool {
         let Some(time) = time else {
             self.next = None;

@@ -8,7 +8,7 @@ use super::{
     mean::Mean,
 };
 
-/// What an embedding was made of.
+/// The modality of an embedding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
     /// A picture.
@@ -17,16 +17,16 @@ pub enum Source {
     Audio,
 }
 
-/// How embeddings are gathered into windows. Zeros are taken as 1.
+/// How embeddings are collected into windows, in nanoseconds. Zeros are taken as 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// Length of a window.
     pub window: u64,
-    /// From the end of a window to the end of the next.
+    /// Time between the ends of two windows.
     pub stride: u64,
 }
 
-/// A stretch of time, its end not included.
+/// A time range without its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// First nanosecond.
@@ -36,7 +36,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// Whether both share a nanosecond; an empty span (a picture without a duration) counts as its start.
+    /// Whether both have a nanosecond in common; an empty span (a picture without a duration) counts as its start.
     fn overlaps(self, other: Self) -> bool {
         self.start < other.end && self.end.max(self.start.saturating_add(1)) > other.start
     }
@@ -115,8 +115,8 @@ impl Collector {
         }
     }
 
-    /// Media of any source covers `span`, of which at most one window counts: a timestamp or a duration that is wrong
-    /// by a year fills no year with windows.
+    /// Media of any source covers `span`; at most one window of it counts, so that a wrong timestamp or duration does
+    /// not create windows without end.
     pub fn cover(&mut self, span: Span) {
         self.media.add(Span {
             end: span.end.min(span.start.saturating_add(self.config.window)),
@@ -124,8 +124,8 @@ impl Collector {
         });
     }
 
-    /// Takes an embedding; `still`: of a picture that does not differ from the one before it. One that comes too late
-    /// for any window still to be given out is dropped.
+    /// Takes an embedding; `still`: of a picture that equals the one before it. Embeddings that are too late for every
+    /// window that is still due are dropped.
     pub fn push(&mut self, source: Source, span: Span, embedding: Arc<[f32]>, still: bool) {
         let origin = *self.origin.get_or_insert(span.start);
         if self.passed == 0 {
@@ -151,9 +151,9 @@ impl Collector {
         items.insert(at, item);
     }
 
-    /// The next window that ended at or before `now`; `None` when there is none yet. Windows without any embedding,
-    /// and those that media covers less than half of, are skipped. `u64::MAX` is no time at all, as in GStreamer, and
-    /// gives none.
+    /// The next window that ended at or before `now`; `None` if there is none yet. Windows without any embedding,
+    /// and those of which media covers less than half, are skipped. `u64::MAX` stands for no time, as in GStreamer, and
+    /// returns `None`.
     pub fn due(&mut self, now: u64) -> Option<Window> {
         let origin = self.origin.filter(|_| now < u64::MAX)?;
         loop {
@@ -176,8 +176,8 @@ impl Collector {
         }
     }
 
-    /// The end of the stream: what [`due`](Self::due) has not given out up to `end`, as one last window, if none was
-    /// given out so far or at least half a stride is left. Call [`due`](Self::due) first. Forgets everything.
+    /// Ends the stream: returns the rest up to `end` as a last window, if there was no window so far or at least half a
+    /// stride is left. Call [`due`](Self::due) first. Resets the collector.
     pub fn finish(&mut self, end: u64) -> Option<Window> {
         let left = end.saturating_sub(self.end(self.passed));
         let wanted = !self.emitted || left >= self.config.stride.div_ceil(2);
@@ -190,7 +190,7 @@ impl Collector {
         window
     }
 
-    /// Forgets everything, as after a flush or a jump.
+    /// Resets the collector, as after a flush or a jump.
     pub fn reset(&mut self) {
         *self = Self::new(self.config);
     }

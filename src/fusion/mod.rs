@@ -59,17 +59,17 @@ impl Fusion {
         })
     }
 
-    /// The model that is run.
+    /// The model.
     pub fn model(&self) -> &Arc<Model> {
         self.client.model()
     }
 
-    /// Ends a run under way and refuses each later one, until [`resume`](Self::resume).
+    /// Ends the current run and refuses later ones until [`resume`](Self::resume).
     pub fn cancel(&self) {
         self.client.cancel();
     }
 
-    /// Runs again.
+    /// Allows runs again.
     pub fn resume(&self) {
         self.client.resume();
     }
@@ -108,10 +108,9 @@ impl Fusion {
         })
     }
 
-    /// Runs the model on a window and waits: on as many of its pictures as the model takes, or on at most `most` where
-    /// it takes any number, spread evenly; a model that takes more than the window has gets some more than once. What
-    /// the window lacks is given as zeros and marked as missing. Returns one value a label, the card's activation not
-    /// yet applied.
+    /// Runs the model on a window and waits. The pictures are spread evenly: as many as the model takes, or at most
+    /// `most` if it takes any number; if the window has fewer, some are repeated. A missing modality is passed as zeros
+    /// and marked as missing. Returns one value per label, before the card's activation.
     ///
     /// # Errors
     /// [`Error::WrongInput`] for embeddings of another size, and those of [`Client::run`].

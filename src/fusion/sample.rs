@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A few items of a stream of any length, spread evenly over it.
 
-/// Up to so many items are kept until the end, so that those that are picked are where they should be.
+/// Maximum number of items that are kept until the end, so that the picked ones are evenly spread.
 const KEPT: usize = 600;
 
 /// Picks items from a stream whose length is not known before its end, in bounded memory.
@@ -9,7 +9,7 @@ const KEPT: usize = 600;
 pub struct Sample<T> {
     count: usize,
     limit: usize,
-    /// One of so many items is kept; it doubles when there are too many of them.
+    /// One item of this many is kept; the value doubles when there are too many items.
     step: usize,
     seen: usize,
     kept: Vec<T>,

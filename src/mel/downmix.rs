@@ -13,9 +13,9 @@ pub enum SampleFormat {
     F32,
 }
 
-/// Replaces the content of `mono` by the mean of the channels, one sample a frame of `data`; full scale is -1 to 1.
+/// Replaces the content of `mono` by the mean of the channels, one sample per frame of `data`; full scale is -1 to 1.
 ///
-/// `data` are interleaved frames of `channels` samples. An incomplete last frame is left out. Allocates only while the
+/// `data` are interleaved frames of `channels` samples. An incomplete last frame is ignored. Allocates only if the
 /// capacity of `mono` is less than the number of frames.
 ///
 /// # Panics

@@ -29,7 +29,7 @@ choices!(choice);
 
 macro_rules! preset {
     ($($variant:ident = $name:literal, $label:literal;)+) => {
-        /// A front end known by the network that it was made for.
+        /// A front end named after the network that it was made for.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Preset { $(#[doc = concat!($label, ".")] $variant),+ }
 
@@ -58,8 +58,8 @@ macro_rules! front_end {
 
             /// The front end that a model card describes: its keys without `instruments.frontend.`, and their values.
             ///
-            /// All keys must be there but `pad-mode`, which is `constant` where it is missing. Errors name the key that
-            /// is unknown or missing, or whose value cannot be used.
+            /// All keys are required except `pad-mode`, whose default is `constant`. Errors name the key that is unknown or
+            /// missing, or has an invalid value.
             pub fn from_fields<'a>(
                 fields: impl IntoIterator<Item = (&'a str, &'a str)>,
             ) -> Result<Self, FrontEndError> {
@@ -80,29 +80,29 @@ parameters!(front_end);
 fn field<T: Text>(fields: &[(&str, &str)], name: &'static str) -> Result<T, FrontEndError> {
     let value = match (fields.iter().rev().find(|(key, _)| *key == name), name) {
         (Some((_, value)), _) => value.trim(),
-        // Model cards from before there was the parameter.
+        // Older model cards do not have this parameter.
         (None, "pad-mode") => "constant",
         (None, _) => return Err(FrontEndError::Missing { name }),
     };
     T::parse(value).map_err(|must| FrontEndError::value(name, value, must))
 }
 
-/// What is wrong with a front end's parameters or with the options of a [`Patcher`](super::Patcher).
+/// An error in a front end's parameters or in the options of a [`Patcher`](super::Patcher).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FrontEndError {
-    /// A parameter that no front end has.
+    /// An unknown parameter.
     #[error("The front end has no parameter \"{name}\": use {}", KEYS.join(", "))]
     Unknown {
-        /// What was given.
+        /// The given name.
         name: String,
     },
-    /// A parameter that was not given.
+    /// A missing parameter.
     #[error("The front end's parameter \"{name}\" is missing: give all of {}", KEYS.join(", "))]
     Missing {
-        /// What was not given.
+        /// The missing parameter.
         name: &'static str,
     },
-    /// A value that cannot be used.
+    /// An invalid value.
     #[error("{name} is {value}, but {must}")]
     Value {
         /// The parameter.
@@ -112,7 +112,7 @@ pub enum FrontEndError {
         /// What it must be.
         must: String,
     },
-    /// Another than sliding segmentation of a stream of unknown length.
+    /// A segmentation other than sliding for a stream of unknown length.
     #[error(
         "Central, uniform and ten-fold segmentation need the length of the stream, which is unknown: use sliding segmentation"
     )]
@@ -215,7 +215,7 @@ impl FrontEnd {
 
     /// The parameters that make this front end's patches differ from `other`'s: name, our value, theirs.
     ///
-    /// Parameters that do not matter to this front end's compression and framing don't count.
+    /// Parameters that this front end's compression and framing do not use are ignored.
     pub fn differences(&self, other: &FrontEnd) -> Vec<(&'static str, String, String)> {
         let used = |name: &str| match name {
             "reference" | "amin" | "top-db" => self.compression.is_db(),
@@ -231,7 +231,7 @@ impl FrontEnd {
             .collect()
     }
 
-    /// Seconds of audio that a patch stands for: its frames times the hop.
+    /// Seconds of audio in a patch: its frames times the hop.
     pub fn patch_duration(&self) -> f64 {
         (self.patch_frames * self.hop) as f64 / f64::from(self.rate)
     }

@@ -28,7 +28,7 @@ cuts!(cut);
 pub struct PatchOptions {
     /// Which parts become patches.
     pub segmentation: Segmentation,
-    /// What becomes of windows that are cut short.
+    /// How windows that the start or the end of the stream cuts short become patches.
     pub partial: Partial,
     /// Seconds between two sliding patches, from a hop to [`MAX_INTERVAL`].
     pub interval: f64,
@@ -44,24 +44,24 @@ pub struct PatchOptions {
 pub struct Patch {
     /// `[bands, patch_frames]`, row-major.
     pub data: Arc<[f32]>,
-    /// Number of the first input sample of the stream that the patch is about.
+    /// Number of the first analysed input sample of the stream.
     pub start: u64,
-    /// Number of the input sample after the last.
+    /// Number of the input sample after the last analysed one.
     pub end: u64,
-    /// Share of these samples that the stream had, [`LEAST_MEDIA`] to 1; the rest was gaps.
+    /// Share of these samples that were present in the stream, [`LEAST_MEDIA`] to 1; the rest was gaps.
     pub media: f64,
 }
 
 /// Longest [`PatchOptions::interval`] in seconds: a day.
 pub const MAX_INTERVAL: f64 = 86_400.0;
 
-/// A patch is made only if the stream had at least this share of its time.
+/// A patch is made only if at least this share of its samples was present.
 pub const LEAST_MEDIA: f64 = 0.5;
 
 /// A sliding window spans gaps of at most this many seconds, and at most half of its own length. Longer ones end it.
 const MAX_SPANNED_GAP: f64 = 1.0;
 
-/// Input samples that are worked on at once.
+/// Number of input samples per processing step.
 const PIECE: usize = 4096;
 
 const ZEROS: [f32; PIECE] = [0.0; PIECE];
@@ -71,8 +71,7 @@ const INPUT_RATES: std::ops::RangeInclusive<u32> = 1000..=1_536_000;
 /// Turns a stream of mono samples into patches.
 ///
 /// The patches do not depend on how the stream is cut into calls of [`Patcher::push`], to the last bit.
-/// Memory is allocated by [`Patcher::new`] and for the first patches only: a patch that was dropped everywhere gives its
-/// memory to the next one.
+/// Memory is allocated only by [`Patcher::new`] and for the first patches: the memory of a dropped patch is reused.
 pub struct Patcher {
     front_end: FrontEnd,
     partial: Partial,
@@ -98,13 +97,13 @@ enum Plan {
 }
 
 impl Patcher {
-    /// A patcher of streams of `input_rate` Hz, from 1,000 to 1,536,000.
+    /// A patcher for streams of `input_rate` Hz, from 1,000 to 1,536,000.
     ///
-    /// Takes memory for a patch, for as many compressed frames, for the filters of the resampler and, with
+    /// Allocates memory for a patch, for as many compressed frames, for the filters of the resampler and, with
     /// [`PadMode::Reflect`](super::PadMode::Reflect), for the samples of a patch.
     ///
     /// # Errors
-    /// What [`FrontEnd::validate`] reports, an option that is out of range, or an unknown length of the stream. Errors
+    /// Those of [`FrontEnd::validate`], an option out of range, or an unknown length of the stream. Errors
     /// name the parameter or option, its value, and what it must be.
     pub fn new(
         front_end: &FrontEnd,
@@ -185,8 +184,8 @@ impl Patcher {
         })
     }
 
-    /// Makes sliding patches later by `phase`, a share of the interval from 0 to below 1: patchers that start together
-    /// then do not make their patches together. The first patch has more audio for it.
+    /// Delays sliding patches by `phase`, a share of the interval in [0, 1): patchers that start together then make
+    /// their patches at different times. The first patch has more audio in return.
     pub fn with_phase(mut self, phase: f64) -> Self {
         if let Plan::Sliding(sliding) = &mut self.plan {
             sliding.set_phase(phase);
@@ -194,7 +193,7 @@ impl Patcher {
         self
     }
 
-    /// Takes the next samples of the stream, any number of them, full scale being -1 to 1; calls `emit` with each patch
+    /// Takes any number of samples, the next of the stream, with a full scale of -1 to 1; calls `emit` with each patch
     /// that they complete, in the order of their ends.
     ///
     /// Samples that are not finite count as 0.
@@ -214,11 +213,11 @@ impl Patcher {
         }
     }
 
-    /// The next `samples` of the stream are missing: they were lost, or the stream is entered after its start.
+    /// Skips the next `samples` samples of the stream, which are missing: they were lost, or playback starts later.
     ///
-    /// Sliding windows span short gaps: what is before and after is joined, and [`Patch::media`] tells how much there
-    /// was. Gaps that [end windows](Self::ends_windows) are the end of a stream and the start of another to them.
-    /// The other segmentations take the same parts as without the gap, as far as they are not missing.
+    /// Sliding windows span short gaps: the samples before and after are joined, and [`Patch::media`] gives the share
+    /// that was present. A gap that [ends windows](Self::ends_windows) ends the window, and a new one starts after it.
+    /// The other segmentations take the same parts as without the gap, as far as these are present.
     pub fn gap(&mut self, samples: u64, emit: &mut dyn FnMut(Patch)) {
         if let Plan::Sliding(_) = self.plan
             && !self.ends_windows(samples)
@@ -269,7 +268,7 @@ impl Patcher {
         self.reset();
     }
 
-    /// Analyses what the resampler still has, and makes the patches that the end of the samples completes.
+    /// Analyses the remaining samples of the resampler, and makes the patches that the end of the samples completes.
     fn end_run(&mut self, emit: &mut dyn FnMut(Patch)) {
         self.samples.clear();
         self.resampler.finish(&mut self.samples);
@@ -353,7 +352,7 @@ impl Patcher {
         }
     }
 
-    /// Of a stream that had none of the patches, makes one of what it had last.
+    /// Makes a patch of the last samples if the stream contained none of the patches.
     fn finish_spread(&mut self, emit: &mut dyn FnMut(Patch)) {
         if let Plan::Spread(spread) = &self.plan
             && spread.is_unmade()

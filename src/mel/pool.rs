@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Patches whose memory is kept; of a stream whose patches are held for longer, further ones are allocated.
 const KEPT: usize = 4;
 
-/// Hands out patches in memory of earlier ones that nobody holds any more.
+/// Allocates patches, and reuses the memory of earlier ones that are no longer held.
 pub struct Pool {
     length: usize,
     kept: Vec<Arc<[f32]>>,

@@ -37,7 +37,7 @@ impl Run {
         }
     }
 
-    /// Begins anew at `position` of the stream, without the first `lead` samples.
+    /// Restarts at `position` of the stream, without the first `lead` samples.
     pub fn begin(&mut self, position: u64, lead: u64) {
         (self.input, self.samples, self.lead) = (0, 0, lead);
         self.joins.clear();

@@ -98,7 +98,7 @@ impl Sliding {
         self.reset();
     }
 
-    /// Starts anew.
+    /// Restarts.
     pub fn reset(&mut self) {
         // A window that need not be whole has nothing in it at the start.
         self.next = u64::from(!self.whole_only);
@@ -175,7 +175,7 @@ impl Spread {
         }
     }
 
-    /// Starts anew.
+    /// Restarts.
     pub fn reset(&mut self) {
         (self.next, self.base, self.made_one) = (0, 0, false);
     }
@@ -249,7 +249,7 @@ impl Excerpt {
         }
     }
 
-    /// Starts anew.
+    /// Restarts.
     pub fn reset(&mut self) {
         self.taken = 0;
     }

@@ -7,20 +7,20 @@ use super::{FrontEnd, FrontEndError};
 
 // Limits that keep a mistaken or hostile model card from asking for all memory or time.
 
-/// Highest sample rate in Hz.
+/// Maximum sample rate in Hz.
 pub const MAX_RATE: u32 = 384_000;
-/// Longest FFT in samples; windows, hops and mel bands are at most as many.
+/// Maximum length of the FFT in samples; also the maximum of the window, the hop and the number of mel bands.
 pub const MAX_FFT_SIZE: usize = 1 << 16;
-/// Most values in a patch, bands times frames: 16 MiB.
+/// Maximum number of values in a patch, bands times frames: 16 MiB.
 pub const MAX_PATCH_VALUES: usize = 1 << 22;
-/// Longest patch in samples, frames times hop: 17 minutes at 16 kHz.
+/// Maximum length of a patch in samples, frames times hop: 17 minutes at 16 kHz.
 pub const MAX_PATCH_SAMPLES: usize = 1 << 24;
 
 impl FrontEnd {
     /// Checks that the parameters can be used together.
     ///
     /// Limits: a rate of 1 to 384 kHz, FFTs of up to 65,536 samples and patches of up to 2^22 values and 2^24 samples.
-    /// Nothing is allocated that grows with a parameter before that parameter is checked.
+    /// Each parameter is checked before memory that depends on it is allocated.
     ///
     /// Errors name the parameter, its value, and what it must be.
     pub fn validate(&self) -> Result<(), FrontEndError> {

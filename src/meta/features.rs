@@ -6,7 +6,7 @@ use gst::prelude::*;
 
 pub(super) const FIELD: &str = "features";
 
-/// What a [`Features`] holds.
+/// The content of a [`Features`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A mel patch, `[bands, frames]`.
@@ -29,11 +29,11 @@ impl Kind {
 pub struct Features {
     /// The embedding space (the card's `instruments.embedding`), or `mel`.
     pub id: String,
-    /// Which of the two it is.
+    /// Mel patch or embedding.
     pub kind: Kind,
     /// The shape, row-major.
     pub dims: Vec<u32>,
-    /// The values, as many as the product of `dims`.
+    /// The values; their number is the product of `dims`.
     pub data: Arc<[f32]>,
     /// Start of the described time, in the time base of the buffers' timestamps.
     pub start: Option<gst::ClockTime>,
@@ -41,9 +41,9 @@ pub struct Features {
     pub duration: Option<gst::ClockTime>,
     /// Share of the described time that had media, from 0 to 1; the rest was gaps.
     pub media: f32,
-    /// Whether the signal says nothing: silence, or a picture of one colour. Fusion treats such an embedding as missing.
+    /// Whether the signal is silence or a picture of one colour. Fusion treats such an embedding as missing.
     pub blank: bool,
-    /// Whether it is a picture that does not differ from the one that was analysed before it, or the first of a stream.
+    /// Whether it is a picture that equals the one analysed before it, or the first picture of a stream.
     pub still: bool,
     /// For a mel patch: the front end's parameters, under the names that the model card uses.
     pub front_end: Arc<[(String, String)]>,
@@ -68,7 +68,7 @@ impl Features {
         from_structure(meta.as_ref().map(|meta| meta.structure()))
     }
 
-    /// The features of one kind on `buffer`; the others' values are not even looked at.
+    /// The features of one kind on `buffer`; those of the other kind are not read.
     pub fn of_kind(buffer: &gst::BufferRef, kind: Kind) -> Vec<Features> {
         let meta = gst::meta::CustomMeta::from_buffer(buffer, super::FEATURES_META).ok();
         super::list(meta.as_ref().map(|meta| meta.structure()), FIELD)
@@ -77,8 +77,8 @@ impl Features {
             .collect()
     }
 
-    /// The embedding `id` on `buffer` that another inference element computed, which is only a tensor: it is about the
-    /// buffer's time. `None` before GStreamer 1.26.
+    /// The embedding `id` on `buffer` that another inference element attached as a tensor; its time is the buffer's.
+    /// `None` before GStreamer 1.26.
     pub fn of_tensor(buffer: &gst::BufferRef, id: &str) -> Option<Features> {
         #[cfg(feature = "v1_26")]
         return super::tensors::embedding(buffer, id);

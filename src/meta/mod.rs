@@ -30,7 +30,7 @@ pub const FEATURES_META: &str = "InstrumentFeaturesMeta";
 pub const TAGS_MESSAGE: &str = "instrument-tags";
 /// Name of the element message that announces [`Features`].
 pub const FEATURES_MESSAGE: &str = "instrument-features";
-/// Name of the downstream event that carries what no buffer could.
+/// Name of the downstream event that carries metadata without a buffer.
 pub const EVENT: &str = "instrument-metadata";
 /// The field of that event with the result over the whole stream.
 const CLIP: &str = "clip";
@@ -72,7 +72,7 @@ fn attach(
     }
 }
 
-/// The structures in the list `field` of `structure`; none when there is no such list.
+/// The structures in the list `field` of `structure`; empty without such a list.
 fn list<'a>(
     structure: Option<&'a gst::StructureRef>,
     field: &str,
@@ -105,13 +105,13 @@ pub fn clip_event(tags: &Tags) -> gst::Event {
     gst::event::CustomDownstream::new(structure)
 }
 
-/// What [`clip_event`] put into `event`; `None` for every other event.
+/// The content of an event made by [`clip_event`]; `None` for every other event.
 pub fn clip_from_event(event: &gst::EventRef) -> Option<Tags> {
     let structure = event.structure().filter(|s| s.name() == EVENT)?;
     list(Some(structure), CLIP).find_map(Tags::from_structure)
 }
 
-/// What [`event`] put into `event`; `None` for every other event.
+/// The content of an event made by [`event`]; `None` for every other event.
 pub fn from_event(event: &gst::EventRef) -> Option<(Vec<Tags>, Vec<Features>)> {
     let structure = event.structure().filter(|s| s.name() == EVENT)?;
     Some((

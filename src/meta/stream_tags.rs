@@ -7,8 +7,8 @@ use gst::glib::{self, gstr};
 use gst::prelude::*;
 use gst::tags::{self, Keywords};
 
-/// The tag `instruments`: a list of strings, the most certain first. Where one string is asked for, it is the list with
-/// ", " in between (`gst_tag_merge_strings_with_comma`).
+/// The tag `instruments`: a list of strings, highest score first. Readers of a single string get the list joined with
+/// ", " (`gst_tag_merge_strings_with_comma`).
 pub enum Instruments {}
 
 impl<'a> tags::Tag<'a> for Instruments {
@@ -34,8 +34,8 @@ pub(super) fn register() {
     }
 }
 
-/// The tag event of the stream that comes in on `sink`, with `labels` as `keywords` and as `instruments`. It takes the
-/// place of the stream's own event, so it has the stream's other tags too, but none that an element like this one added.
+/// The tag event of the stream that comes in on `sink`, with `labels` as `keywords` and as `instruments`. It replaces
+/// the stream's own event, so it has the stream's other tags too, except those that a similar element added.
 pub fn stream_tags<'a>(sink: &gst::Pad, labels: impl IntoIterator<Item = &'a str>) -> gst::Event {
     let mut list = (0..)
         .map_while(|index| sink.sticky_event::<gst::event::Tag>(index))

@@ -7,9 +7,9 @@ pub(super) const FIELD: &str = "tags";
 /// Where tags come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The sound alone.
+    /// The sound only.
     Audio,
-    /// The picture alone.
+    /// The pictures only.
     Video,
     /// The late fusion of both.
     Fused,
@@ -35,11 +35,11 @@ impl Source {
 /// The result of one analysis: labels with their scores, best first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tags {
-    /// Where they come from.
+    /// The modality of the model.
     pub source: Source,
     /// Name of the model.
     pub model: String,
-    /// What the result is based on: for fused tags the modalities that were present.
+    /// The modalities that the result is based on: for fused tags those that were present.
     pub sources: Vec<Source>,
     /// Start of the tagged time, in the time base of the buffers' timestamps.
     pub start: Option<gst::ClockTime>,
@@ -81,8 +81,8 @@ impl Tags {
         from_structure(meta.as_ref().map(|meta| meta.structure()))
     }
 
-    /// The element message that announces these tags, which a buffer with timestamp `timestamp`
-    /// carries in `segment`; `clip` says that they are about the whole stream.
+    /// The element message that announces these tags, which are on a buffer with timestamp `timestamp`
+    /// in `segment`; `clip`: they are the result for the whole stream.
     ///
     /// Its `stream-time` and `running-time` are those at which the tagged time starts.
     pub fn message(
@@ -106,7 +106,7 @@ impl Tags {
             .build()
     }
 
-    /// Reads what [`message`](Self::message) made: the tags, and whether they are the clip's.
+    /// The tags in a message made by [`message`](Self::message), and whether they are the result for the whole stream.
     pub fn from_message(message: &gst::MessageRef) -> Option<(Tags, bool)> {
         let structure = message
             .structure()
