@@ -310,7 +310,7 @@ fn media_that_nothing_decodes_passes_with_a_warning() {
     assert_eq!(outcome.error, None);
     assert_eq!(record.buffers().len(), 50);
     assert!(
-        outcome.warnings[0].starts_with("Tagging has stopped, the media passes on"),
+        outcome.warnings[0].starts_with("Tagging has stopped, the media continues without tags"),
         "{outcome:?}"
     );
 }

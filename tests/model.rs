@@ -327,7 +327,7 @@ fn every_bad_model_is_one_sentence_that_names_it() {
         (
             "truncated",
             |e| matches!(e, Error::Truncated { expected, actual: 665, .. } if *expected > 665),
-            "holds 665 bytes of at least",
+            "has 665 of at least",
         ),
         ("operator", |e| matches!(e, Error::Load { .. }), "Strum"),
         (

@@ -566,7 +566,7 @@ fn a_sink_that_takes_no_text_is_an_error() {
     assert!(
         common::play(&pipeline)
             .error_text()
-            .contains("tagtext makes meta/x-klv")
+            .contains("tagtext produces meta/x-klv")
     );
 }
 

@@ -38,12 +38,10 @@ pub enum StreamTags {
     Never,
     /// At its end.
     #[default]
-    #[enum_value(name = "At the end of the stream: the instruments of the whole stream")]
+    #[enum_value(name = "At the end of the stream, with the instruments of the whole stream")]
     End,
     /// On each change, too.
-    #[enum_value(
-        name = "Whenever a result has other instruments than the one before, and at the end"
-    )]
+    #[enum_value(name = "Whenever the instruments change, and at the end of the stream")]
     Changes,
 }
 
@@ -130,7 +128,7 @@ impl Inference {
         analysis.tags(source, &card.name, &card.labels, threshold, max_tags)
     }
 
-    /// How the model is to be run, on so many inputs at once.
+    /// The options for opening a model, with at most `batch_size` inputs per run.
     pub fn options(&self, batch_size: u32) -> model::Options {
         model::Options {
             provider: self.execution_provider.into(),
@@ -176,9 +174,9 @@ macro_rules! properties {
 
 properties! {
     "labels-file" labels_file: ParamSpecString::builder("labels-file").mutable_ready()
-        .blurb("Text file with one label a line, in place of the model's own");
+        .blurb("Text file with one label per line, replacing the model's own labels");
     "execution-provider" execution_provider: ParamSpecEnum::builder_with_default("execution-provider", Provider::Auto).mutable_ready()
-        .blurb("Where the model runs");
+        .blurb("Execution provider that runs the model");
     "device" device: ParamSpecUInt::builder("device").mutable_ready()
         .blurb("Number of the GPU");
     "precision" precision: ParamSpecEnum::builder_with_default("precision", Precision::Auto).mutable_ready()
@@ -186,9 +184,9 @@ properties! {
     "engine-cache" engine_cache: ParamSpecString::builder("engine-cache").mutable_ready()
         .blurb("Folder for the engines that TensorRT builds (unset = $XDG_CACHE_HOME/gst-instruments/engines)");
     "threads" threads: ParamSpecUInt::builder("threads").maximum(model::MAX_THREADS).mutable_ready()
-        .blurb("Threads of one inference on the CPU (0 = one a core)");
+        .blurb("Threads of one inference on the CPU (0 = one per core)");
     "timeout" timeout: ParamSpecUInt64::builder("timeout").default_value(DEFAULT_TIMEOUT).mutable_ready()
-        .blurb("Time limit of one run of the model, and of opening it apart from building engines, in nanoseconds (0 = none)");
+        .blurb("Time limit in nanoseconds for one run of the model, and for opening it except for building engines (0 = none)");
     "threshold" threshold: ParamSpecFloat::builder("threshold").minimum(0.0).maximum(1.0).default_value(DEFAULT_THRESHOLD).mutable_playing()
         .blurb("Minimum score of a tag");
     "max-tags" max_tags: ParamSpecUInt::builder("max-tags").default_value(DEFAULT_MAX_TAGS).mutable_playing()
@@ -196,7 +194,7 @@ properties! {
     "repeat-tags" repeat_tags: ParamSpecBoolean::builder("repeat-tags").default_value(true).mutable_playing()
         .blurb("Put the latest tags on every buffer until they expire, not only on the first");
     "tag-lifetime" tag_lifetime: ParamSpecUInt64::builder("tag-lifetime").mutable_playing()
-        .blurb("Time in nanoseconds after which the latest tags expire if no newer ones come (0 = the time that they are about, at least a second)");
+        .blurb("Time in nanoseconds after which the latest tags expire unless newer ones arrive (0 = the length of the analysed time, at least a second)");
     "post-messages" post_messages: ParamSpecBoolean::builder("post-messages").default_value(true).mutable_playing()
         .blurb("Post each result as an element message 'instrument-tags'");
     "stream-tags" stream_tags: ParamSpecEnum::builder_with_default("stream-tags", StreamTags::default()).mutable_playing()
@@ -254,7 +252,7 @@ pub fn open_model(
     options: &model::Options,
 ) -> Result<Arc<Model>, model::Error> {
     let model = Model::open_with(name, options, &mut |progress| {
-        // Without a bus nobody wants to know.
+        // Without a bus there is no reader.
         let _ = element.post_message(progress_message(element, progress));
     })?;
     for note in model.take_notes() {

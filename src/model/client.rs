@@ -49,7 +49,7 @@ impl Client {
     }
 
     /// Answers all requests with [`Error::Cancelled`] before it returns, and each later one at once, until
-    /// [`resume`](Self::resume). A run under way ends where nobody else waits for it.
+    /// [`resume`](Self::resume). The current run ends unless another element waits for it.
     pub fn cancel(&self) {
         self.model.queue.cancel(&self.owner);
     }

@@ -99,7 +99,7 @@ impl Engines {
         Ok(building)
     }
 
-    /// Waits until nobody else uses the folder, and looks whether its files can be trusted.
+    /// Waits until no other process uses the folder, and checks its files.
     fn lock(self) -> io::Result<Building> {
         let lock = File::create(self.folder.join(LOCK))?;
         lock.lock()?;

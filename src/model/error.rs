@@ -32,7 +32,7 @@ pub enum Error {
         needed: String,
     },
 
-    /// There is no model of that name.
+    /// No model of that name was found.
     #[error(
         "the model `{name}` was not found{}; give a path, or set GST_INSTRUMENTS_MODEL_PATH to its directory",
         .looked.iter().map(|path| format!(", not at {}", path.display())).collect::<String>()
@@ -44,7 +44,7 @@ pub enum Error {
         looked: Vec<PathBuf>,
     },
 
-    /// There is no file of that model for the precision that was asked for.
+    /// The model has no file for the requested precision.
     #[error(
         "the model `{name}` cannot run in {precision} on {provider}, there is only {}; use precision=auto",
         .there.join(", ")
@@ -56,7 +56,7 @@ pub enum Error {
         precision: &'static str,
         /// What would run it.
         provider: &'static str,
-        /// The precisions that there are files for.
+        /// The precisions with a file.
         there: Vec<&'static str>,
     },
 
@@ -80,7 +80,7 @@ pub enum Error {
 
     /// The file ends in the middle of the model.
     #[error(
-        "{} is truncated: it holds {actual} bytes of at least {expected}; copy or download it again", .path.display()
+        "{} is truncated: it has {actual} of at least {expected} bytes; copy or download it again", .path.display()
     )]
     Truncated {
         /// The file.
@@ -193,8 +193,8 @@ pub enum Error {
 
     /// An execution provider that was asked for by name is unavailable.
     #[error(
-        "the execution provider `{provider}` is not available: {cause}; it needs {library}, from {package}; or ask \
-         for `auto` or `cpu`"
+        "the execution provider `{provider}` is not available: {cause}; it needs {library}, from {package}; install it, or use \
+         `auto` or `cpu`"
     )]
     ProviderMissing {
         /// The provider as it is asked for, e.g. `cuda`.

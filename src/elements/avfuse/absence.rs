@@ -76,7 +76,7 @@ impl AvFuse {
             std::mem::take(&mut absence.ended[index])
         };
         if revived {
-            gst::info!(CAT, obj = pad, "Data comes after all");
+            gst::info!(CAT, obj = pad, "Data arrives late");
             // The base class forgets the end of a pad when a stream starts, unless all pads had ended: then it refuses
             // what comes.
             pad.send_event(gst::event::StreamStart::new(ABSENT));
@@ -130,7 +130,11 @@ impl AvFuse {
                 return;
             }
         }
-        gst::info!(CAT, obj = pad, "Nothing comes here, continuing without");
+        gst::info!(
+            CAT,
+            obj = pad,
+            "No data arrives, continuing without this pad"
+        );
         pad.send_event(gst::event::StreamStart::new(ABSENT));
         pad.send_event(gst::event::Eos::new());
         // The pad itself takes what comes.

@@ -258,7 +258,7 @@ impl AvFuse {
         if inference.post_messages {
             let element = self.obj();
             let message = tags.message(&*element, segment.upcast_ref(), timestamp, clip);
-            // Without a bus there is nobody to tell.
+            // Without a bus there is no reader.
             let _ = element.post_message(message);
         }
         self.push_stream_tags(inference.stream_tags, &tags, clip)?;

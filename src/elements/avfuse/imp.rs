@@ -48,12 +48,12 @@ pub(super) type Flow<T> = Result<T, gst::FlowError>;
 #[properties(wrapper_type = super::AvFuse)]
 pub struct AvFuse {
     #[property(name = "model", get, set, type = String, member = model, default_value = Some(DEFAULT_MODEL), mutable_ready, blurb = "Name of a fusion model in the zoo, or path of an ONNX file")]
-    #[property(name = "window", get, set, type = u64, member = window, minimum = 1_000_000, default_value = DEFAULT_WINDOW, mutable_ready, blurb = "Length of the time that a result is about in nanoseconds")]
+    #[property(name = "window", get, set, type = u64, member = window, minimum = 1_000_000, default_value = DEFAULT_WINDOW, mutable_ready, blurb = "Length of the analysed time of a result in nanoseconds")]
     #[property(name = "stride", get, set, type = u64, member = stride, minimum = 1_000_000, default_value = DEFAULT_STRIDE, mutable_ready, blurb = "Time between two results in nanoseconds")]
     #[property(name = "frames", get, set, type = u32, member = frames, minimum = 1, default_value = DEFAULT_FRAMES, mutable_ready, blurb = "Maximum number of pictures of a window, spread evenly over it (the paper's k)")]
     settings: Mutex<Settings>,
     pub(super) inference: Mutex<Inference>,
-    #[property(name = "active-provider", get = Self::active_provider, type = Option<String>, blurb = "Where the model really runs, and in which precision")]
+    #[property(name = "active-provider", get = Self::active_provider, type = Option<String>, blurb = "Execution provider, GPU and precision in use")]
     active_provider: PhantomData<Option<String>>,
     pub(super) pads: Mutex<Pads>,
     pub(super) absence: Mutex<Absence>,
@@ -98,7 +98,7 @@ impl ElementImpl for AvFuse {
             gst::subclass::ElementMetadata::new(
                 "Audio-visual fusion",
                 "Filter/Analyzer/Audio/Video",
-                "Attaches tags from the late fusion of pictures and sound to the media that passes",
+                "Attaches tags from late fusion of pictures and sound to the media",
                 "The gst-instruments developers",
             )
         });
@@ -150,7 +150,7 @@ impl AggregatorImpl for AvFuse {
             gst::error!(
                 CAT,
                 imp = self,
-                "There is a pad '{name}' already, avfuse takes one of each"
+                "The pad '{name}' exists already: avfuse takes one video and one audio stream"
             );
             return None;
         }

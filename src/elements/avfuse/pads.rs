@@ -56,7 +56,7 @@ impl Pads {
         }
     }
 
-    /// The pad whose media goes on, and the other one.
+    /// The pad whose media is forwarded, and the other one.
     pub fn media(&self) -> Option<(AggregatorPad, Option<AggregatorPad>)> {
         match self {
             Pads {

@@ -41,16 +41,16 @@ pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 #[derive(Default, glib::Properties)]
 #[properties(wrapper_type = super::FrameClassify)]
 pub struct FrameClassify {
-    #[property(name = "model", get, set = Self::set_model, nullable, type = Option<String>, member = model, mutable_playing, blurb = "Name of a model in the zoo, or path of an ONNX file (unset = the default for audio or video). In a running stream the new model replaces the old one once it is open")]
-    #[property(name = "batch-size", get, set, type = u32, member = batch_size, maximum = MAX_BATCH_SIZE, mutable_ready, blurb = "Maximum batch size (0 = 1 on the CPU, where batches gain nothing, 8 on a GPU)")]
+    #[property(name = "model", get, set = Self::set_model, nullable, type = Option<String>, member = model, mutable_playing, blurb = "Name of a model in the zoo, or path of an ONNX file (unset = the default for audio or video). In a running stream, the new model replaces the old one when it is open")]
+    #[property(name = "batch-size", get, set, type = u32, member = batch_size, maximum = MAX_BATCH_SIZE, mutable_ready, blurb = "Maximum batch size (0 = 1 on the CPU, where batches are no faster, 8 on a GPU)")]
     #[property(name = "interval", get, set, type = u64, member = interval, default_value = DEFAULT_INTERVAL, mutable_playing, blurb = "Time between two pictures in nanoseconds (0 = every picture)")]
     #[property(name = "frames", get, set, type = u32, member = frames, maximum = MAX_FRAMES, mutable_ready, blurb = "Number of pictures, spread evenly over the stream, whose mean is the result for the whole stream (the paper's k; 0 = all)")]
     #[property(name = "activation", get, set, type = Activation, member = activation, default, mutable_playing, blurb = "How the model's outputs become scores")]
     #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, mutable_ready, blurb = "Whether media waits for results")]
     pub(super) settings: Mutex<Settings>,
-    #[property(name = "reload", get = |_| false, set = Self::reload, type = bool, mutable_playing, blurb = "Set to true to open the model of a running stream again, because its file has changed; the old one runs until then")]
+    #[property(name = "reload", get = |_| false, set = Self::reload, type = bool, mutable_playing, blurb = "Set to true to open the model's file again, for example after it has changed; the old model runs until the new one is open")]
     reload: PhantomData<bool>,
-    #[property(name = "active-provider", get = Self::active_provider, type = Option<String>, blurb = "Where the model really runs, and in which precision")]
+    #[property(name = "active-provider", get = Self::active_provider, type = Option<String>, blurb = "Execution provider, GPU and precision in use")]
     active_provider: PhantomData<Option<String>>,
     pub(super) inference: Mutex<Inference>,
     pub(super) requests: Requests,
@@ -71,7 +71,7 @@ impl ObjectImpl for FrameClassify {
         // The derive macro knows neither GstStructure nor properties of several elements.
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             let stats = glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
-                .blurb("Counts and latencies of the element's inferences, and of all that share its session")
+                .blurb("Counts and latencies of the inferences of this element and of all elements that share its session")
                 .read_only()
                 .build();
             let derived = FrameClassify::derived_properties().iter().cloned();
@@ -106,7 +106,7 @@ impl ElementImpl for FrameClassify {
             gst::subclass::ElementMetadata::new(
                 "Frame classifier",
                 "Filter/Analyzer/Audio/Video",
-                "Attaches a model's tags to the pictures, or to the audio with mel patches, that pass",
+                "Attaches a model's tags to pictures, or to audio with mel patches",
                 "The gst-instruments developers",
             )
         });

@@ -36,13 +36,13 @@ glib::wrapper! {
 pub enum Activation {
     /// What the model's card says.
     #[default]
-    #[enum_value(name = "Auto: what the model's card says")]
+    #[enum_value(name = "Auto: as in the model's card")]
     Auto,
     /// One label is right.
-    #[enum_value(name = "Softmax: one label is right")]
+    #[enum_value(name = "Softmax: exactly one label applies")]
     Softmax,
     /// Any number of labels are right.
-    #[enum_value(name = "Sigmoid: any number of labels are right")]
+    #[enum_value(name = "Sigmoid: any number of labels apply")]
     Sigmoid,
     /// The outputs are scores already.
     #[enum_value(name = "None: the outputs are scores already")]
@@ -61,7 +61,7 @@ pub enum Scheduling {
     #[enum_value(name = "Sync: a buffer waits for its result")]
     Sync,
     /// Results ride on later buffers.
-    #[enum_value(name = "Async: media never waits, results ride on later buffers")]
+    #[enum_value(name = "Async: media never waits, results are attached to later buffers")]
     Async,
 }
 

@@ -176,7 +176,7 @@ impl FrameClassify {
     fn post(&self, tags: &Tags, timestamp: Option<gst::ClockTime>, clip: bool) {
         let element = self.obj();
         let message = tags.message(&*element, &element.segment(), timestamp, clip);
-        // An element without a bus has nobody to tell.
+        // Without a bus there is no reader.
         let _ = element.post_message(message);
     }
 
@@ -193,7 +193,7 @@ impl FrameClassify {
         gst::element_imp_warning!(
             self,
             gst::StreamError::Failed,
-            ("This audio carries no mel patches, so nothing is classified: put melspec in front of frameclassify")
+            ("This audio has no mel patches, so nothing is classified: put melspec in front of frameclassify")
         );
     }
 

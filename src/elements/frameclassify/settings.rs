@@ -8,7 +8,7 @@ pub const DEFAULT_AUDIO_MODEL: &str = "ced-yt8m13";
 pub const DEFAULT_VIDEO_MODEL: &str = "efficientnet-lite-yt8m13";
 /// The paper's one frame a second.
 pub const DEFAULT_INTERVAL: u64 = 1_000_000_000;
-/// Results of so many pictures are kept at most until the end of the stream.
+/// Maximum number of pictures whose results are kept until the end of the stream.
 pub const MAX_FRAMES: u32 = 10_000;
 
 /// The values of the properties.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the pixels of a picture say before a model sees them: whether they show anything, and whether they change.
+//! Checks of pictures before the model runs: whether they are blank, and whether they change.
 
 /// Standard deviation of luma, of 255, up to which a picture says nothing: it is black, or of one
 /// colour but for noise. Of 600 photographs of instruments the flattest has 18.
@@ -41,8 +41,7 @@ pub struct Motion {
 }
 
 impl Motion {
-    /// Whether the next picture, RGB pixels in rows of `width`, is the same as the one before; also of the first one,
-    /// which nothing says of that it changes.
+    /// Whether the next picture, RGB pixels in rows of `width`, equals the one before; true for the first picture.
     pub fn is_still(&mut self, rgb: &[u8], width: usize) -> bool {
         let blocks = blocks(rgb, width);
         let is_first = self.blocks.is_empty();

@@ -135,7 +135,7 @@ impl Branch {
                     ("audio", "pictures")
                 };
                 Err(format!(
-                    "The model {} is not for {wanted}: choose one whose card says so, or put frameclassify on a branch with {found}",
+                    "The model {} is not for {wanted}: choose a model for {wanted}, or put frameclassify on a branch with {found}",
                     card.name
                 ))
             }
@@ -169,7 +169,7 @@ impl State {
                     // `melspec` does not change its patches in mid-stream.
                     if let Some(differences) = new.contradictions(front_end) {
                         return Err(format!(
-                            "It takes other mel patches than those of the stream ({differences}): stop the stream to change to it"
+                            "It takes other mel patches than those of the stream ({differences}): stop the stream before changing to it"
                         ));
                     }
                     *trained = new;
@@ -287,7 +287,7 @@ impl State {
                     format!("{min_frames} to {frames}")
                 };
                 return Err(format!(
-                    "The model {name} takes mel patches of {bands} bands x {frames} frames, these are {:?}: unset melspec's bands and patch-frames",
+                    "The model {name} takes mel patches of {bands} bands x {frames} frames, but these are {:?}: unset melspec's bands and patch-frames",
                     patch.dims
                 ));
             }

@@ -122,7 +122,7 @@ impl FrameClassify {
         })
     }
 
-    /// Opens what was asked for beside the stream, unless it runs, is being opened, or has failed.
+    /// Opens what was asked for in the background, unless it runs, is being opened, or has failed.
     pub(super) fn ensure(&self, state: &mut State, asked: Asked) {
         let running = state.tagger.as_ref().map(|tagger| &tagger.asked);
         let latest = state.opening.as_deref().or(running);
@@ -132,7 +132,7 @@ impl FrameClassify {
     }
 
     /// Opens what was asked for on a thread of its own, in place of what is being opened; the
-    /// stream goes on meanwhile with the model that it has.
+    /// stream continues meanwhile with the model that it has.
     fn open_beside(&self, state: &mut State, asked: Asked) {
         let opening = Arc::new(asked);
         state.failed = false;

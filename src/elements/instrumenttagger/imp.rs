@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Tags the instruments in a video stream, an audio stream or both, encoded or raw, and passes the streams on
-//! untouched: a copy is decoded and analysed inside, and the results are attached to the buffers that pass.
+//! Tags the instruments in a video stream, an audio stream or both, encoded or raw. The streams pass through
+//! unchanged: a copy is decoded and analysed inside, and the results are attached to the buffers that pass.
 //!
 //! ```sh
 //! gst-launch-1.0 -m filesrc location=examples/media/band.mp4 ! qtdemux name=d \
@@ -10,7 +10,7 @@
 //!     instrumenttagger name=tagger matroskamux name=mux ! filesink location=target/band.mkv
 //! ```
 //!
-//! In a live pipeline media never waits: what the analysis has no time for is left out of it.
+//! In a live pipeline media never waits: when the analysis falls behind, it skips media.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, OnceLock};
@@ -37,7 +37,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "instrumenttagger",
         gst::DebugColorFlags::empty(),
-        Some("Instrument tags for streams that pass"),
+        Some("Instrument tags for encoded or raw streams"),
     )
 });
 
@@ -55,11 +55,11 @@ pub struct InstrumentTagger {
     #[property(name = "video-model", get, set, type = String, member = video_model, default_value = Some(DEFAULT_VIDEO_MODEL), blurb = "Picture model: name of a model in the zoo, or path of an ONNX file")]
     #[property(name = "fusion-model", get, set, type = String, member = fusion_model, default_value = Some(DEFAULT_FUSION_MODEL), mutable_ready, blurb = "Fusion model: name of a model in the zoo, or path of an ONNX file")]
     #[property(name = "low-delay", get, set = Self::set_low_delay, type = bool, member = low_delay, mutable_ready, blurb = "Tag sooner after a change, at the cost of CPU time and accuracy: sets 'window', 'stride', 'interval', 'patch-interval' and 'patch-duration', which can be set after it")]
-    #[property(name = "window", get, set, type = u64, member = window, minimum = 1_000_000, default_value = DEFAULT_WINDOW, mutable_ready, blurb = "Length of the time that a fused result is about, in nanoseconds")]
+    #[property(name = "window", get, set, type = u64, member = window, minimum = 1_000_000, default_value = DEFAULT_WINDOW, mutable_ready, blurb = "Length of the analysed time of a fused result in nanoseconds")]
     #[property(name = "stride", get, set, type = u64, member = stride, minimum = 1_000_000, default_value = DEFAULT_STRIDE, mutable_ready, blurb = "Time between two fused results in nanoseconds")]
     #[property(name = "interval", get, set, type = u64, member = interval, default_value = DEFAULT_INTERVAL, blurb = "Time between two analysed pictures in nanoseconds (0 = every decoded picture)")]
-    #[property(name = "patch-interval", get, set, type = u64, member = patch_interval, minimum = 1_000_000, maximum = MAX_TIME, default_value = DEFAULT_PATCH_INTERVAL, mutable_ready, blurb = "Time between two results of the sound in nanoseconds")]
-    #[property(name = "patch-duration", get, set, type = u64, member = patch_duration, maximum = MAX_TIME, mutable_ready, blurb = "Length of the sound that such a result is about in nanoseconds (0 = as long as the model takes)")]
+    #[property(name = "patch-interval", get, set, type = u64, member = patch_interval, minimum = 1_000_000, maximum = MAX_TIME, default_value = DEFAULT_PATCH_INTERVAL, mutable_ready, blurb = "Time between two sound results in nanoseconds")]
+    #[property(name = "patch-duration", get, set, type = u64, member = patch_duration, maximum = MAX_TIME, mutable_ready, blurb = "Length of the analysed sound of a sound result in nanoseconds (0 = the maximum that the model takes)")]
     #[property(name = "decode", get, set, type = Decode, member = decode, default, mutable_ready, blurb = "Pictures of an encoded video that are decoded for the analysis")]
     #[property(name = "source", get, set, type = Riding, member = source, default, blurb = "Results that are attached to the buffers")]
     #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, blurb = "Whether media waits for the analysis when its backlog is full")]
@@ -119,7 +119,7 @@ impl ElementImpl for InstrumentTagger {
             gst::subclass::ElementMetadata::new(
                 "Instrument tagger",
                 "Generic/Analyzer/Audio/Video",
-                "Attaches instrument tags to encoded or raw streams, which pass through untouched",
+                "Attaches instrument tags to encoded or raw streams, which pass through unchanged",
                 "The gst-instruments developers",
             )
         });
@@ -245,7 +245,10 @@ impl BinImpl for InstrumentTagger {
                     gst::element_imp_warning!(
                         self,
                         gst::StreamError::Failed,
-                        ("Tagging has stopped, the media passes on: {}", err.error()),
+                        (
+                            "Tagging has stopped, the media continues without tags: {}",
+                            err.error()
+                        ),
                         ["{}", err.debug().unwrap_or_default()]
                     );
                 } else {
@@ -313,12 +316,12 @@ impl InstrumentTagger {
     ) -> Result<gst::Pad, glib::BoolError> {
         if self.shared.get().is_none() {
             return Err(glib::bool_error!(
-                "instrumenttagger lacks elements of GStreamer, see its log"
+                "instrumenttagger cannot create the elements that it contains: see its debug log"
             ));
         }
         if self.streams.lock().unwrap().slot(source).is_some() {
             return Err(glib::bool_error!(
-                "There is a pad '{0}' already: instrumenttagger takes one video and one audio stream",
+                "The pad '{0}' exists already: instrumenttagger takes one video and one audio stream",
                 source.name()
             ));
         }

@@ -16,10 +16,10 @@ pub enum Riding {
     #[enum_value(name = "Fused results")]
     Fused,
     /// Those of the sound alone.
-    #[enum_value(name = "Results of the sound alone")]
+    #[enum_value(name = "Results of the sound only")]
     Audio,
     /// Those of the pictures alone.
-    #[enum_value(name = "Results of the pictures alone")]
+    #[enum_value(name = "Results of the pictures only")]
     Video,
     /// All of them.
     #[enum_value(name = "All results")]

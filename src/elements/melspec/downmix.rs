@@ -37,7 +37,7 @@ impl Downmix {
             for channel in 0..channels as u32 {
                 let plane = planes
                     .plane_data(channel)
-                    .map_err(|_| format!("The audio buffer lacks channel {channel}"))?;
+                    .map_err(|_| format!("The audio buffer has no channel {channel}"))?;
                 let width = (self.info.width() / 8) as usize;
                 let plane = &plane[..plane.len().min(planes.n_samples() * width)];
                 self.sums.resize(plane.len() / width, 0.0);

@@ -178,9 +178,9 @@ impl Parameters {
     /// The front end to use: `preset`'s, else `model`'s, else Choi's, with the parameters that are set put over it.
     ///
     /// Unless it is set, the length of a patch is `duration` in seconds, as far as `model` takes patches of that length.
-    /// It is no part of a preset where there is a model: networks of one front end have many.
+    /// The preset does not determine the length if there is a model: networks with the same front end have different ones.
     ///
-    /// Errors when parameters don't make sense together, or contradict what `model` was trained on.
+    /// Errors when parameters are inconsistent, or contradict what `model` was trained on.
     pub fn resolve(
         &self,
         preset: Preset,

@@ -113,7 +113,7 @@ impl ElementImpl for MelSpec {
             gst::subclass::ElementMetadata::new(
                 "Mel spectrogram",
                 "Filter/Analyzer/Audio",
-                "Attaches mel spectrogram patches to the audio that passes",
+                "Attaches mel spectrogram patches to audio",
                 "The gst-instruments developers",
             )
         });
@@ -200,11 +200,7 @@ impl BaseTransformImpl for MelSpec {
             let mut state = self.state.lock().unwrap();
             let state = state.as_mut().ok_or(gst::FlowError::Error)?;
             if let Err(message) = state.push(&buffer, &segment) {
-                gst::warning!(
-                    CAT,
-                    imp = self,
-                    "{message}: this buffer is passed on unanalysed"
-                );
+                gst::warning!(CAT, imp = self, "{message}: this buffer passes unanalysed");
             }
             state.take_ready()
         };
@@ -256,7 +252,7 @@ impl MelSpec {
                     .obj()
                     .sink_pad()
                     .peer_query_duration::<gst::ClockTime>()
-                    .ok_or("segmentation=central, uniform and ten need the stream's duration, which is not known here: use segmentation=sliding")?;
+                    .ok_or("segmentation=central, uniform and ten need the stream's duration, which is unknown: use segmentation=sliding")?;
                 Some(samples(duration, info.rate()))
             }
         };
@@ -279,7 +275,7 @@ impl MelSpec {
         Ok(State::new(info, patcher, &front_end, whole_stream))
     }
 
-    /// What the model downstream was trained on; `None` when nobody knows of one.
+    /// What the model downstream was trained on; `None` without a model downstream.
     fn ask_downstream(&self) -> Result<Option<Trained>, String> {
         let mut query = gst::query::Custom::new(gst::Structure::new_empty(FRONT_END_QUERY));
         if !self.obj().src_pad().peer_query(&mut query) {

@@ -34,7 +34,7 @@ macro_rules! preset {
             Auto,
             $(#[doc = $label] #[enum_value(name = $label, nick = $name)] $variant,)+
             /// What the other properties say, and Choi's where they say nothing.
-            #[enum_value(name = "What the other properties say, and choi where they are not set")]
+            #[enum_value(name = "choi, with the other properties that are set")]
             Custom,
         }
 

@@ -59,11 +59,11 @@ pub struct TagText {
     sink_pad: gst::Pad,
     src_pad: gst::Pad,
     #[property(name = "source", get, set, type = Source, member = source, default, mutable_ready, blurb = "Which tags become text")]
-    #[property(name = "format", get, set, type = Format, member = format, default, mutable_ready, blurb = "How tags are written")]
-    #[property(name = "timing", get, set, type = Timing, member = timing, default, mutable_ready, blurb = "Which time a text has")]
+    #[property(name = "format", get, set, type = Format, member = format, default, mutable_ready, blurb = "Output format")]
+    #[property(name = "timing", get, set, type = Timing, member = timing, default, mutable_ready, blurb = "Timestamps of the texts")]
     #[property(name = "only-changes", get, set, type = bool, member = only_changes, mutable_ready, blurb = "Write only the results whose labels differ from those before")]
-    #[property(name = "threshold", get, set, type = f32, member = threshold, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_THRESHOLD, mutable_ready, blurb = "With only-changes: minimum score of a label, below which it goes")]
-    #[property(name = "hysteresis", get, set, type = f32, member = hysteresis, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_HYSTERESIS, mutable_ready, blurb = "With only-changes: how far above 'threshold' a label comes in")]
+    #[property(name = "threshold", get, set, type = f32, member = threshold, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_THRESHOLD, mutable_ready, blurb = "With only-changes: a label whose score falls below this is removed")]
+    #[property(name = "hysteresis", get, set, type = f32, member = hysteresis, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_HYSTERESIS, mutable_ready, blurb = "With only-changes: a label is added when its score exceeds 'threshold' by this much")]
     #[property(name = "fields", get, set, nullable, type = Option<String>, member = fields, mutable_ready, blurb = "Constants to add to each JSON object, as NAME=VALUE,NAME=VALUE")]
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
@@ -229,7 +229,7 @@ impl TagText {
             gst::element_imp_error!(
                 self,
                 gst::CoreError::Negotiation,
-                ("tagtext makes {own}, and the element after it takes none of it: set 'format', or put another element after tagtext")
+                ("tagtext produces {own}, which the element downstream does not accept: set 'format', or put another element after tagtext")
             );
             return false;
         }

@@ -20,16 +20,18 @@ glib::wrapper! {
 pub enum Source {
     /// All of them; plain text and WebVTT show one at a time: fused tags, or else those of the sound.
     #[default]
-    #[enum_value(name = "Any: all; text and webvtt show fused tags, or else those of the sound")]
+    #[enum_value(
+        name = "Any: all; text and webvtt show fused tags if available, else those of the sound"
+    )]
     Any,
     /// What was heard.
-    #[enum_value(name = "Audio: what was heard")]
+    #[enum_value(name = "Audio: instruments that are heard")]
     Audio,
     /// What was seen.
-    #[enum_value(name = "Video: what was seen")]
+    #[enum_value(name = "Video: instruments that are seen")]
     Video,
     /// What both together say.
-    #[enum_value(name = "Fused: what both together say")]
+    #[enum_value(name = "Fused: results of sound and pictures together")]
     Fused,
 }
 
@@ -39,7 +41,7 @@ pub enum Source {
 pub enum Format {
     /// The first that the element downstream takes.
     #[default]
-    #[enum_value(name = "Auto: the first that the element downstream takes")]
+    #[enum_value(name = "Auto: the first format that the element downstream accepts")]
     Auto,
     /// `application/x-json`.
     #[enum_value(name = "JSON: one object per line")]
@@ -64,10 +66,10 @@ pub enum Format {
 pub enum Timing {
     /// When the result was known.
     #[default]
-    #[enum_value(name = "Known: when the result was known")]
+    #[enum_value(name = "Known: when the result was ready")]
     Known,
     /// The time that the result is about.
-    #[enum_value(name = "Happened: the time that the result is about")]
+    #[enum_value(name = "Happened: the analysed time")]
     Happened,
 }
 

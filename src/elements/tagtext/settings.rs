@@ -54,7 +54,7 @@ impl Settings {
             .map(|(name, value)| {
                 if text::NAMES.contains(&name.as_str()) {
                     return Err(format!(
-                        "fields=\"{fields}\" has the name '{name}', which tagtext sets itself: choose another"
+                        "fields=\"{fields}\" has the name '{name}', which tagtext sets itself: choose another name"
                     ));
                 }
                 Ok((name.to_string(), member(value)?))

@@ -23,7 +23,7 @@ use crate::model::{
     runtime::Runtime,
 };
 
-/// The sizes of batches that there are sessions for; smaller batches are filled up.
+/// The batch sizes with a session; smaller batches are padded.
 const SIZES: [usize; 4] = [1, 8, 32, 128];
 
 /// What the sessions are made of.
@@ -69,7 +69,7 @@ impl Summary {
                 .collect();
             let nodes = self.placement.cpu_nodes();
             format!(
-                "{nodes} of {} nodes of the model `{model}` run on the CPU, since {} does not take them: {}",
+                "{nodes} of {} nodes of the model `{model}` run on the CPU, because {} does not support them: {}",
                 nodes + self.placement.accelerator,
                 self.provider.as_str(),
                 operators.join(", ")
@@ -146,7 +146,7 @@ impl Accelerator<'_> {
             if lanes.is_empty() {
                 summary.placement = Placement::of(&session).map_err(refused)?;
                 if summary.placement.accelerator == 0 {
-                    return Err(self.refused("it takes none of the model's nodes"));
+                    return Err(self.refused("it supports none of the model's nodes"));
                 }
             }
             let memory = backend.memory(&session, &setup).map_err(refused)?;
@@ -246,7 +246,7 @@ impl Accelerator<'_> {
         };
         let root = self.options.engine_cache.clone();
         let root = root.or_else(Engines::default_root).ok_or(
-            "there is no folder for engines, so they are built each time: set `engine-cache`, XDG_CACHE_HOME or HOME",
+            "there is no folder for engines, so they are built at each start: set `engine-cache`, XDG_CACHE_HOME or HOME",
         )?;
         let open = || {
             let library = match library {
@@ -270,7 +270,7 @@ impl Accelerator<'_> {
         };
         open().map(Some).map_err(|error| {
             format!(
-                "engines cannot be kept in {} ({error}), so they are built each time: set `engine-cache` to a writable folder",
+                "engines cannot be stored in {} ({error}), so they are built at each start: set `engine-cache` to a writable folder",
                 root.display()
             )
         })
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(
             summary.notes("choi"),
             [
-                "3 of 93 nodes of the model `choi` run on the CPU, since cuda does not take them: 2 Gather, 1 Shape"
+                "3 of 93 nodes of the model `choi` run on the CPU, because cuda does not support them: 2 Gather, 1 Shape"
             ]
         );
         summary.placement.cpu.clear();

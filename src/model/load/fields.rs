@@ -44,7 +44,7 @@ impl Fields {
             let about = sections.remove("modelinfo").unwrap_or_default();
             if let Some(version) = about.get("version").filter(|version| *version != "1.0") {
                 return Err(in_sidecar(format!(
-                    "version `{version}` is not known, only 1.0"
+                    "version `{version}` is not supported, only 1.0"
                 )));
             }
             values.extend(sections.remove("instruments").unwrap_or_default());
@@ -58,7 +58,7 @@ impl Fields {
         match fields.values.get("version").map(String::as_str) {
             Some("1") => Ok(fields),
             Some(version) => Err(fields.problem(format!(
-                "`instruments.version` is `{version}`, of which only 1 is known; use a newer plugin"
+                "`instruments.version` is `{version}`, but only 1 is supported; use a newer plugin"
             ))),
             None => Err(Error::CardMissing {
                 path: path.into(),
@@ -89,7 +89,7 @@ impl Fields {
         let text = self.text(key)?;
         text.trim().parse().map_err(|_| {
             self.problem(format!(
-                "`{PREFIX}{key}` is `{text}`, which is no valid number"
+                "`{PREFIX}{key}` is `{text}`, which is not a valid number"
             ))
         })
     }

@@ -39,7 +39,11 @@ pub fn check(path: &Path) -> Result<(), Error> {
         if at == length {
             break;
         }
-        let no_field = || not_onnx(format!("byte {at} begins no field of an ONNX model"));
+        let no_field = || {
+            not_onnx(format!(
+                "at byte {at} there is no valid field of an ONNX model"
+            ))
+        };
         // Bytes that only happen to look like a field say nothing of the file's length.
         let truncated = |version: bool, expected: u64| {
             if !version {
@@ -77,7 +81,7 @@ pub fn check(path: &Path) -> Result<(), Error> {
     if graph {
         Ok(())
     } else {
-        Err(not_onnx("it holds no graph".into()))
+        Err(not_onnx("it contains no graph".into()))
     }
 }
 

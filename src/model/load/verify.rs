@@ -111,7 +111,7 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    /// What the sidecar says of tensors must be of tensors that there are.
+    /// The tensors that the sidecar describes must exist.
     fn tensors(&self) -> Result<(), Error> {
         let Graph { inputs, outputs } = self.graph;
         let there = |name: &str| inputs.iter().chain(outputs).any(|port| port.name == name);
@@ -204,7 +204,7 @@ impl<'a> Check<'a> {
         let arrangement = Arrangement::picture(height, width, planar, ranges);
         let arrangement = arrangement.ok_or_else(|| {
             self.fields.problem(format!(
-                "the ranges of its input `{}` are `{}`; give min,max, or one such pair a channel, separated by `;`",
+                "the ranges of its input `{}` are `{}`; give min,max, or one such pair per channel, separated by `;`",
                 frame.name,
                 ranges.unwrap_or_default()
             ))
@@ -311,7 +311,7 @@ impl<'a> Check<'a> {
             self.contradiction(
                 format!("every model has an output `{name}`"),
                 format!(
-                    "its outputs are {}, none of which its sidecar says is `{name}`",
+                    "its outputs are {}, and its sidecar calls none of them `{name}`",
                     names(outputs)
                 ),
             )
@@ -361,7 +361,7 @@ impl<'a> Check<'a> {
         port.shape.last().copied().flatten().ok_or_else(|| {
             self.contradiction(
                 "embeddings have a fixed size".into(),
-                format!("the last axis of {port} is of any length"),
+                format!("the last axis of {port} is dynamic"),
             )
         })
     }

@@ -159,7 +159,7 @@ impl Queue {
     }
 
     /// Answers all of the owner's requests with [`Error::Cancelled`], those to come too until
-    /// [`resume`](Self::resume), and ends the run under way where nobody else waits for it.
+    /// [`resume`](Self::resume), and ends the current run unless another element waits for it.
     pub fn cancel(&self, owner: &Arc<Owner>) {
         let mut state = self.lock();
         owner.cancelled.store(true, Ordering::Relaxed);

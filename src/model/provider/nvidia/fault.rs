@@ -98,13 +98,13 @@ impl fmt::Display for Fault {
                 "the NVIDIA driver is too old for the CUDA libraries; install a newer driver"
             }
             Self::DriverMismatch => {
-                "the parts of the NVIDIA driver do not belong together, as after an upgrade; restart the machine"
+                "the parts of the NVIDIA driver are of different versions, as after an upgrade; restart the machine"
             }
             Self::NotReady => {
                 "the GPU is not ready; on machines with NVSwitch start the NVIDIA fabric manager"
             }
             Self::Unsupported => {
-                "this provider has no code for this GPU; ask for another `execution-provider`"
+                "this provider does not support this GPU; set another `execution-provider`"
             }
             Self::Library(library) => {
                 return write!(f, "{library} is missing, which is in {}", package(library));
@@ -160,7 +160,7 @@ fn package(library: &str) -> &'static str {
     PACKAGES
         .iter()
         .find(|(start, _)| library.starts_with(start))
-        .map_or("a package that is unknown here", |(_, package)| package)
+        .map_or("an unknown package", |(_, package)| package)
 }
 
 #[cfg(test)]
