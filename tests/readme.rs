@@ -2,13 +2,15 @@
 
 //! Runs what the documentation tells a user to run, as it is written there, and checks what it quotes.
 //!
-//! Blocks of language `sh` are run, with `scripts/env`'s environment; `sh live` and `sh mqtt` also, with
-//! a sender and a broker. Blocks of language `console` are only shown:
+//! Blocks of language `sh` are run, with `scripts/env`'s environment; `sh hls` too; `sh live`, `sh mqtt` and `sh kafka`
+//! also, with a sender or a broker. Blocks of language `console` are only shown:
 //! `scripts/setup`, `scripts/demo` and `scripts/test` (which would run these tests again) and installations.
 //! `examples/launch/microphone.sh` is not run either: it needs a microphone and never ends.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -215,6 +217,73 @@ fn mqtt_example_runs() {
         .collect();
     assert!(results.len() > 20, "{output}");
     assert_eq!(results[5]["tags"][0]["label"], "Guitar");
+}
+
+/// Each result arrives as a message at a consumer of librdkafka's mock cluster, which speaks Kafka's protocol.
+#[test]
+fn kafka_example_runs() {
+    let consumer = Command::new("kcat")
+        .args([
+            "-C",
+            "-u",
+            "-b",
+            "mock",
+            "-t",
+            "instruments",
+            "-o",
+            "beginning",
+        ])
+        .args(["-d", "mock", "-X", "test.mock.num.brokers=1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut consumer = Running(consumer.expect("kcat starts; scripts/setup installs it"));
+    let said = BufReader::new(consumer.0.stderr.take().unwrap());
+    let mut said = said.lines().map_while(Result::ok);
+    let cluster = said.find_map(|line| Some(line.split_once("bootstrap.servers=")?.1.to_owned()));
+    let cluster = cluster.expect("kcat starts a mock cluster");
+    // kcat would wait for its log to be read.
+    std::thread::spawn(move || said.for_each(drop));
+
+    let script = &blocks("docs/elements.md", "sh kafka")[0];
+    run(&script.replace("127.0.0.1:9092", cluster.trim()));
+    let messages = BufReader::new(consumer.0.stdout.take().unwrap()).lines();
+    let (sender, received) = mpsc::channel();
+    std::thread::spawn(move || {
+        messages
+            .map_while(Result::ok)
+            .all(|line| sender.send(line).is_ok())
+    });
+    // The topic has several partitions, whose messages come in any order.
+    let mut results: Vec<serde_json::Value> = (0..20)
+        .map(|_| {
+            received
+                .recv_timeout(Duration::from_secs(30))
+                .expect("a message")
+        })
+        .map(|line| serde_json::from_str(&line).expect("JSON"))
+        .collect();
+    results.sort_by_key(|result| result["sequence"].as_u64());
+    assert!(
+        results
+            .iter()
+            .any(|result| result["tags"][0]["label"] == "Guitar"),
+        "{results:?}"
+    );
+}
+
+/// The segments are in the playlist, and the tags in cues.
+#[test]
+fn hls_example_runs() {
+    let scripts = blocks("docs/elements.md", "sh hls");
+    run(&scripts[0]);
+    assert_eq!(read("target/hls/band.m3u8").matches(".ts").count(), 3);
+    let cues = read("target/hls/tags.vtt");
+    assert!(
+        cues.starts_with("WEBVTT") && cues.matches(" --> ").count() > 20,
+        "{cues}"
+    );
+    assert!(cues.contains("\"label\":\"Guitar\""), "{cues}");
 }
 
 #[test]
