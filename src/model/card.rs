@@ -10,25 +10,25 @@ use super::precision::Precision;
 pub struct Card {
     /// The model's name, e.g. `ced-yt8m13`.
     pub name: String,
-    /// What it takes.
+    /// The kind of input.
     pub modality: Modality,
     /// One label for each value of the output `tags`, in their order.
     pub labels: Arc<[String]>,
-    /// What must still be applied to the output `tags`.
+    /// The function to apply to the output `tags`.
     pub activation: Activation,
     /// The space of its output `embedding`, if it has one.
     pub embedding: Option<Space>,
-    /// What it computes in.
+    /// Number format that the model computes in.
     pub precision: Precision,
     /// The licence of the weights.
     pub licence: String,
-    /// What it was trained on.
+    /// The training material.
     pub provenance: String,
-    /// What was measured of it.
+    /// Measured accuracy.
     pub metrics: String,
 }
 
-/// What a model takes.
+/// The input of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Modality {
     /// Patches of a mel spectrogram, float32 `[1, bands, frames]`.
@@ -37,9 +37,9 @@ pub enum Modality {
         front_end: Vec<(String, String)>,
         /// Mel bands.
         bands: usize,
-        /// Frames in a patch, and in the longest one where their number may vary.
+        /// Frames in a patch; the maximum if their number may vary.
         frames: usize,
-        /// Frames in the shortest patch; `frames` where all are of one length.
+        /// Minimum frames in a patch; equal to `frames` if all patches have the same length.
         min_frames: usize,
     },
     /// Pictures, uint8 RGB `[height, width, 3]`.
@@ -50,10 +50,10 @@ pub enum Modality {
         height: u32,
         /// How a picture of another shape is fitted.
         fit: Fit,
-        /// The part of each side that is kept after fitting, in (0, 1].
+        /// Central fraction of each side that is kept after fitting, in (0, 1].
         crop_fraction: f64,
     },
-    /// Embeddings of both.
+    /// Embeddings of pictures and sound.
     Fusion {
         /// The space of the picture embeddings.
         video: Space,
@@ -64,7 +64,7 @@ pub enum Modality {
     },
 }
 
-/// A space of embeddings: only equal ids mean comparable vectors.
+/// A space of embeddings: vectors are comparable only if the ids are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Space {
     /// For example `choi-yt8m13/1`.
@@ -73,14 +73,14 @@ pub struct Space {
     pub size: usize,
 }
 
-/// What turns the output `tags` into probabilities.
+/// The function that turns the output `tags` into probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// They are probabilities already.
+    /// None: the output contains probabilities.
     None,
-    /// Exponentials that sum to 1: one of the labels is right.
+    /// Exponentials that sum to 1: exactly one label applies.
     Softmax,
-    /// The logistic function of each: any number of labels may be right.
+    /// The logistic function of each value: any number of labels apply.
     Sigmoid,
 }
 
@@ -106,9 +106,9 @@ impl Activation {
 /// How a picture is fitted into a model's input of another aspect ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// The whole picture is squashed into it.
+    /// The whole picture is scaled to the input's shape.
     Stretch,
-    /// The largest central part of the input's aspect ratio.
+    /// The largest central part with the input's aspect ratio is used.
     Crop,
 }
 

@@ -32,14 +32,14 @@ impl Client {
     }
 
     /// Runs the model on one input, together with others that are waiting, and returns at once. `reply` is called
-    /// exactly once, on the model's thread or on that which cancels, with no lock of the model's held, and must be
-    /// short.
+    /// exactly once, on the model's thread or on that which cancels, without any lock of the model, and must return
+    /// quickly.
     pub fn submit(&self, input: Input, reply: impl FnOnce(Result<Output, Error>) + Send + 'static) {
         self.model.queue.submit(&self.owner, input, Box::new(reply));
     }
 
-    /// Runs the model on one input and waits for the result. Not to be called from a reply of
-    /// [`submit`](Self::submit), which it would wait for.
+    /// Runs the model on one input and waits for the result. Must not be called from a reply of
+    /// [`submit`](Self::submit), which would deadlock.
     ///
     /// # Errors
     /// [`Error::WrongInput`], [`Error::NotFinite`] or [`Error::Run`]; [`Error::Cancelled`] as soon as another thread
@@ -54,13 +54,12 @@ impl Client {
         self.model.queue.cancel(&self.owner);
     }
 
-    /// Takes requests again.
+    /// Accepts requests again.
     pub fn resume(&self) {
         self.model.queue.resume(&self.owner);
     }
 
-    /// What the model has done for this user. Its batches are those that any of its requests was in, counted with all
-    /// of their items.
+    /// Counts and latencies of this user's requests. A batch with any of them counts, with all of its items.
     pub fn stats(&self) -> Stats {
         Stats {
             cpu_nodes: self.model.about.cpu_nodes,

@@ -20,8 +20,8 @@ use super::{
     stats::Stats,
 };
 
-/// An open model. The last handle that is dropped cancels all requests, ends its thread and frees its session, within
-/// a second even while it runs.
+/// An open model. Dropping the last handle cancels all requests, ends the model's thread and frees its session, within
+/// a second even during a run.
 pub struct Model {
     pub(super) about: About,
     notes: Mutex<Vec<String>>,
@@ -44,7 +44,7 @@ impl Model {
         }
     }
 
-    /// What the model says of itself.
+    /// The model's description of itself.
     pub fn card(&self) -> &Card {
         &self.about.card
     }
@@ -54,17 +54,17 @@ impl Model {
         &self.about.path
     }
 
-    /// What runs the model, on which GPU, and in which precision, e.g. `cpu (fp32)` or `cuda (NVIDIA H200, fp16)`.
+    /// Execution provider, GPU and precision in use, e.g. `cpu (fp32)` or `cuda (NVIDIA H200, fp16)`.
     pub fn active_provider(&self) -> &str {
         &self.about.active_provider
     }
 
-    /// The largest number of inputs that are run at once.
+    /// The maximum batch size.
     pub fn batch_size(&self) -> usize {
         self.about.batch_size
     }
 
-    /// What the user should know though it works, each a sentence; nothing when they were taken already.
+    /// Warnings for the user, one sentence each; empty if they were taken already.
     pub fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -72,7 +72,7 @@ impl Model {
     /// [`Client::run`](super::Client::run) for a user who never cancels.
     ///
     /// # Errors
-    /// Those of [`Client::run`](super::Client::run) but [`Error::Cancelled`].
+    /// Those of [`Client::run`](super::Client::run) except [`Error::Cancelled`].
     pub fn run(&self, input: Input) -> Result<Output, Error> {
         self.queue.run_and_wait(&self.owner, input)
     }
@@ -82,7 +82,7 @@ impl Model {
         self.queue.submit(&self.owner, input, Box::new(reply));
     }
 
-    /// What the model has done since it was opened, for all who share it.
+    /// Counts and latencies since the model was opened, of all its users together.
     pub fn stats(&self) -> Stats {
         Stats {
             cpu_nodes: self.about.cpu_nodes,

@@ -50,7 +50,7 @@ impl fmt::Display for Input {
 /// The output of one inference; all values are finite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
-    /// One value a label, the card's [`Activation`](super::Activation) not yet applied.
+    /// One value per label, before the card's [`Activation`](super::Activation).
     pub tags: Vec<f32>,
     /// The embedding, if the card names its space.
     pub embedding: Option<Arc<[f32]>>,

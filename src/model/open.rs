@@ -34,16 +34,16 @@ use super::{
 impl Model {
     /// Finds the model, loads it, checks its card against the graph and runs it once; or returns the one that is
     /// open already with the same file and options. `name_or_path` is a path if it has a `/` or ends with `.onnx`,
-    /// otherwise a name that is looked for in `GST_INSTRUMENTS_MODEL_PATH` and beside the plugin; of a name's files
-    /// the one that suits the provider and the precision is taken.
+    /// otherwise a name that is searched for in `GST_INSTRUMENTS_MODEL_PATH` and beside the plugin; the provider and the
+    /// precision determine which of its files is opened.
     ///
     /// # Errors
-    /// Any [`Error`] but those of single inputs; a later call tries again.
+    /// Any [`Error`] except those of single inputs; a later call tries again.
     pub fn open(name_or_path: &str, options: &Options) -> Result<Arc<Self>, Error> {
         Self::open_with(name_or_path, options, &mut |_| ())
     }
 
-    /// [`open`](Self::open) that says what takes long. `progress` is called on this thread, with no lock held.
+    /// [`open`](Self::open) with reports of slow steps. `progress` is called on this thread, with no lock held.
     ///
     /// # Errors
     /// Those of [`open`](Self::open).

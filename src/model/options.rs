@@ -12,22 +12,22 @@ pub struct Options {
     pub provider: Provider,
     /// Number of the GPU, from 0.
     pub device: u32,
-    /// What the model computes in.
+    /// Number format that the model computes in.
     pub precision: Precision,
-    /// Threads for one inference, at most 1024; 0: ONNX Runtime's choice, one a core.
+    /// Threads for one inference, at most 1024; 0: ONNX Runtime's default, one per core.
     pub threads: u32,
     /// Maximum batch size, at most 1024; 0: 1 on the CPU, where batches save no time and cost memory, 8 on a GPU.
     pub batch_size: usize,
-    /// Labels, one a line, instead of the card's.
+    /// Text file with one label per line, instead of the card's labels.
     pub labels_file: Option<PathBuf>,
     /// Folder for the engines that TensorRT builds; unset: `$XDG_CACHE_HOME/gst-instruments/engines`.
     pub engine_cache: Option<PathBuf>,
-    /// The longest time that one run may take, and that opening may take apart from building engines, before it ends
-    /// with [`Error::TimedOut`](super::Error::TimedOut); zero: no limit.
+    /// Time limit for one run, and for opening except for building engines, after which both end with
+    /// [`Error::TimedOut`](super::Error::TimedOut); zero: no limit.
     pub timeout: Duration,
 }
 
-/// The first provider that works, one thread a core, and a time limit of 30 s.
+/// The first available provider, one thread per core, and a time limit of 30 s.
 impl Default for Options {
     fn default() -> Self {
         Self {

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What a model has done so far.
+//! Counts and latencies of a model.
 
 use std::time::Duration;
 
-/// How many of the latest latencies the 99th percentile is taken of.
+/// Number of latest latencies for the 99th percentile.
 const RECENT: usize = 1024;
 
-/// What a model has done since it was opened, for all that share it.
+/// Counts and latencies since the model was opened, of all its users together.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
     /// Inputs that were answered with a result.
     pub inferences: u64,
     /// Inputs that were answered with an error.
     pub failures: u64,
-    /// How many times the model ran with one item, with two, and so on up to the batch size.
+    /// Number of runs with one item, with two, and so on up to the batch size.
     pub batches: Vec<u64>,
     /// Mean time from an input's arrival to its answer.
     pub mean_latency: Duration,
-    /// The time that 99 of 100 of the latest 1024 answers took at most.
+    /// 99th percentile of that time over the latest 1024 answers.
     pub p99_latency: Duration,
-    /// Nodes of the model that run on the CPU although a GPU runs the model.
+    /// Nodes of the model that run on the CPU because the GPU provider does not support them.
     pub cpu_nodes: usize,
 }
 
