@@ -114,7 +114,16 @@ def costs(archive: dict) -> dict[str, float]:
     return {title: archive[name].cpu / (FILES * CLIP_SECONDS) * 1e6 for name, title in titles.items()}
 
 
-def page(mel: dict, pipeline: dict, script: dict, archive: dict, many: list, by_model: list, inference: dict, options: dict, found: list) -> str:
+def passing(encoded: dict[str, float]) -> str:
+    """The costs of an encoded stream, beside that of decoding it."""
+    decoding = list(encoded.values())[-1]
+    return table(
+        ("what", "CPU ms for a second of a stream", "of decoding all"),
+        [(name, f"{cpu * 1e3:.1f}", f"{cpu / decoding:.2f}") for name, cpu in encoded.items()],
+    )
+
+
+def page(mel: dict, pipeline: dict, script: dict, archive: dict, many: list, by_model: list, encoded: dict, inference: dict, options: dict, found: list) -> str:
     def speeds(rows: dict[str, str], against: str) -> str:
         return table(
             ("what", "CPU ms", "times real time", f"speed against {rows[against]}"),
@@ -210,6 +219,9 @@ Streams in real time that one core carries, one picture and one patch a second:
 {table(("models", "CPU ms for a second of a stream", "streams a core", "with decoding of 1080p25"), [
     (name, f"{bare * 1e3:.1f}", f"{1 / bare:.0f}", f"{1 / decoded:.1f}") for name, bare, decoded in by_model if name != "none"]
     + [("no tagging", f"{nothing * 1e3:.1f}", "", f"{1 / decoding:.1f}")])}
+A stream that passes encoded, as in [live.md](live.md): 1080p25 in H.264 and 48 kHz stereo in AAC, both taggers, a patch each second, one thread a model (`scripts/bench --passing`):
+
+{passing(encoded)}
 ## Cost at scale
 
 {FILES} files of {CLIP_SECONDS} s of 1080p25 on all cores: `instruments tag` with its default options, which look at key frames where they are frequent enough, beside the script with `--jobs` (multiprocessing, models opened once a process), whose windows of 5 s follow one another: `instruments tag` analyses twice as much sound for results each 2.5 s. It keeps the cores {100 * busy:.0f} % busy.

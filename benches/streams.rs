@@ -35,6 +35,9 @@ struct Args {
     /// Decode this file, of sound and pictures, for each stream
     #[arg(long)]
     file: Option<PathBuf>,
+    /// Pass the file's streams encoded through instrumenttagger with this `decode`, or none: without it
+    #[arg(long, requires = "file")]
+    tagger: Option<String>,
     /// Sound model, or none
     #[arg(long, default_value = "ced-yt8m13")]
     audio_model: String,
@@ -150,12 +153,13 @@ fn stream(args: &Args, media: &[gst::Buffer; 2]) -> gst::Pipeline {
         "none" => "identity".to_owned(),
         model => classify(model, "sees"),
     };
-    let description = match &args.file {
-        None => format!(
+    let description = match (&args.file, &args.tagger) {
+        (Some(file), Some(decode)) => passing(args, file, decode),
+        (None, _) => format!(
             "appsrc name=audio format=time caps={AUDIO} ! {hears} ! fakesink sync=false \
              appsrc name=video format=time caps={VIDEO} ! {sees} ! fakesink sync=false"
         ),
-        Some(file) => format!(
+        (Some(file), None) => format!(
             "filesrc location=\"{}\" ! decodebin name=decoder \
              decoder. ! queue ! audio/x-raw ! {hears} ! fakesink sync=false \
              decoder. ! queue ! video/x-raw ! {sees} ! fakesink sync=false",
@@ -178,6 +182,30 @@ fn stream(args: &Args, media: &[gst::Buffer; 2]) -> gst::Pipeline {
         }
     }
     pipeline
+}
+
+/// Both streams of `file`, which are not decoded on their way to the sinks.
+fn passing(args: &Args, file: &Path, decode: &str) -> String {
+    let (video, audio, tagger) = match decode {
+        "none" => ("", "", String::new()),
+        _ => (
+            "! tagger.video tagger.video_src",
+            "! tagger.audio tagger.audio_src",
+            format!(
+                "instrumenttagger name=tagger decode={decode} audio-model={} video-model={} threads=1 \
+                 execution-provider=cpu scheduling=sync patch-interval={}",
+                args.audio_model,
+                args.video_model,
+                args.patch_interval * 1_000_000_000,
+            ),
+        ),
+    };
+    format!(
+        "filesrc location=\"{}\" ! qtdemux name=d \
+         d.video_0 ! queue {video} ! fakesink sync=false \
+         d.audio_0 ! queue {audio} ! fakesink sync=false {tagger}",
+        file.display()
+    )
 }
 
 /// Has `source` give `buffer` for so many seconds, `rate` times a second.
