@@ -32,7 +32,7 @@ from train.corpus.recordings import RATE, collage
 from train.labels import CLASSES, LABELS, NONE
 
 FPS = 10
-RECORDED = ("fsd", "gcompris")  # sources of real recordings
+RECORDED = ("gcompris",)  # sources of real recordings
 SIZES = ((320, 240), (426, 240), (480, 270), (640, 360), (240, 426))  # width, height
 CONTAINERS = {
     "mp4": ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"],

@@ -135,12 +135,3 @@ def split(pictures, held_out):
 def fold(pictures):
     """Every fifth picture of the 13 labels: to be left out of training when one wants to test on them."""
     return set([p for p in pictures if p.target != CLASSES.index(NONE)][::STEP])
-
-
-def clip_frames(clips):
-    """{clip name: [frames]} of a folder of `<label>_<number>_<second>.jpg` (ffmpeg -i clip.mp4 -vf fps=1 ...)."""
-    found = {}
-    for path in sorted(pathlib.Path(clips).glob("*.jpg")):
-        name = path.stem.rsplit("_", 1)[0]
-        found.setdefault(name, []).append(Picture(str(path), -1, name, "clip", video=name))
-    return found

@@ -10,11 +10,16 @@ import re
 import zlib
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..labels import class_of
 from .sources import read
 
 FOLDS = 5
 TEST = -1
+SOUNDS = ("clips-test", "clips", "sop", "web", "fsd", "mir5", "filip", "sfz", "phil", "phil8")
+# Recordings of a label that Philharmonia's thousands of notes give to training.
+NOTES, OTHER_NOTES = 60, 24
 
 
 @dataclass(frozen=True)
@@ -59,4 +64,18 @@ def items(data, *sources):
                 group = re.match(pattern, path.stem)[1] if "(" in pattern else pattern
             label = row["label"] if row else path.parent.name
             found.append(Item(path, label, also, source, group, TEST if test else fold_of(group)))
+    return found
+
+
+def sounds(data):
+    """The items with sound: all, but of Philharmonia a share."""
+    rng, found, notes = np.random.default_rng(0), [], {}
+    for item in items(data, *SOUNDS):
+        if item.source.startswith("phil"):
+            notes.setdefault(item.label, []).append(item)
+        else:
+            found.append(item)
+    for label, own in notes.items():
+        most = OTHER_NOTES if class_of(label) is None else NOTES
+        found += [own[i] for i in sorted(rng.permutation(len(own))[:most])]
     return found

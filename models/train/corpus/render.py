@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The audio corpus: rendered scores and real recordings, one instrument (or none) each.
+"""The audio corpus: rendered scores and sounds of packages, one instrument (or none) each.
 
 Everything is kept as `CACHE/sound/LABEL/SOURCE__NAME.npy`: int16 [samples], mono, 24,000 Hz, peak at 95 % of
 full scale, so that one corpus serves every front end. Sources that only test (`sources.TEST`) go to
@@ -192,15 +192,12 @@ def jobs(args):
         labels = tuple(rng.choice(list(midi.INSTRUMENTS), size=rng.integers(2, 5), replace=False))
         path = complete[number % len(complete)]
         yield "+".join(labels), path.stem, f"band-{number}", lambda rng, p=path, own=labels: band(p, own, args.seconds, rng)
-    for folder in sorted((args.data / "audio").iterdir()) if args.data else []:
-        for path in sorted(folder.glob("*.ogg")):
-            yield folder.name, path.name.split("_")[0], path.stem, lambda rng, p=path: load(p)
 
 
 def main(argv):
     parser = argparse.ArgumentParser(prog="train corpus.render", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sounds", type=pathlib.Path, help="the packages of `corpus.packages`")
-    parser.add_argument("--data", type=pathlib.Path, help="folder with audio/LABEL/SOURCE_*.ogg")
+    parser.add_argument("--data", type=pathlib.Path, help="folder with audio/LABEL/SOURCE_*.ogg: notes to play scores with")
     parser.add_argument("--cache", type=pathlib.Path, required=True)
     parser.add_argument("--only", nargs="*", default=[], help="sources to render (all)")
     parser.add_argument("--bands", type=int, default=60, help="pieces of two to four instruments that play together")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..labels import LABELS, NONE
 
 FILE = pathlib.Path(__file__).with_name("sources.toml")
-SPLITS = ("train", "validation", "test", "folds")
+SPLITS = ("train", "test", "folds")
 KINDS = ("real", "soundfont", "notes", "recordings", "collage", "music", "nothing")
 # Kinds that `corpus.render` makes recordings of.
 RENDERED = ("soundfont", "notes", "recordings", "collage")
@@ -29,7 +29,6 @@ class Source:
     packages: tuple[str, ...]
     archives: tuple[str, ...]
     split: str
-    paper: str
     licence: str
     what: str
     match: str = ""
@@ -66,19 +65,16 @@ def _source(name, kind, row):
     row = dict(row)
     files, label = row.pop("files", "**/*"), row.pop("label", NONE if kind == "collage" else None)
     pairs = files.items() if isinstance(files, dict) else [(label, files)]
-    split = row.pop("split")
     source = Source(
         name,
         kind,
         tuple((own, glob) for own, globs in pairs for glob in _texts(globs)),
         packages=_texts(row.pop("from", ())),
         archives=_texts(row.pop("archive", ())),
-        split=split,
-        paper=row.pop("paper", split),
         **row,
     )
     unknown = [label for label in source.labels if label not in (*LABELS, NONE)]
-    if kind not in KINDS or source.split not in SPLITS or source.paper not in SPLITS or unknown:
+    if kind not in KINDS or source.split not in SPLITS or unknown:
         raise ValueError(f"{FILE.name}: [{kind}] {name}: the section, the split or the label {', '.join(unknown)} is unknown")
     return source
 
@@ -89,16 +85,10 @@ def read(*kinds):
     return {name: _source(name, kind, row) for kind, rows in table.items() if not kinds or kind in kinds for name, row in rows.items()}
 
 
-def _of_paper(split):
-    return tuple(name for name, source in read("real", *RENDERED).items() if source.paper == split and not source.table)
-
-
-# Sources of sound that only ever test the paper's sound networks: no recording, player or sample set of theirs trains them.
-TEST = _of_paper("test")
-# Sources that choose the weights of the paper's sound networks, in no label the only real ones.
-VALIDATION = _of_paper("validation")
+# Sources of sound that only ever test: no recording, player or sample set of theirs trains.
+TEST = tuple(name for name, source in read(*RENDERED).items() if source.split == "test")
 
 
 def is_test(source):
-    """Whether a source of sound, such as "fsd" or "fsd-played", is for tests alone."""
+    """Whether a source of sound, such as "gcompris" or "gcompris-effects", is for tests alone."""
     return any(source == name or source.startswith(f"{name}-") for name in TEST)

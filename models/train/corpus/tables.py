@@ -20,15 +20,13 @@ def markdown():
     real = ["| source | what | files | split | licence |", "| --- | --- | --- | --- | --- |"]
     for s in sources.read("real").values():
         real.append(f"| {s.name} | {s.what} | `{s.files[0][1]}` | {s.split} | {s.licence} |")
-    rendered = ["| label | trains | validates | tests |", "| --- | --- | --- | --- |"]
+    rendered = ["| label | trains | tests |", "| --- | --- | --- |"]
     table = list(sources.read(*sources.RENDERED).values())
     every = [s.name for s in table if not s.labels]
-    rendered.append(
-        f"| every label | {', '.join(n for n in every if n not in sources.VALIDATION)} | {', '.join(n for n in every if n in sources.VALIDATION)} | |"
-    )
+    rendered.append(f"| every label | {', '.join(every)} | |")
     for label in sorted(LABELS) + [NONE]:
         own = [s for s in table if label in s.labels]
-        rendered.append(f"| {label} | " + " | ".join(", ".join(s.name for s in own if s.split == split) for split in sources.SPLITS[:3]) + " |")
+        rendered.append(f"| {label} | " + " | ".join(", ".join(s.name for s in own if s.split == split) for split in sources.SPLITS[:2]) + " |")
     packages = ["| package | sources | licence |", "| --- | --- | --- |"]
     by_package = {}
     for s in sources.read().values():

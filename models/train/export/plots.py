@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
 """Figures for the documentation."""
 
+import csv
+
 import matplotlib
 import numpy as np
 from sklearn.metrics import confusion_matrix
@@ -18,6 +20,21 @@ def curve(losses, path, window=20):
     axes.plot(losses, color="0.8", linewidth=0.7)
     axes.plot(np.arange(window - 1, len(losses)), np.convolve(losses, np.ones(window) / window, "valid"))
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
+    _save(figure, path)
+
+
+def curves(log, path, title):
+    """The loss and the validation figures by step, of a log of `teaching`."""
+    with open(log, newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4))
+    for name in [n for n in rows[0] if n not in ("step", "minutes")]:
+        axes[name.startswith("hit")].plot([int(row["step"]) for row in rows], [float(row[name]) for row in rows], "o-", markersize=3, label=name)
+    axes[0].set(xlabel="step", ylabel="loss", title=title)
+    axes[1].set(xlabel="step", ylabel="Hit@1, per cent", title="held-out folds", ylim=(0, 100))
+    for axis in axes:
+        axis.legend()
+        axis.grid(alpha=0.3)
     _save(figure, path)
 
 

@@ -23,6 +23,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from ..features import inputs
 from ..scores import scores
 from . import card, half
 from .session import session
@@ -161,12 +162,12 @@ def make(args):
     given = session(args.model).get_inputs()[0]
     size = given.shape[1]
 
-    def inputs(chosen):
+    def read(chosen):
         return [inputs.one(path, described, size) for path, _ in chosen]
 
-    calibration = inputs(inputs.files(args.calibration, args.each, args.seed))
+    calibration = read(inputs.files(args.calibration, args.each, args.seed))
     tests = inputs.files(args.test, args.most, args.seed)
-    tests, classes = inputs(tests), [c for _, c in tests]
+    tests, classes = read(tests), [c for _, c in tests]
     print(f"{len(calibration)} items calibrate, {len(tests)} test")
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

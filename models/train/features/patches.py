@@ -6,21 +6,25 @@ waveforms serves every front end.
 """
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 import scipy.signal
 import torch
 
-from ..corpus.audioset import zero_shot
+from ..corpus.audioset import opinions
+from ..corpus.music import SCORE_SECONDS
 from ..corpus.recordings import RATE
 from ..labels import CLASSES, LABELS, class_of
 from .frontend import compress, mel
 
-SCORES = 521  # YAMNet's classes
-SCORE_SECONDS = 0.96  # between two rows of its scores
+SCORES = 527  # CED's classes
 NONE_INDEX = len(LABELS)
 NOTE_SECONDS = 6  # shorter recordings are taken for single notes
-NOTES = ("phil", "phil8")  # sources of single notes
+NOTES = ("phil", "phil8", "sfz")  # sources of single notes
+VIDEOS = ("clips", "sop")
+NOTES_SHARE = 0.3  # of what is drawn of the real recordings, where a label has others too
+TRUST = 0.6  # in the label of a real recording, the rest in the teacher's opinion of it
 
 
 def decibel(rng, low, high):
@@ -28,42 +32,57 @@ def decibel(rng, low, high):
     return 10 ** (rng.uniform(low, high) / 10)
 
 
+class Recording(NamedTuple):
+    """Float16 square roots of mel power over their maximum [bands, frames]; the teacher's scores [n, 527] and opinions [n, 14], where it was asked."""
+
+    roots: np.ndarray
+    scores: np.ndarray | None = None
+    opinions: np.ndarray | None = None
+
+
 class Corpus:
     """What `corpus.render` and `corpus.music` made, by label and source, as mel spectrograms of one front end.
 
-    Held in memory as float16 square roots of mel power over their maximum. `left_out` sources are not loaded; with
-    `only`, no others are. The unlabelled music needs `audioset.groups`.
+    The real recordings are those of `folds`, without the videos' if told so; rendered ones and unlabelled music, which are in no fold,
+    are there if `names` has the teacher's classes.
     """
 
-    def __init__(self, cache, frontend, left_out=(), only=None, member=None, folder="sound"):
+    def __init__(self, cache, frontend, folds, names=None, videos=True):
         self.frontend = frontend
-        self.recordings = {}  # label: {source: [mel]}
+        self.real, self.rendered = {}, {}  # label: {source: [Recording]}
         self.others = []  # other instruments, accompaniment only
+        self.taught = []  # unlabelled music
+        self.windows = {}  # class: [(index, row)] of the unlabelled music in which the teacher hears it most
         peaks = []
-        for place in sorted((cache / folder).iterdir()):
-            label = class_of(place.name)
-            for path in sorted(place.glob("*.npy")):
-                source = path.stem.split("__")[0]
-                if source in left_out or only is not None and source not in only:
+        for folder, found in (("real", self.real), ("sound", self.rendered)):
+            for path in sorted((cache / folder).glob("*/*.np[yz]")):
+                scores = None
+                if folder == "real":
+                    with np.load(path) as file:
+                        if int(file["fold"]) not in folds:
+                            continue
+                        scores = file["scores"]
+                elif names is None:
+                    continue
+                label, source = class_of(path.parent.name), path.stem.split("__")[0]
+                if source in VIDEOS and not videos:
                     continue
                 roots, peak = self._roots(cache, path)
                 peaks.append(peak)
                 if label is None:
-                    self.others.append(roots)
+                    self.others.append(Recording(roots))
                 else:
-                    self.recordings.setdefault(label, {}).setdefault(source, []).append(roots)
+                    recording = Recording(roots, scores, opinions(scores, names)) if names and scores is not None else Recording(roots)
+                    found.setdefault(label, {}).setdefault(source, []).append(recording)
         self.peak = float(np.median(peaks))  # of the mel spectrogram of a recording at full scale
-        self.taught = []  # (mel, YAMNet's scores [n, 521], the classes' probabilities from them [n, 14]) of unlabelled music
-        self.windows = {}  # class: [(index, score)] of the unlabelled music in which the teacher hears it most
-        for path in sorted((cache / "taught").glob("*.npz")) if member is not None else []:
+        for path in sorted((cache / "taught").glob("*.npz")) if names else []:
             with np.load(path) as file:
                 scores = file["scores"]
-            roots = self._roots(cache, path)[0]
-            tags = zero_shot(scores, member)
-            for n in range(0, len(tags) - 4, 2):
-                best = int(tags[n : n + 4].mean(0).argmax())
-                self.windows.setdefault(best, []).append((len(self.taught), n))
-            self.taught.append((roots, scores, tags))
+            heard = opinions(scores, names)
+            for row, best in enumerate(heard.argmax(1)):
+                if best != NONE_INDEX:
+                    self.windows.setdefault(int(best), []).append((len(self.taught), row))
+            self.taught.append(Recording(self._roots(cache, path)[0], scores, heard))
 
     def _roots(self, cache, path):
         """(roots, mel spectrogram's peak) of a recording, made once and kept in `CACHE/mels-RATE`."""
@@ -84,23 +103,23 @@ class Corpus:
         return int(seconds * self.frontend["rate"] / self.frontend["hop"])
 
     def summary(self):
-        for label, sources in sorted(self.recordings.items()):
-            minutes = {s: sum(m.shape[1] for m in mels) / self.frames(60) for s, mels in sources.items()}
-            taught = len(self.windows.get(label, []))
-            print(f"{CLASSES[label]:10} {taught:6} taught windows;", ", ".join(f"{s} {m:.1f}" for s, m in minutes.items()), "min", flush=True)
+        for label, name in enumerate(CLASSES):
+            sources = self.real.get(label, {}) | self.rendered.get(label, {})
+            minutes = {s: sum(r.roots.shape[1] for r in own) / self.frames(60) for s, own in sources.items()}
+            print(f"{name:10} {len(self.windows.get(label, [])):6} taught windows;", ", ".join(f"{s} {m:.1f}" for s, m in minutes.items()), "min", flush=True)
 
 
 class Patches(torch.utils.data.IterableDataset):
-    """Endless (patch [1, bands, frames] as the front end gives it, soft target [14], YAMNet's scores [521]) triples.
+    """Endless (patch [1, bands, frames] as the front end gives it, soft target [14], the teacher's scores [527]) triples.
 
-    The scores are NaN where YAMNet was not asked.
+    The scores are NaN where the teacher was not asked.
     """
 
-    def __init__(self, corpus, frames, seed, real=0.4, taught=0.3, none=0.05, strength=1.0):
+    def __init__(self, corpus, frames, seed, real=0.6, taught=0.3, none=0.05, strength=1.0):
         self.corpus, self.size, self.seed = corpus, frames, seed
         self.real, self.taught, self.none, self.strength = real, taught, none, strength
         self.bands = corpus.frontend["bands"]
-        self.labels = [i for i in range(NONE_INDEX) if i in corpus.recordings]
+        self.labels = [i for i in range(NONE_INDEX) if i in corpus.real or i in corpus.rendered]
 
     def __iter__(self):
         rng = np.random.default_rng(self.seed)
@@ -121,39 +140,47 @@ class Patches(torch.utils.data.IterableDataset):
             return self.opinion(rng)
         label = self.labels[rng.integers(len(self.labels))]
         target[label] = 1
-        return self.content(rng, self.choose(rng, label)), target, scores
+        power, recording = self.content(rng, self.choose(rng, label))
+        if recording.opinions is not None:
+            target = target * TRUST + recording.opinions.mean(0) * (1 - TRUST)
+            scores = recording.scores.astype(np.float32).mean(0)
+        return power, target, scores
 
     def choose(self, rng, label):
-        """All recordings of one source of a label: real notes, real music, or one family of rendered samples."""
-        sources = self.corpus.recordings[label]
+        """All recordings of one source of a label: real notes, real music by the root of what there is, or one family of rendered samples."""
+        real, rendered = self.corpus.real.get(label), self.corpus.rendered.get(label)
+        sources = real if real and (not rendered or rng.random() < self.real) else rendered
         notes = [s for s in sources if s in NOTES]
-        names = notes if notes and rng.random() < self.real else [s for s in sources if s not in notes] or notes
-        return sources[names[rng.integers(len(names))]]
+        music = [s for s in sources if s not in NOTES]
+        names = notes if notes and (not music or rng.random() < NOTES_SHARE) else music
+        weights = np.sqrt([len(sources[s]) for s in names]) if sources is real else np.ones(len(names))
+        return sources[names[rng.choice(len(names), p=weights / weights.sum())]]
 
-    def content(self, rng, mels):
-        """Power [bands, frames]: a stretch of music, notes one after another, or something short that repeats."""
+    def content(self, rng, recordings):
+        """(power [bands, frames], the recording): a stretch of music, notes one after another, or something short that repeats."""
         length, frames = self.size, self.corpus.frames
-        mel = mels[rng.integers(len(mels))]
+        recording = recordings[rng.integers(len(recordings))]
+        mel = recording.roots
         music = mel.shape[1] > frames(NOTE_SECONDS)
         if rng.random() < 0.25:  # the plugin repeats what is shorter than a patch
             short = int(length * rng.uniform(0.15, 0.8)) if music else min(length, mel.shape[1])
-            return self.fill(self.crop(rng, mel, short))
+            return self.fill(self.crop(rng, mel, short)), recording
         if music:
             if rng.random() < 0.15:  # the paper's uniform crop joins distant parts
                 cuts = np.sort(rng.integers(1, length, int(rng.integers(1, 4))))
                 parts = np.diff(np.concatenate([[0], cuts, [length]]))
-                return self.fill(np.concatenate([self.crop(rng, mel, int(n)) for n in parts], 1))
-            return self.fill(self.crop(rng, mel, length))
+                return self.fill(np.concatenate([self.crop(rng, mel, int(n)) for n in parts], 1)), recording
+            return self.fill(self.crop(rng, mel, length)), recording
         power = np.zeros((self.bands, length), np.float32)
         at = int(rng.integers(-frames(0.4), min(frames(1.2), length // 3)))
         gap = rng.uniform(0.3, 1.3)
         while at < length:
-            note = self.crop(rng, mels[rng.integers(len(mels))], 2 * length)
+            note = self.crop(rng, recordings[rng.integers(len(recordings))].roots, 2 * length)
             start, end = max(at, 0), min(at + note.shape[1], length)
             if end > start:
                 power[:, start:end] += note[:, start - at : end - at] * decibel(rng, -8, 0)
             at += max(frames(0.2), int(note.shape[1] * gap))
-        return power
+        return power, Recording(mel)
 
     def fill(self, power):
         """Repeats what is shorter than a patch."""
@@ -176,18 +203,18 @@ class Patches(torch.utils.data.IterableDataset):
         weights = np.sqrt([len(self.corpus.windows[k]) for k in classes])
         windows = self.corpus.windows[classes[rng.choice(len(classes), p=weights / weights.sum())]]
         index, row = windows[rng.integers(len(windows))]
-        roots, scores, tags = self.corpus.taught[index]
-        rows = slice(row, row + max(1, round(self.size / self.corpus.frames(SCORE_SECONDS))))
-        start = min(self.corpus.frames(row * SCORE_SECONDS), max(0, roots.shape[1] - self.size))
-        power = roots[:, start : start + self.size].astype(np.float32) ** 2
-        return self.fill(power), tags[rows].mean(0), scores[rows].astype(np.float32).mean(0)
+        music = self.corpus.taught[index]
+        first, last = (min(self.corpus.frames(n * SCORE_SECONDS), music.roots.shape[1]) for n in (row, row + 1))
+        start = first + int(rng.integers(max(1, last - first - self.size)))
+        power = music.roots[:, start : start + self.size].astype(np.float32) ** 2
+        return self.fill(power), music.opinions[row], music.scores[row].astype(np.float32)
 
     def nothing(self, rng):
         """Noise, hum, or speech and effects; never music."""
-        none = self.corpus.recordings.get(NONE_INDEX)
+        none = self.corpus.real.get(NONE_INDEX, {}) | self.corpus.rendered.get(NONE_INDEX, {})
         if none and rng.random() < 0.75:
-            source = list(none)[rng.integers(len(none))]
-            return self.fill(self.crop(rng, none[source][rng.integers(len(none[source]))], self.size)) + 1e-9
+            own = none[list(none)[rng.integers(len(none))]]
+            return self.fill(self.crop(rng, own[rng.integers(len(own))].roots, self.size)) + 1e-9
         power = self.noise(rng)
         if rng.random() < 0.3:
             hum = np.zeros((self.bands, 1), np.float32)
@@ -227,8 +254,7 @@ class Patches(torch.utils.data.IterableDataset):
             if rng.random() < 0.3 * s:
                 other = self.accompaniment(rng, int(target.argmax()))
                 power = power + other * decibel(rng, -24, -8) * mean / (other.mean() + 1e-12)
-            none = self.corpus.recordings.get(NONE_INDEX)
-            if none and rng.random() < 0.2 * s:
+            if rng.random() < 0.2 * s:
                 other = self.nothing(rng)
                 power = power + other * decibel(rng, -25, -3) * mean / (other.mean() + 1e-12)
         power = power * (10 ** ((self.curve(rng, 8, 2.5 * s) + rng.normal(0, 3 * s) * np.linspace(-1, 1, self.bands)) / 10))[:, None]
@@ -250,14 +276,13 @@ class Patches(torch.utils.data.IterableDataset):
     def accompaniment(self, rng, label):
         kind = rng.random()
         if kind < 0.35 and self.corpus.taught:
-            mel = self.corpus.taught[rng.integers(len(self.corpus.taught))][0]
+            own = self.corpus.taught
         elif kind < 0.45 and self.corpus.others:
-            mel = self.corpus.others[rng.integers(len(self.corpus.others))]
+            own = self.corpus.others
         else:
             choices = [i for i in self.labels if i != label]
-            mels = self.choose(rng, choices[rng.integers(len(choices))])
-            mel = mels[rng.integers(len(mels))]
-        return self.fill(self.crop(rng, mel, self.size))
+            own = self.choose(rng, choices[rng.integers(len(choices))])
+        return self.fill(self.crop(rng, own[rng.integers(len(own))].roots, self.size))
 
     def finish(self, rng, power):
         """The front end's output for a recording of random level."""

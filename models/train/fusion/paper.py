@@ -10,10 +10,10 @@ The input has 2 k + 1 rows of 1024: a frame's 2048 numbers take two, the sound's
 | batch norm | 1024 |
 | fully connected, softmax | 14 |
 
-There are no thousands of labelled videos to train 44 million weights on. So the labels are blended with what the two models' own
-classifiers say: the product of both, or the one that is there when the other is missing. Training begins with one frame embedding in
-the place of all, the mean over the frames: the same network with k = 1. Its weights, repeated for each frame and divided by k, are
-the same function of all frames; they are trained on from there, the frames in their own places.
+There are no thousands of labelled videos to train 44 million weights on. So the fusion learns what the two models' own classifiers say,
+or a share of it (`--taught`) beside the labels: the product of both, or the one that is there when the other is missing. Training
+begins with one frame embedding in the place of all, the mean over the frames: the same network with k = 1. Its weights, repeated for each
+frame and divided by k, are the same function of all frames; they are trained on from there, the frames in their own places.
 A missing modality's rows are zero behind the batch norm.
 """
 
@@ -30,13 +30,12 @@ from ..export import card, half
 from ..export.session import session
 from ..features import inputs
 from ..labels import CLASSES, LABELS
-from ..pictures import visual
 from ..scores import scores
 from . import parents
-from .parents import BOTH, NONE_INDEX, PICTURES, SOUND
+from .parents import BOTH, HEARD, SEEN
 
 ROW = 1024
-CASES = (BOTH, PICTURES, SOUND)
+CASES = (BOTH, SEEN, HEARD)
 # What neither model may say less than before the two are multiplied.
 FLOOR = 0.02
 # steps between two looks at the validation loss
@@ -170,7 +169,7 @@ def train(model, material, validation, args, stage):
     for step in bar:
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        video, audio, classes, experts = inputs.taught(args.batch, model.k == 1)
+        video, audio, classes, experts = material.taught(args.batch, model.k == 1)
         case = torch.multinomial(shares, len(classes), replacement=True)
         wanted = nn.functional.one_hot(classes, len(CLASSES)).float().lerp(experts[torch.arange(len(case)), case], args.taught)
         model.train()
@@ -204,7 +203,7 @@ def compare(model, args, batch):
     looks = parents.log_probabilities(args.video_model, video.flatten(0, 1)).exp().reshape(len(classes), -1, len(CLASSES)).mean(1)
     sounds = parents.log_probabilities(args.audio_model, sound).exp()
     methods = {"sound": sounds, "pictures": looks, "mean of both": (looks + sounds) / 2}
-    for name, present in (("fusion", BOTH), ("fusion, pictures alone", PICTURES), ("fusion, sound alone", SOUND)):
+    for name, present in (("fusion", BOTH), ("fusion, pictures alone", SEEN), ("fusion, sound alone", HEARD)):
         methods[name] = model(video, sound, torch.tensor(present).expand(len(classes), 2)).exp()
     return {name: scores(p, classes) | parents.calibration(p, classes) for name, p in methods.items()}, methods
 
@@ -224,26 +223,22 @@ def judged(model, args, tests, note=""):
     """Show and return {test: figures}."""
     results = {name: compare(model, args, batch)[0] for name, batch in tests.items()}
     for name, figures in results.items():
-        visual.show(name + note, figures)
+        print(f"{name}, {len(tests[name][2])}{note}")
+        for method, values in figures.items():
+            print(f"  {method:24}" + "  ".join(f"{k} {v:5.1f}" for k, v in values.items()), flush=True)
     return results
-
-
-def spread_over(indices, k):
-    """k of the indices, evenly spread, repeated where there are fewer."""
-    return indices[((np.arange(k) + 0.5) * len(indices) / k).astype(int)]
 
 
 def main(argv):
     parser = argparse.ArgumentParser(prog="train fusion.paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parents.add_arguments(parser)
-    parser.set_defaults(name=None)
     parser.add_argument("--k", type=int, default=20, help="frames of a video (the paper: 20 for YouTube-8M, 50 for FCVID)")
     parser.add_argument("--layers", type=int, choices=(1, 2), default=2, help="fully connected layers (the published settings: 1)")
-    parser.add_argument("--steps", type=int, nargs=2, default=(1500, 200), metavar=("MEAN", "FRAMES"), help="with the mean frame, and with all frames")
+    parser.add_argument("--steps", type=int, nargs=2, default=(800, 20), metavar=("MEAN", "FRAMES"), help="with the mean frame, and with all frames")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, nargs=2, default=(1e-3, 3e-5), metavar=("MEAN", "FRAMES"))
     parser.add_argument("--missing", type=float, default=0.2, help="share of the pairs without pictures, and without sound")
-    parser.add_argument("--taught", type=float, default=0.5, help="share of the models' own classifiers in what is learned, the rest the labels'")
+    parser.add_argument("--taught", type=float, default=1.0, help="share of the models' own classifiers in what is learned, the rest the labels'")
     parser.add_argument("--bits", type=int, choices=(4, 8, 16), default=4, help="of a weight in the file")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
@@ -251,13 +246,23 @@ def main(argv):
     frontend = inputs.settings(card.read(args.audio_model))
     names = [card.read(path)["name"].removesuffix("-yt8m13") for path in (args.video_model, args.audio_model)]
     args.name = args.name or f"fusion-{'-'.join(names)}-k{args.k}"
-    stored = parents.Stored(args.frames)
-    embeddings, classes = parents.fit_sounds(args, frontend)
-    sounds, quarter = torch.from_numpy(embeddings), np.arange(len(classes)) % 4 == 3
-    classifiers = [parents.log_probabilities(model, e).exp() for model, e in ((args.video_model, stored.embeddings), (args.audio_model, sounds))]
+    sounds, classes = parents.sounds(args, frontend)
+    settings = (args.without, args.seed, parents.PICTURES, parents.VIEWS)
+    shown = parents.kept(args.cache / "fusion" / f"pictures-{parents.digest(args.video_model, settings)}.npz", lambda: parents.pictures(args))
+    sounds, frames = torch.from_numpy(sounds), torch.from_numpy(shown["embeddings"].astype(np.float32))
+    classifiers = [parents.log_probabilities(model, e).exp() for model, e in ((args.video_model, frames), (args.audio_model, sounds))]
+    # A quarter sets the temperature.
+    spare = np.arange(len(classes)) % 4 == 3, shown["pictures"] % 4 == 3
     own, kept = (
-        Material(sounds, stored.embeddings, parents.Pairs(np.where(chosen, classes, -1), stored.part(which), args.seed + i, mismatch, args.k), classifiers)
-        for i, (chosen, which, mismatch) in enumerate(((~quarter, stored.fit, args.mismatch), (quarter, stored.calibrate, (0, 0))))
+        Material(
+            sounds,
+            frames,
+            parents.Pairs(
+                np.where(heard, classes, -1), (np.flatnonzero(seen), shown["classes"][seen], shown["pictures"][seen]), args.seed + i, mismatch, args.k
+            ),
+            classifiers,
+        )
+        for i, (heard, seen, mismatch) in enumerate(((~spare[0], ~spare[1], args.mismatch), (*spare, (0, 0))))
     )
     validation = kept.batch(600)
     model = PaperFusion(1, args.layers)
@@ -266,8 +271,7 @@ def main(argv):
         x = torch.cat([video.flatten(1), audio], 1)
         model.norm.running_mean.copy_(x.mean(0)), model.norm.running_var.copy_(x.var(0))
     model = train(model, own, validation, args, 0)
-    fitted = stored.fit
-    wide = model.spread(args.k, stored.embeddings[torch.from_numpy(fitted)])
+    wide = model.spread(args.k, frames[torch.from_numpy(~spare[1])])
     wide.eval()
     print(
         f"{args.name}: {sum(p.numel() for p in wide.parameters()):,} parameters; validation loss {judge(model, *validation):.4f} "
@@ -281,22 +285,11 @@ def main(argv):
         wide.temperature.copy_(torch.tensor([parents.temperature(wide(video, audio, torch.tensor(p).expand(len(classes), 2)), classes) for p in CASES]))
     print("temperatures", wide.temperature.tolist())
 
-    tests = {}
-    sets, clips = parents.tests(args, frontend)
-    for name, (embeddings, classes) in sets.items():
-        pairs = parents.Pairs(classes, stored.part(stored.test), args.seed + 1, k=args.k, classes=range(NONE_INDEX))
-        tests[f"{name}, 1000 pairs"] = Material(torch.from_numpy(embeddings), stored.embeddings, pairs).batch(1000)
-    own = [
-        (visual.clip_target(p.stem), clips[0][i], np.flatnonzero((stored.kinds == "clip") & (stored.names == p.stem)))
-        for i, p in enumerate(sorted(args.data.glob("clips/*.mp4")))
-    ]
-    own = [c for c in own if c[0] is not None and len(c[2])]
-    if own:
-        video = torch.stack([stored.embeddings[spread_over(c[2], args.k)] for c in own])
-        tests["labelled clips"] = video, torch.from_numpy(np.stack([c[1] for c in own])), torch.tensor([c[0] for c in own])
+    tests = parents.videos(args, frontend)
     results = judged(wide, args, tests)
     if args.export:
-        example = {"video": video[:3], "audio": torch.from_numpy(clips[0][:3]), "present": torch.tensor(CASES)}
+        video, sound, _ = next(iter(tests.values()))
+        example = {"video": video[:3], "audio": sound[:3], "present": torch.tensor(CASES)}
         card.export(Exported(wide), example, ["tags"], args.export, parents.describe(args, results, args.k))
         half.store(args.export, args.bits)
         print(f"{args.export}: {args.export.stat().st_size / 1e6:.1f} MB")

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
-"""What the fusions share: the models' heads cut out of their ONNX files, and pairs of sounds and pictures that trained neither."""
+"""What the paper's fusion is fitted to: the models' heads cut out of their ONNX files, and pairs of sounds and pictures.
+
+Recordings and photographs of the folds that trained neither model fit; the real videos of these folds, and those that only test, judge.
+A label that these folds have no sound or no photograph of is fitted to those of the other folds.
+"""
 
 import hashlib
 import pathlib
@@ -11,23 +15,26 @@ from onnx import helper
 from torch import nn
 from tqdm import tqdm
 
-from ..corpus.sources import VALIDATION
+from ..corpus import photographs, real
+from ..corpus.recordings import load
 from ..export import card
 from ..export.session import session
-from ..features.frontend import tile
+from ..features.frontend import segments, tile
 from ..features.patches import Corpus, Patches
-from ..labels import CLASSES, LABELS
-from ..sound.judge import Judge, test_sets
+from ..labels import CLASSES, LABELS, NONE, class_of
+from ..pictures import activations
+from ..pictures.embedder import Embedder
 from ..sound.models import MODELS
 
-NAME = "fusion-yt8m13"
 NONE_INDEX = len(LABELS)
 MOST_FRAMES = 20
 # Patches of "none" for one of a label: it is of many kinds.
 MORE_NONE = 4
-# What fits a fusion: the sources that the sound models' training leaves out, but no speech that tests "none".
-SOURCES = tuple(s for s in VALIDATION if s != "asterisk-ru")
-BOTH, PICTURES, SOUND = (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)
+# Photographs of a label that fit, random video frames of each.
+PICTURES, VIEWS = 40, 3
+BOTH, SEEN, HEARD = (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)
+# Sources of the videos that judge.
+VIDEOS = ("clips-test", "clips", "sop")
 
 
 def with_none(tags):
@@ -62,20 +69,21 @@ def log_probabilities(model, embeddings):
     return with_none(torch.from_numpy(tags))
 
 
-def patches(cache, frontend, sources, each, strength, seed):
-    """`mels` float16 [n, bands, frames] of `each` patches a label, more of "none", and their `classes`, changed as in
-    training (`strength` 1), in windows of an eighth to all of a patch that repeat.
+def patches(cache, frontend, folds, each, seed):
+    """`mels` float16 [n, bands, frames] of `each` patches a label, more of "none", and their `classes`, changed as in training,
+    in windows of an eighth to all of a patch that repeat.
     """
-    corpus = Corpus(cache, frontend, only=sources)
+    corpora = [Corpus(cache, frontend, own, videos=False) for own in (folds, set(range(real.FOLDS)) - set(folds))]
     rng = np.random.default_rng(seed)
     size = frontend["patch-frames"]
     mels, classes = [], []
     for label in tqdm(range(len(CLASSES)), "patches", mininterval=20):
+        corpus = next((own for own in corpora if label in own.real), corpora[0])
         for _ in range(each * MORE_NONE if label == NONE_INDEX else each):
-            drawn = Patches(corpus, int(rng.uniform(size / 8, size)), seed, strength=strength)
+            drawn = Patches(corpus, int(rng.uniform(size / 8, size)), seed)
             target = np.zeros(len(CLASSES), np.float32)
             target[label] = 1
-            power = drawn.nothing(rng) if label == NONE_INDEX else drawn.content(rng, drawn.choose(rng, label))
+            power = drawn.nothing(rng) if label == NONE_INDEX else drawn.content(rng, drawn.choose(rng, label))[0]
             mels.append(tile(drawn.finish(rng, drawn.augment(rng, power, target))[0], size).astype(np.float16))
             classes.append(label)
     return {"mels": np.stack(mels), "classes": np.array(classes)}
@@ -90,54 +98,64 @@ def kept(store, make):
         return dict(file)
 
 
-def embed(cache, model, name, mels):
-    """Embeddings [n, D] of `mel` inputs [n, bands, frames], kept in the cache until the model changes."""
-
-    def make():
-        own = session(str(model))
-        return {
-            "embeddings": np.concatenate([own.run(["embedding"], {"mel": mel[None, None].astype(np.float32)})[0] for mel in tqdm(mels, name, mininterval=20)])
-        }
-
-    digest = hashlib.md5(pathlib.Path(model).read_bytes()).hexdigest()[:8]
-    return kept(cache / "fusion" / f"{name}-{digest}.npz", make)["embeddings"]
+def digest(*parts):
+    """A short name of models and settings."""
+    return hashlib.md5(b"".join(p.read_bytes() if isinstance(p, pathlib.Path) else repr(p).encode() for p in parts)).hexdigest()[:8]
 
 
-def fit_sounds(args, frontend):
-    """(embeddings [n, D], classes [n]) of patches of the training corpus."""
-    sources = hashlib.md5(repr(SOURCES).encode()).hexdigest()[:8]
-    name = f"{frontend['rate']}-{frontend['bands']}-{args.each}-{args.strength}-{args.seed}-{sources}"
-    made = kept(args.cache / "fusion" / f"{name}.npz", lambda: patches(args.cache, frontend, SOURCES, args.each, args.strength, args.seed))
-    return embed(args.cache, args.audio_model, name, made["mels"]), made["classes"]
+def heard(model, mels):
+    """Embeddings [n, D] of `mel` inputs [n, bands, frames]."""
+    own = session(str(model))
+    return np.concatenate([own.run(["embedding"], {"mel": mel[None, None].astype(np.float32)})[0] for mel in mels])
 
 
-def test_sounds(args, frontend):
-    """{set: (embeddings [n, D], classes [n])} of the recordings that only test: the mean of each one's patches."""
-    how = MODELS[card.read(args.audio_model)["name"].split("-")[0]].segmentation
-    result = {}
-    for name, (mels, owner, files) in Judge(test_sets(args), frontend, how, args.cache / "judged").sets.items():
-        embeddings = embed(args.cache, args.audio_model, f"{name}-{frontend['rate']}-{how}", mels)
-        means = np.stack([embeddings[owner == i].mean(0) for i in range(len(files))])
-        result[name] = means, np.array([-1 if c is None else c for _, c in files])
-    return result
+def sounds(args, frontend):
+    """(embeddings [n, D], classes [n]) of patches of recordings."""
+    settings = (frontend, args.without, args.each, args.seed)
+    made = kept(args.cache / "fusion" / f"patches-{digest(settings)}.npz", lambda: patches(args.cache, frontend, args.without, args.each, args.seed))
+    own = kept(
+        args.cache / "fusion" / f"sounds-{digest(args.audio_model, settings)}.npz",
+        lambda: {"embeddings": heard(args.audio_model, tqdm(made["mels"], "sounds", mininterval=20))},
+    )
+    return own["embeddings"], made["classes"]
 
 
-class Stored:
-    """The frames that trained no picture model, as `visual` stored them: half of them fit, the others and the held-out sources test."""
+def pictures(args):
+    """`embeddings` float16 [n, D], `classes` [n] and `pictures` [n] of photographs: each as it is, and as random video frames."""
+    model, rng, chosen = Embedder(args.video_model, card.read(args.video_model)), np.random.default_rng(args.seed), []
+    every = [p for p in photographs.scan(args.data) if not p.video and p.fold != real.TEST]
+    for c in range(len(CLASSES)):
+        own = [p for p in every if p.target == c]
+        own = [p for p in own if p.fold in args.without] or own
+        chosen += [own[i] for i in rng.permutation(len(own))[: PICTURES * (MORE_NONE if c == NONE_INDEX else 1)]]
+    nones = [p for p in chosen if p.folder == NONE]
+    datasets = [activations.EachFrame(chosen, (model.view,))]
+    datasets += [activations.EachFrame(chosen, (model.view,), nones, seed) for seed in range(VIEWS)]
+    found = [model(frame for frame, _ in tqdm(dataset, "pictures", mininterval=20)).astype(np.float16) for dataset in datasets]
+    count = len(datasets)
+    return {"embeddings": np.concatenate(found), "classes": np.tile([p.target for p in chosen], count), "pictures": np.tile(np.arange(len(chosen)), count)}
 
-    def __init__(self, path):
-        with np.load(path) as file:
-            self.embeddings = torch.from_numpy(file["embeddings"].astype(np.float32))
-            self.classes, self.pictures, self.kinds, self.names = (file[k] for k in ("classes", "pictures", "kinds", "names"))
-        left_out, even = self.kinds == "left out", self.pictures % 2 == 0
-        # A quarter of what fits sets the temperature.
-        spare = self.pictures // 2 % 4 == 3
-        self.fit, self.calibrate = left_out & even & ~spare, left_out & even & spare
-        self.test = (self.kinds == "held out") & (self.classes < NONE_INDEX) | left_out & ~even
 
-    def part(self, chosen):
-        """(indices, classes, pictures) of some of the frames."""
-        return np.flatnonzero(chosen), self.classes[chosen], self.pictures[chosen]
+def videos(args, frontend):
+    """{set: (embeddings of frames [n, k, D], of the sound [n, D], classes [n])} of the real videos that judge."""
+    model, described = Embedder(args.video_model, card.read(args.video_model)), card.read(args.audio_model)
+    how = MODELS[described["name"].split("-")[0]].segmentation
+    shown = {}
+    for p in photographs.frames(args.data, args.pictures_cache / "frames") + photographs.scan(args.data):
+        if p.video:
+            shown.setdefault(p.video, []).append(p)
+    found = {}
+    for item in tqdm(real.items(args.data, *VIDEOS), "videos", mininterval=20):
+        frames = shown.get(item.path.stem) or shown.get(item.group)
+        target = class_of(item.label)
+        if item.fold in (*args.without, real.TEST) and frames and target is not None and target < NONE_INDEX:
+            spread = [frames[i] for i in ((np.arange(args.k) + 0.5) * len(frames) / args.k).astype(int)]
+            different = list(dict.fromkeys(spread))
+            looks = model(frame for frame, _ in activations.EachFrame(different, (model.view,)))
+            mels = segments(load(item.path, frontend["rate"]), frontend, how)
+            row = looks[[different.index(p) for p in spread]], heard(args.audio_model, mels).mean(0), target
+            found.setdefault("test videos" if item.fold == real.TEST else "videos of the folds left out", []).append(row)
+    return {name: tuple(torch.as_tensor(np.stack(part)) for part in zip(*rows)) for name, rows in found.items()}
 
 
 class Pairs:
@@ -203,51 +221,37 @@ def calibration(p, classes, bins=10):
 
 
 def add_arguments(parser):
-    """What both fusions take."""
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with audio/ and clips/, for tests alone")
-    parser.add_argument("--cache", type=pathlib.Path, required=True, help="with the audio corpus of `corpus.render`")
-    parser.add_argument("--frames", type=pathlib.Path, required=True, help="frames.npz of the picture model's training")
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--cache", type=pathlib.Path, required=True, help="what `corpus.music` made")
+    parser.add_argument("--pictures-cache", type=pathlib.Path, required=True, help="the cache of `pictures.train`, with the frames of videos")
     parser.add_argument("--video-model", type=pathlib.Path, required=True)
     parser.add_argument("--audio-model", type=pathlib.Path, required=True)
-    parser.add_argument("--judged", nargs="*", default=["fsd"], help="sources of audio/ that test")
-    parser.add_argument("--extra", type=pathlib.Path, nargs="*", default=[], help="further folders of LABEL*.ogg that test")
-    parser.add_argument("--each", type=int, default=30, help="patches a class that fit the fusion")
-    parser.add_argument("--strength", type=float, default=1.0, help="of the changes to them; training has 1")
+    parser.add_argument("--without", type=int, nargs="+", default=[4], help="folds that trained neither model")
+    parser.add_argument("--each", type=int, default=60, help="patches a class that fit the fusion")
     parser.add_argument(
         "--mismatch",
         type=float,
         nargs=2,
-        default=(0.1, 0.1),
+        default=(0.1, 0.35),
         metavar=("SOUND", "PICTURES"),
         help="share of the pairs with the wrong sound, and with the wrong pictures: both models meet in real videos what they did not in training",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", type=pathlib.Path, help="the ONNX file to write")
-    parser.add_argument("--name", default=NAME, help="that the file's card says")
-
-
-def tests(args, frontend):
-    """{set: (embeddings of sounds, classes of sounds)} that make test pairs, and the clips': the same."""
-    sets = test_sounds(args, frontend)
-    clips, nothing = sets.pop("clips"), sets.pop("none")
-    return {name: [np.concatenate(parts) for parts in zip(own, nothing)] for name, own in sets.items()}, clips
+    parser.add_argument("--name", help="that the file's card says")
 
 
 def describe(args, results, frames):
     """The card of a fusion of two models."""
     video, sound = card.read(args.video_model), card.read(args.audio_model)
-    metrics = "; ".join(
-        f"{name}: " + ", ".join(f"{m} {f['hit@1']:.1f}" for m, f in figures.items() if "," not in m)
-        for name, figures in results.items()
-        if "hit@1" in figures["fusion"]
-    )
+    metrics = "; ".join(f"{name}: " + ", ".join(f"{m} {f['hit@1']:.1f}" for m, f in figures.items() if "," not in m) for name, figures in results.items())
     return card.describe(
         args.name,
         "fusion",
         "",
         "MPL-2.0",
         provenance=f"late fusion of {video['embedding']} and {sound['embedding']}; trained on pairs of photographs and "
-        "sounds made to look and sound like videos",
+        "recordings made to look and sound like videos",
         metrics=f"Hit@1, {metrics}",
         fusion={"video": video["embedding"], "audio": sound["embedding"], "frames": frames},
     )

@@ -21,6 +21,13 @@ EMBEDDING = 1024
 PARAMETERS = 2_351_310  # exported, batch norms folded
 
 
+class PositiveNorm(nn.BatchNorm2d):
+    """A batch norm of positive scales."""
+
+    def forward(self, x):
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight.abs(), self.bias, self.training, self.momentum, self.eps)
+
+
 class Block(nn.Module):
     """Convolution 3x3, batch norm, ELU, max pooling.
 
@@ -31,14 +38,11 @@ class Block(nn.Module):
     def __init__(self, inputs, outputs, pool):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
+        self.norm = PositiveNorm(outputs)
         self.pool = pool
 
     def forward(self, x):
-        norm = self.norm
-        x = F.max_pool2d(self.conv(x), self.pool)
-        x = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight.abs(), norm.bias, self.training, norm.momentum, norm.eps)
-        return F.elu(x)
+        return F.elu(self.norm(F.max_pool2d(self.conv(x), self.pool)))
 
     def folded(self):
         """Weight and bias of one convolution that does the batch norm too."""
@@ -61,6 +65,11 @@ class Choi(Classifier):
         self.hidden = nn.Linear(WIDTHS[-1], EMBEDDING)
         self.drop = nn.Dropout(0.5)
         self.output = nn.Linear(EMBEDDING, len(CLASSES))
+
+    def begin_others(self, stored):
+        # Over the paper's 1920 inputs the weights of a step are repeated.
+        first = {"hidden.weight": stored["hidden.weight"][:, ::STEPS] * STEPS}
+        return [*super().begin_others(stored | first), (self.norm, stored["scale"][:, 0], stored["offset"][:, 0])]
 
     def steps(self, mel):
         """Features [N,128,n] of the n steps of 96 frames."""

@@ -1,58 +1,60 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Frames that never come twice: what `distil` learns from.
+"""Frames that never come twice: what `pictures.train` learns from.
 
-There are few photographs. So that a network does not learn them by heart, each frame is made anew: as a random video frame,
-as a part of a photograph, or as two of them blended. Of the blended ones, and of pictures outside the labels, only the
+There are few photographs and videos. So that a network does not learn them by heart, each frame is made anew: as a random video frame,
+as a part of a picture, or as two of them blended. Of the blended ones, of lookalikes and of pictures without a label, only the
 teacher knows what they show.
 """
 
 import math
-import pathlib
 
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
-from ..corpus import photographs
+from ..corpus.photographs import LOOKALIKES
 from ..features import frames
 from ..labels import CLASSES, LABELS, NONE
 from . import activations
 
-# Shares of the frames: parts of photographs, two blended, the rest random video frames.
+# Shares of the frames: parts of pictures, two blended, the rest random video frames.
 PART_SHARE, BLEND_SHARE = 0.4, 0.25
-# How often a frame shows a picture outside the labels.
+# How often a frame shows a picture of which only the teacher can say something.
 OUTSIDE_SHARE = 0.15
-# The smallest part of a photograph, of its area.
+# The smallest part of a picture, of its area.
 LEAST_PART = 0.35
 UNKNOWN = -1
 
 
-def outside(training, data, held_out, folders):
-    """Pictures of which only a teacher can say something: lookalike instruments, and any in `folders`."""
-    known = {p.folder for p in training}
-    paths = [p for folder in sorted(pathlib.Path(data, "images").iterdir()) if folder.name not in known for p in sorted(folder.glob("*.jpg"))]
-    paths += [p for folder in folders for p in sorted(pathlib.Path(folder).rglob("*.jpg"))]
-    found = (photographs.Picture(str(p), UNKNOWN, p.parent.name, p.name.split("_")[0]) for p in paths)
-    return [p for p in found if p.source not in held_out]
+def told(picture):
+    """The class that the labels tell, or UNKNOWN."""
+    return UNKNOWN if picture.folder in LOOKALIKES else picture.target
 
 
 class Stream:
-    """Random frames of `training` pictures and of those outside, for each view (size, fit, crop fraction)."""
+    """Random frames of the pictures, for each view (size, fit, crop fraction)."""
 
-    def __init__(self, training, others, seed, *views):
-        self.rng, self.views, self.others = np.random.default_rng(seed), views, others
-        self.labelled = [[p for p in training if p.target == c] for c in range(len(LABELS))]
-        self.nones = [p for p in training if p.folder == NONE]
-        self.different = [p for p in training if p.target == CLASSES.index(NONE) and p.folder != NONE]
+    def __init__(self, pictures, seed, *views):
+        self.rng, self.views = np.random.default_rng(seed), views
+        # Of each label, frames of videos and photographs.
+        self.labelled = [[[p for p in pictures if told(p) == c and bool(p.video) == video] for video in (True, False)] for c in range(len(LABELS))]
+        self.nones = [p for p in pictures if p.folder == NONE]
+        self.different = [p for p in pictures if told(p) == CLASSES.index(NONE) and p.folder != NONE]
+        self.others = [p for p in pictures if told(p) == UNKNOWN]
 
     def picture(self):
-        """One of the labels, one without an instrument, another instrument, or one from outside."""
+        """One of a label, one without an instrument, another instrument, or one that only the teacher knows."""
         rng = self.rng
         if self.others and rng.random() < OUTSIDE_SHARE:
             pool = self.others
         else:
-            kind = rng.random() - activations.LABEL_SHARE
-            pool = self.labelled[rng.integers(len(LABELS))] if kind < 0 else self.nones if kind < activations.NONE_SHARE else self.different
+            kind = rng.random()
+            if kind < activations.LABEL_SHARE:
+                videos, photographs = self.labelled[rng.integers(len(LABELS))]
+                pool = videos if videos and (not photographs or rng.random() < activations.VIDEO_SHARE) else photographs
+            else:
+                pool = self.nones if kind < activations.LABEL_SHARE + activations.NONE_SHARE else self.different
+        pool = pool or self.nones
         return pool[rng.integers(len(pool))]
 
     def frame(self):
@@ -60,12 +62,12 @@ class Stream:
         rng, picture = self.rng, self.picture()
         kind = rng.random()
         if kind < PART_SHARE:
-            return self.part(picture, frames.random_canvas(rng)), picture.target
+            return self.part(picture, frames.random_canvas(rng)), told(picture)
         if kind < PART_SHARE + BLEND_SHARE:
             canvas = frames.random_canvas(rng)
             return Image.blend(self.part(picture, canvas), self.part(self.picture(), canvas), rng.uniform(0.2, 0.8)), UNKNOWN
         background = self.nones[rng.integers(len(self.nones))].open()
-        return frames.video_frame(rng, picture.open(), background), picture.target
+        return frames.video_frame(rng, picture.open(), background), told(picture)
 
     def part(self, picture, canvas):
         """A part of the picture, or its mirror image, in a little other light."""

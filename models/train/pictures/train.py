@@ -1,289 +1,217 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Train, evaluate and export the paper's picture networks, each frame with its video's label.
+"""Train, judge and export the paper's picture networks, taught by the labels and by the default picture model.
 
-The early blocks keep their weights and are run once; the later ones and the classifier are trained on random video
-frames made from photographs, with their labels and, if there is one, with what a teacher says of the same frames:
-its scores, and its embedding as a linear map of ours.
+    python -m train pictures.train train --data DATA --cache CACHE --start inception-yt8m13.onnx --teacher efficientnet-lite-yt8m13.onnx --without 4
+    python -m train pictures.train judge --data DATA --cache CACHE --without 4 --out inception.jsonl
+    python -m train pictures.train export --data DATA --cache CACHE --without 4 --out inception-yt8m13.onnx
+
+Each frame goes through the frozen blocks and the teacher once and is trained on a few times while it is in the ring of the latest
+ones. The student learns the labels, the teacher's scores, the teacher's embedding as a linear map of its own, and what the
+teacher's classifier of ImageNet's classes says of that map. What is judged and exported is the running mean of the weights.
 """
 
 import argparse
 import copy
-import csv
-import time
-from functools import partial
+import pathlib
 
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from ..export import card, plots
+from ..corpus import photographs, real
+from ..export import card
 from ..labels import CLASSES, LABELS
-from . import activations, lite, visual
-from .models import Head, Tagger, add_arguments, cache, check, forward, initial, validation
+from ..scores import line, scores
+from ..teaching import Teaching
+from . import activations, lite, stream
+from .embedder import Embedder
+from .export import write
+from .models import MODELS, beginning, late
 
-# The first block that `visual` trains, whose inputs it caches.
-LITE_SPLIT = 16
-
-
-class Teacher:
-    """An EfficientNet-Lite tagger of `visual`: its answers to the same random frames, from the activations that `visual` caches."""
-
-    def __init__(self, path, args):
-        described = card.read(path)
-        self.tagger, variant = lite.released(path)
-        self.view = (self.tagger.network.size, described["frame.fit"], float(described["frame.crop-fraction"]))
-        self.folder = visual.folder(args.cache, variant, LITE_SPLIT, self.view[1], args.held_out)
-        self.early = activations.Early(activations.Blocks(self.tagger.network, LITE_SPLIT), self.view[0], args.device, args.threads)
-        self.tagger.to(args.device, memory_format=torch.channels_last)
-
-    @torch.no_grad()
-    def answers(self, training, seed, i):
-        """(probabilities [n, 14], embeddings float16 [n, D], picture indices [n]) of shard i."""
-        x, index = activations.shard(self.folder, self.early, training, seed, i, self.view)
-        device = next(self.tagger.parameters()).device
-        embeddings = torch.cat([visual.embed(self.tagger, part.to(device), LITE_SPLIT) for part in x.split(64)])
-        return self.tagger.head(embeddings).exp().cpu(), embeddings.half().cpu(), index
+# Frames that are made, and go through the frozen blocks, at once: few, so that they stay in the processor's caches.
+BLOCK = 16
+# One of so many pictures of the folds left out validates.
+VALIDATED = 4
 
 
-class Frames:
-    """Shards of (activations, [teacher's probabilities, teacher's embedding,] picture indices) as one."""
+class Lesson(nn.Module):
+    """The loss of log-probabilities [n, 14] and embeddings [n, D], given the classes (or UNKNOWN) and the teacher's embeddings."""
 
-    def __init__(self, shards, targets, chosen):
-        self.shards, self.targets = shards, targets
-        self.places = [(i, k) for i, s in enumerate(shards) for k in np.flatnonzero(chosen[s[-1]])]
-
-    def __len__(self):
-        return len(self.places)
-
-    def batches(self, size, rng=None):
-        """(activations, targets, [probabilities, embeddings]) of all frames, in random order with `rng`."""
-        order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
-        for start in range(0, len(order), size):
-            places = [self.places[i] for i in order[start : start + size]]
-            x, *taught, index = (torch.stack([self.shards[i][part][k] for i, k in places]) for part in range(len(self.shards[0])))
-            yield x, self.targets[index], taught
-
-
-class Loss(nn.Module):
-    """Cross-entropy with the labels and, `share` of it, with the teacher's scores, and the distance of the embeddings.
-
-    The distance is relative to the variance of the teacher's embedding, which is a linear map of ours.
-    """
-
-    def __init__(self, share, smoothing, embedding_weight, size, teacher_size=None):
+    def __init__(self, teacher_head, ours, theirs, args):
         super().__init__()
-        self.share, self.smoothing, self.embedding_weight = share, smoothing, embedding_weight
-        self.map = None if teacher_size is None else nn.Linear(size, teacher_size)
+        self.map = nn.Linear(ours, theirs)
+        self.head, self.args = teacher_head.requires_grad_(False), args
 
-    def forward(self, log_p, embedding, targets, taught):
-        labels = nn.functional.nll_loss(log_p, targets) * (1 - self.smoothing) - self.smoothing * log_p.mean()
-        if not taught:
-            return labels
-        probabilities, theirs = (t.float() for t in taught)
-        scores = -(probabilities * log_p).sum(1).mean()
-        distance = (self.map(embedding) - theirs).square().mean() / theirs.var(0).mean()
-        return (1 - self.share) * labels + self.share * scores + self.embedding_weight * distance
-
-
-def advance(shards, network, first, last, device):
-    """The shards with their activations at block `first` brought to block `last`."""
-    if first == last:
-        return shards
-    names = list(network.blocks)
-    blocks = nn.Sequential(*(network.blocks[name] for name in names[names.index(first) : names.index(last)]))
-    blocks = copy.deepcopy(blocks).to(device, torch.bfloat16, memory_format=torch.channels_last)
-    with torch.no_grad():
-        return [
-            (torch.cat([blocks(part.to(device, torch.bfloat16)).half().contiguous().cpu() for part in tqdm(x.split(64), f"to {last}", mininterval=20)]), *rest)
-            for x, *rest in shards
-        ]
+    def forward(self, log_p, embedding, targets, theirs):
+        args, known, mapped = self.args, (targets != stream.UNKNOWN)[:, None], self.map(embedding)
+        rows = self.head.rows(theirs).log_softmax(1)
+        taught = rows.exp() @ self.head.pool
+        labels = nn.functional.one_hot(targets.clamp(min=0), len(CLASSES)) * (1 - args.smoothing) + args.smoothing / len(CLASSES)
+        wanted = torch.where(known, torch.lerp(labels, taught, args.teacher_share), taught)
+        said = -(wanted * log_p).sum(1).mean()
+        divergence = (rows.exp() * (rows - self.head.rows(mapped).log_softmax(1))).sum(1).mean()
+        distance = (mapped - theirs).square().mean() / theirs.var(0).mean()
+        return torch.stack([said, args.rows_weight * divergence, args.embedding_weight * distance])
 
 
-def probe(tagger, loss, training, args, steps=300, rate=0.01, decay=0.01):
-    """Fit the classifier and the map to the teacher's embedding first, on embeddings as they are.
-
-    Starting from random ones would change the blocks before they know what for.
-    """
-    embeddings, wanted, theirs = [], [], []
-    with torch.no_grad():
-        for x, targets, taught in training.batches(args.batch):
-            embeddings.append(visual.embed(tagger, x.to(args.device), args.split))
-            labels = nn.functional.one_hot(targets, len(CLASSES)).float()
-            wanted.append(labels if not taught else torch.lerp(labels, taught[0].float(), args.teacher_share))
-            theirs += taught[1:]
-    e, wanted = torch.cat(embeddings), torch.cat(wanted).to(args.device)
-    mean, deviation = e.mean(0), e.std(0) + 1e-3
-    e = (e - mean) / deviation
-    fitted = nn.Linear(e.shape[1], len(CLASSES)).to(args.device)
-    optimiser = torch.optim.AdamW(fitted.parameters(), rate, weight_decay=decay / rate)
-    for _ in range(steps):
-        value = nn.functional.cross_entropy(fitted(e), wanted)
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
-    layers = [(tagger.head, fitted.weight.detach(), fitted.bias.detach())]
-    if theirs:
-        theirs = torch.cat(theirs).float().to(args.device)
-        gram = e.T @ e + 0.1 * len(e) * torch.eye(e.shape[1], device=args.device)
-        layers.append((loss.map, torch.linalg.solve(gram, e.T @ (theirs - theirs.mean(0))).T, theirs.mean(0)))
-    with torch.no_grad():
-        for layer, weight, bias in layers:
-            layer.weight.copy_(weight / deviation)
-            layer.bias.copy_(bias - layer.weight @ mean)
+def every(args):
+    """All pictures: photographs, lookalikes, frames of videos."""
+    return photographs.scan(args.data, lookalikes=True) + photographs.frames(args.data, args.cache / "frames")
 
 
-def validate(tagger, loss, frames, args):
-    """(mean loss, Hit@1 in per cent of the frames with an instrument)."""
-    losses, hits = [], []
-    with torch.no_grad():
-        for x, targets, taught in frames.batches(args.batch):
-            log_p, embedding = forward(tagger, x.to(args.device), args.split)
-            losses.append(loss(log_p, embedding, targets.to(args.device), [t.to(args.device) for t in taught]).item() * len(x))
-            known = targets < len(LABELS)
-            hits += (log_p[:, : len(LABELS)].argmax(1).cpu() == targets)[known].tolist()
-    return sum(losses) / len(frames), 100 * float(np.mean(hits))
+def checkpoint(args):
+    return args.cache / "runs" / f"{args.run or '-'.join([args.model, *map(str, args.without)])}.pt"
 
 
-def train(tagger, loss, training, validation, args, log):
-    """Fine-tune in place and keep the best epoch's weights; returns the loss of every step.
+def trained(args):
+    model = MODELS[args.model]
+    tagger = beginning(model, None, "random", None)
+    tagger.load_state_dict(torch.load(checkpoint(args), weights_only=True)["average"])
+    return tagger.eval()
 
-    A checkpoint after every epoch lets a rerun go on; `log` is a CSV file of the epochs.
-    """
+
+def train(args):
+    model = MODELS[args.model]
+    split, pictures = args.split or model.split, every(args)
+    own = [p for p in pictures if p.fold not in (*args.without, real.TEST) and (p.target >= 0 or p.video)]
+    tagger = beginning(model, args.start, args.init, args.weights)
+    early = activations.Early(activations.Blocks(copy.deepcopy(tagger.network), split), model.view[0], args.device, args.threads)
+    teacher = Embedder(args.variant or args.teacher, card.read(args.teacher))
+    lesson = Lesson(lite.released(args.teacher)[0].head, model.embedding, teacher.size, args)
     tagger.requires_grad_(False)
     names = list(tagger.network.blocks)
-    late = [tagger.network.blocks[name] for name in names[names.index(args.split) :]]
-    modules = [*late, tagger.head, loss]
-    parameters = [p for m in modules for p in m.requires_grad_(True).parameters()]
-    if args.optimiser == "sgd":
-        optimiser = torch.optim.SGD(parameters, args.rate, momentum=0.9)
-    else:
-        optimiser = torch.optim.AdamW(parameters, args.rate, weight_decay=args.decay)
-    if args.probe and not log.with_suffix(".pt").exists():
-        probe(tagger, loss, training, args)
-        print("the classifier alone: validation loss {:.4f}, Hit@1 {:.1f}".format(*validate(tagger, loss, validation, args)), flush=True)
-    steps = -(-len(training) // args.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1, (step + 1) / max(1, args.warmup)) * 0.5 ** (step / steps // args.halve))
-    state = {"epoch": 0, "best": float("inf"), "stale": 0, "losses": []}
-    best = copy.deepcopy(tagger.state_dict())
-    checkpoint = log.with_suffix(".pt")
-    if checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True)
-        state, best = stored["state"], stored["best"]
-        tagger.load_state_dict(stored["tagger"])
-        loss.load_state_dict(stored["loss"])
-        optimiser.load_state_dict(stored["optimiser"])
-        schedule.load_state_dict(stored["schedule"])
-    end = time.monotonic() + 60 * args.minutes
-    while state["epoch"] < args.epochs and state["stale"] < args.patience and time.monotonic() < end:
-        rng = np.random.default_rng((args.seed, state["epoch"]))
-        for x, targets, taught in tqdm(training.batches(args.batch, rng), f"epoch {state['epoch']}", steps, mininterval=20):
-            log_p, embedding = forward(tagger, x.to(args.device), args.split)
-            value = loss(log_p, embedding, targets.to(args.device), [t.to(args.device) for t in taught])
-            optimiser.zero_grad()
-            value.backward()
-            optimiser.step()
-            schedule.step()
-            state["losses"].append(value.item())
-        figure, hits = validate(tagger, loss, validation, args)
-        state["epoch"] += 1
-        state["stale"] += 1
-        if figure < state["best"]:
-            state["best"], state["stale"] = figure, 0
-            best = copy.deepcopy(tagger.state_dict())
-        with open(log, "a", newline="") as file:
-            csv.writer(file).writerow([state["epoch"], f"{np.mean(state['losses'][-steps:]):.4f}", f"{figure:.4f}", f"{hits:.2f}"])
-        print(f"epoch {state['epoch']}: training loss {np.mean(state['losses'][-steps:]):.4f}, validation loss {figure:.4f}, Hit@1 {hits:.1f}", flush=True)
-        torch.save(
-            {
-                "state": state,
-                "best": best,
-                "tagger": tagger.state_dict(),
-                "loss": loss.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-            },
-            checkpoint,
-        )
-    tagger.load_state_dict(best)
-    return state["losses"]
+    for part in [*(tagger.network.blocks[n] for n in names[names.index(split) :]), tagger.head]:
+        part.requires_grad_(True)
+    tagger, lesson = tagger.to(args.device, memory_format=torch.channels_last), lesson.to(args.device)
+    teaching = Teaching(tagger, {"lesson": lesson}, checkpoint(args), args.rate, args.minutes, decay=0.99, weight_decay=args.decay)
+
+    judged = [p for p in pictures if p.fold in args.without and 0 <= stream.told(p) < len(LABELS)][::VALIDATED]
+    (x,), index = unpacked(activations.run(early, activations.EachFrame(judged, (model.view,)), "validation", 0))
+    targets = torch.tensor([p.target for p in judged])[index]
+
+    @torch.no_grad()
+    def validation(tagger):
+        log_p = torch.cat([late(tagger, part.to(args.device), split)[0].cpu() for part in x.split(64)])
+        return {"validation": nn.functional.nll_loss(log_p, targets).item(), "hit1": 100 * (log_p[:, :-1].argmax(1) == targets).float().mean().item()}
+
+    source = stream.Stream(own, args.seed + teaching.steps, model.view, teacher.view)
+    ring, rng, made = stream.Ring(args.ring), np.random.default_rng(args.seed + teaching.steps), 0
+
+    def refill():
+        (ours, theirs), told = source.block(BLOCK)
+        ring.add(*early(ours), torch.from_numpy(teacher(theirs)).half(), told)
+
+    def loss():
+        nonlocal made
+        while ring.place < 8 * args.batch or made * args.uses < args.batch * (teaching.steps + 1 - first):
+            refill()
+            made += BLOCK
+        x, theirs, told = ring.draw(rng, args.batch)
+        log_p, embedding = late(tagger, x.to(args.device), split)
+        return lesson(log_p, embedding, told.to(args.device), theirs.float().to(args.device))
+
+    first = teaching.steps
+    if not teaching.steps:
+        teaching.report([0], validation(tagger))
+    teaching.run(loss, validation, args.epoch)
+
+
+def unpacked(found):
+    *parts, index = found
+    return parts, index
+
+
+def judge(args):
+    """Scores of the pictures of the folds left out and of those that only test: figures by source, and JSON lines of videos."""
+    model, tagger = MODELS[args.model], trained(args)
+    pictures = [p for p in every(args) if p.fold in (*args.without, real.TEST) and 0 <= p.target < len(LABELS) and p.folder not in photographs.LOOKALIKES]
+    exported = activations.Early(Exported(tagger), model.view[0], "cpu", args.threads)
+    (tags,), index = unpacked(activations.run(exported, activations.EachFrame(pictures, (model.view,)), "judged", 0))
+    tags = tags[index.argsort()].float().numpy()
+    groups = {}
+    for k, p in enumerate(pictures):
+        kind = "test videos" if p.video and p.fold == real.TEST else "videos" if p.video else p.source
+        groups.setdefault(kind, {}).setdefault(p.video or p.path, []).append(k)
+    for kind, own in groups.items():
+        means, targets = [tags[rows].mean(0) for rows in own.values()], [pictures[rows[0]].target for rows in own.values()]
+        print(f"{kind} n={len(own)}", *(f"{k} {v:.1f}" for k, v in scores(means, targets).items()), flush=True)
+    if args.out:
+        files = {i.path.stem: i.path for i in real.items(args.data, "clips", "clips-test")} | {i.group: i.path for i in real.items(args.data, "sop")}
+        found = [(files.get(video), tags[rows].mean(0)) for kind, own in groups.items() if "videos" in kind for video, rows in own.items()]
+        args.out.write_text("".join(line(path, "video", row) + "\n" for path, row in found if path))
+
+
+class Exported(nn.Module):
+    """A tagger's tags alone."""
+
+    def __init__(self, tagger):
+        super().__init__()
+        self.tagger = tagger
+
+    def forward(self, frame):
+        return self.tagger(frame)[:1]
+
+
+def export(args):
+    model = MODELS[args.model]
+    write(
+        trained(args),
+        args.out,
+        f"{args.model}-yt8m13",
+        model.view,
+        args.metrics,
+        f"{model.inits[args.init]}; blocks from {args.split or model.split} on trained on photographs of instruments and frames of people's videos, taught by "
+        "efficientnet-lite-yt8m13",
+        bits=args.bits,
+        embedding=model.release,
+    )
+
+
+def plot(args):
+    """The curves of training: the loss, and the loss and Hit@1 of the folds left out."""
+    from ..export import plots
+
+    plots.curves(checkpoint(args).with_suffix(".csv"), args.out, args.model)
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(prog="train pictures.train", description=__doc__)
-    add_arguments(parser)
-    parser.add_argument("--clips", help="folder with <label>_<number>_<second>.jpg: frames of videos, for tests alone")
-    parser.add_argument("--cached", help="the block whose inputs are kept in the cache (the first that is trained by default)")
-    parser.add_argument("--start", help="a checkpoint of another run, whose last weights to start from")
-    parser.add_argument("--probe", action="store_true", help="fit the classifier before anything else is trained")
-    parser.add_argument("--teacher", help="an EfficientNet-Lite model of `visual` that teaches, as an ONNX file")
+    parser = argparse.ArgumentParser(prog="train pictures.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("train", "judge", "export", "plot"))
+    parser.add_argument("--model", choices=MODELS, default="inception")
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with images/<label>/<source>_<number>.jpg and clips/")
+    parser.add_argument("--cache", type=pathlib.Path, required=True, help="folder for frames and weights; a rerun continues from it")
+    parser.add_argument("--without", type=int, nargs="+", default=[4], help="folds that validate, and that training leaves out")
+    parser.add_argument("--run", help="name of the checkpoint and the log in the cache")
+    parser.add_argument("--start", help="an exported model of the network to begin with")
+    parser.add_argument("--init", default="nsfwjs", help="the weights to begin with otherwise: a name of the network's table of them")
+    parser.add_argument("--weights", help="the folder of the weights, where `--init` is not downloaded")
+    parser.add_argument("--split", help="the first block that is trained")
+    parser.add_argument("--teacher", help="an EfficientNet-Lite model, as an ONNX file; for training")
+    parser.add_argument("--variant", help="its int8 variant, to teach faster")
+    parser.add_argument("--minutes", type=float, default=30, help="of CPU time of the whole training, over which the learning rate falls to nothing")
+    parser.add_argument("--epoch", type=int, default=50, help="steps between two validations")
+    parser.add_argument("--ring", type=int, default=4096, help="frames that are kept")
+    parser.add_argument("--uses", type=float, default=2, help="how often a frame is trained on, on average")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--decay", type=float, default=0.02, help="AdamW's weight decay")
     parser.add_argument("--teacher-share", type=float, default=0.5, help="of the teacher's scores, the rest the labels'")
-    parser.add_argument("--embedding-weight", type=float, default=0.5, help="of the distance to the teacher's embedding")
-    parser.add_argument("--shards", type=int, default=12, help=f"of {activations.SHARD} random frames each")
-    parser.add_argument("--epochs", type=int, default=100, help="0: measure and export only")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd", help="sgd has momentum 0.9")
-    parser.add_argument("--rate", type=float, default=1e-4)
-    parser.add_argument("--decay", type=float, default=0.05, help="AdamW's weight decay")
-    parser.add_argument("--warmup", type=int, default=0, help="steps in which the rate rises")
-    parser.add_argument("--halve", type=float, default=5, help="epochs after which the rate is halved")
-    parser.add_argument("--patience", type=int, default=5, help="epochs without a better validation loss before it stops")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no epoch after so many")
+    parser.add_argument("--rows-weight", type=float, default=0.5, help="of the divergence from the teacher's scores of ImageNet's classes")
+    parser.add_argument("--embedding-weight", type=float, default=1.0, help="of the distance to the teacher's embedding")
     parser.add_argument("--smoothing", type=float, default=0.05)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--run", default="run", help="name of the log and the checkpoint; another one starts anew")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--export", help="the ONNX file to write")
-    parser.add_argument("--bits", type=int, choices=(16, 8), default=16, help="of a weight in the file")
-    parser.add_argument("--curve", help="the PNG file of the training loss to write")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--metrics", default="", help="text of the exported model's card")
+    parser.add_argument("--bits", type=int, choices=(16, 8), default=16, help="of a weight in the exported file")
+    parser.add_argument("--out", type=pathlib.Path)
     args = parser.parse_args(argv)
-    if args.init == "nsfwjs" and not args.weights:
-        parser.error("--init nsfwjs needs --weights, the folder package/dist/models/inception_v3 of the npm package")
-    model = check(args)
-    args.cached = args.cached or model.split
-    name = f"{args.model}-yt8m13"
+    model = MODELS[args.model]
+    for option, value, known in (("--init", args.init, model.inits), ("--split", args.split or model.split, model.blocks)):
+        if value not in known:
+            parser.error(f"{option} {value}: {args.model} has {', '.join(known)}")
+    if args.command == "train" and not args.teacher:
+        parser.error("train requires --teacher")
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-
-    network = initial(args)
-    training, test, left_out = visual.split(args)
-    early = activations.Early(activations.Blocks(copy.deepcopy(network), args.cached), model.view[0], args.device, args.threads)
-    folder = cache(args, args.cached)
-    shards = [activations.shard(folder, early, training, args.seed + i, i, model.view) for i in range(args.shards)]
-    if args.teacher:
-        teacher = Teacher(args.teacher, args)
-        for i, (x, index) in enumerate(shards):
-            *taught, same = activations.cached(folder / f"taught-{i:03d}.pt", partial(teacher.answers, training, args.seed + i, i))
-            assert torch.equal(index, same)
-            shards[i] = (x, *taught, index)
-    targets = torch.tensor([p.target for p in training])
-    learned, judging = validation(left_out)
-    tagger = Tagger(network, Head(model.embedding))
-    if args.start:
-        tagger.load_state_dict(torch.load(args.start, weights_only=True)["tagger"])
-    tagger = tagger.to(args.device, memory_format=torch.channels_last)
-    shards = advance(shards, tagger.network, args.cached, args.split, args.device)
-    if args.epochs:
-        loss = Loss(args.teacher_share, args.smoothing, args.embedding_weight, model.embedding, shards[0][2].shape[1] if args.teacher else None).to(args.device)
-        losses = train(tagger, loss, Frames(shards, targets, learned), Frames(shards, targets, judging), args, folder / f"{args.run}.csv")
-        if args.curve:
-            plots.curve(losses, args.curve)
-    tests = visual.test_views(folder, early, test, model.view)
-    clips = visual.clip_views(folder, early, args.clips, model.view) if args.clips else {}
-    tagger.eval()
-    figures, means = visual.evaluate(tagger, args.cached, tests["plain"], tests["video-like"], test, clips)
-    visual.show(name, figures)
-    visual.show_clips(means)
-    if args.export:
-        taught = ", taught by " + card.read(args.teacher)["name"] if args.teacher else ""
-        visual.export(
-            tagger,
-            args.export,
-            name,
-            model.view,
-            visual.summary(figures, args.held_out),
-            f"{model.inits[args.init]}; blocks from {args.cached if args.start else args.split} on trained on photographs of instruments (a public 30-class "
-            f"set, ImageNet samples) made to look like video frames{taught}",
-            bits=args.bits,
-        )
+    {"train": train, "judge": judge, "export": export, "plot": plot}[args.command](args)

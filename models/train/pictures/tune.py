@@ -20,7 +20,8 @@ from tqdm import tqdm
 from ..corpus import photographs, real
 from ..labels import LABELS
 from ..networks import efficientnet
-from . import activations, judge, lite, visual
+from . import activations, judge, lite
+from .export import write
 
 SMOOTHING = 0.05
 # Weights of the labels one by one beside the choice among them, and of what ImageNet says of everything else.
@@ -194,7 +195,7 @@ def main(argv):
     if args.export:
         chosen = tagger[ALL]
         chosen.slope, chosen.offset = slope, offset
-        visual.export(
+        write(
             chosen,
             args.export,
             lite.NAME,

@@ -26,24 +26,9 @@ from .tagger import SPLIT
 
 FRAMES = 512
 LENGTH = FRAMES * 160  # samples of a segment, 5.12 s
-SOURCES = ("clips-test", "clips", "sop", "web", "fsd", "mir5", "filip", "sfz", "phil", "phil8")
-# Segments of a recording in a changed copy; recordings of a label that Philharmonia's thousands of notes give.
-MOST, NOTES, OTHER_NOTES = 2, 60, 24
+# Segments of a recording in a changed copy.
+MOST = 2
 MIXED = 0.35  # share of the segments that get a recording of another label from the same fold
-
-
-def recordings(data):
-    """The items to learn from: all, but of Philharmonia a share."""
-    rng, found, notes = np.random.default_rng(0), [], {}
-    for item in real.items(data, *SOURCES):
-        if item.source.startswith("phil"):
-            notes.setdefault(item.label, []).append(item)
-        else:
-            found.append(item)
-    for label, own in notes.items():
-        most = OTHER_NOTES if class_of(label) is None else NOTES
-        found += [own[i] for i in sorted(rng.permutation(len(own))[:most])]
-    return found
 
 
 def segments(samples, most, rng):
@@ -84,7 +69,7 @@ def changed(samples, item, others, rng):
 
 def make(args):
     rng = np.random.default_rng(args.seed)
-    items, meta, mels = recordings(args.data), [], []
+    items, meta, mels = real.sounds(args.data), [], []
     labelled = [i for i in items if class_of(i.label) is not None and i.fold != real.TEST]
     for item in items:
         if args.seed and item.fold == real.TEST:

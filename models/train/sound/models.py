@@ -12,41 +12,33 @@ from ..networks.xception import Xception
 
 Model = collections.namedtuple("Model", "make release segmentation frames batch rate")
 MODELS = {
-    # make(args), number of the released weights, segmentation of a recording, frames of a training patch, batch, learning rate
-    "han": Model(lambda args: Han(), 1, "spread", 43, 64, 1e-3),
-    "choi": Model(lambda args: Choi(), 2, "uniform", 192, 32, 1e-3),
-    "xception": Model(lambda args: Xception(), 1, "uniform", 96, 32, 1e-3),
+    # make(), number of the released weights, segmentation of a recording, frames of a training patch, batch, learning rate
+    "han": Model(Han, 2, "spread", 43, 64, 1e-3),
+    "choi": Model(Choi, 3, "uniform", 192, 32, 1e-3),
+    "xception": Model(Xception, 2, "uniform", 96, 32, 1e-3),
 }
 EMBEDDING = 1024  # of all of them
 
 
-def beginning(args, device):
-    """The weights of `--start`: the average of a checkpoint."""
-    return torch.load(args.start, map_location=device)["average"]
+def checkpoint(args):
+    """Where a run is kept: named after the model and the folds that are left out, unless `--run` names it."""
+    return args.cache / "runs" / f"{args.run or '-'.join([args.model, *map(str, args.without)])}.pt"
 
 
 def trained(args):
-    """The network with the weights that are kept: the best by validation or the last ones (`--keep`), averaged with the start's (`--share`)."""
-    network = MODELS[args.model].make(args)
-    kept = torch.load(args.cache / f"{args.run or args.model}.pt", map_location="cpu")[args.keep]
-    begin = beginning(args, "cpu") if args.start else network.state_dict()
-    network.load_state_dict({k: v if args.share == 1 or not v.is_floating_point() else torch.lerp(begin[k], v, args.share) for k, v in kept.items()})
+    """The network with the running mean of the weights of a run."""
+    network = MODELS[args.model].make()
+    network.load_state_dict(torch.load(checkpoint(args), map_location="cpu", weights_only=True)["average"])
     return network.eval()
 
 
 def add_arguments(parser):
     """What every command on a sound model takes."""
     parser.add_argument("--model", choices=MODELS, default="choi")
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with audio/, clips/ and teachers/")
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with audio/ and clips/")
     parser.add_argument("--cache", type=pathlib.Path, required=True)
-    parser.add_argument("--run", help="name of the checkpoint and the log in the cache (the model's)")
-    parser.add_argument("--extra", type=pathlib.Path, nargs="*", default=[], help="further held-out folders of LABEL*.ogg")
-    parser.add_argument("--judged", nargs="*", default=["fsd"], help="sources of audio/ to report on; never trained on")
-    parser.add_argument("--frames", type=int, help="of a training patch")
-    parser.add_argument("--start", type=pathlib.Path, help="what to begin with: a checkpoint, of which the averaged weights, or an exported YAMNet")
-    parser.add_argument("--share", type=float, default=1.0, help="of the trained weights, the rest is those that training began with (WiSE-FT)")
-    parser.add_argument("--keep", choices=("average", "best"), default="average", help="weights: the last running mean, or the one of the best validation")
+    parser.add_argument("--without", type=int, nargs="+", default=[4], help="folds that validate, and that training leaves out")
+    parser.add_argument("--run", help="name of the checkpoint and the log in the cache")
+    parser.add_argument("--frames", type=int, help="of a training patch (the model's)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--provenance", default="")
     parser.add_argument("--out", type=pathlib.Path)

@@ -105,16 +105,16 @@ class Format(InFolder):
             "sound/guitar/phil__1.npy",
             "sound/guitar/phil__1__degraded.npy",
             "sound/none/speech__2.npy",
-            "test/guitar/fsd__3.npy",
+            "test/guitar/gcompris__3.npy",
             "bands/drums+guitar/FluidR3_GM__band-0.npy",
         ):
             self.file(f"cache/{name}")
         rows = {r.path.stem: r for r in self.run_command("corpus", "--cache", self.folder / "cache")}
-        self.assertEqual(rows["fsd__3"].split, "test")
-        self.assertEqual(rows["fsd__3"].labels, ("guitar",))
+        self.assertEqual(rows["gcompris__3"].split, "test")
+        self.assertEqual(rows["gcompris__3"].labels, ("guitar",))
         self.assertEqual(rows["FluidR3_GM__band-0"].labels, ("drums", "guitar"))
         self.assertEqual(rows["phil__1"].split, rows["phil__1__degraded"].split)
-        self.assertNotIn("test", [r.split for r in rows.values() if r.source != "fsd"])
+        self.assertNotIn("test", [r.split for r in rows.values() if r.source != "gcompris"])
         self.file("cache/sound/guitar/gcompris__1.npy")
         self.assertIn("gcompris only tests", self.fails("corpus", "--cache", self.folder / "cache"))
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Training's own gradient, and its cuts of a recording against the plugin's."""
+"""How training begins, steps and continues, its own gradient, and its cuts of a recording against the plugin's."""
 
+import pathlib
+import tempfile
 import unittest
 
 import pytest
@@ -11,8 +13,14 @@ import numpy as np
 import torch.nn.functional as F
 
 from evaluate import front_end
+from train.export.session import session
 from train.features.frontend import CHOI, HAN, segments
+from train.networks.choi import Choi
+from train.networks.han import Han
 from train.networks.xception import Depthwise
+from train.teaching import Teaching
+
+MODELS = pathlib.Path(__file__).parents[2]
 
 
 class Gradient(unittest.TestCase):
@@ -25,6 +33,47 @@ class Gradient(unittest.TestCase):
         theirs = torch.autograd.grad(F.conv2d(x, weight, groups=8), (x, weight), gradient)
         for a, b in zip(ours, theirs):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+class Begin(unittest.TestCase):
+    def test_training_begins_with_what_was_exported(self):
+        """In evaluation the released model's scores; the statistics of the batch norms are those of the patches."""
+        torch.manual_seed(0)
+        for name, make in (("choi", Choi), ("han", Han)):
+            network = make()
+            bands = network.frontend["bands"]
+            patches = torch.randn(6, 1, bands, 192 if name == "choi" else 43) * 15 - 30
+            released = MODELS / f"{name}-yt8m13.onnx"
+            network.begin(released, patches)
+            own = session(str(released))
+            mel = torch.randn(2, 1, bands, own.get_inputs()[0].shape[3]) * 15 - 30
+            with torch.no_grad():
+                tags = network.eval().exported()(mel)[0].numpy()
+            np.testing.assert_allclose(tags, own.run(["tags"], {"mel": mel.numpy()})[0], atol=1e-5)
+            norm = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+            self.assertGreater((norm.running_var - 1).abs().max().item(), 0.01)
+
+
+class Teaches(unittest.TestCase):
+    def test_a_training_continues_where_it_stopped(self):
+        """The checkpoint has the time, the steps and the mean; when the time is over nothing is trained."""
+        torch.manual_seed(0)
+        with tempfile.TemporaryDirectory() as folder:
+            path, wanted = pathlib.Path(folder, "run.pt"), torch.ones(1)
+
+            def teach(minutes):
+                student = torch.nn.Linear(1, 1)
+                teaching = Teaching(student, {}, path, 0.05, minutes, decay=0.9, warmup=1)
+                teaching.run(lambda: (student(torch.ones(1)) - wanted).square(), lambda average: {"hit1": average(torch.ones(1)).item()}, 50)
+                return teaching
+
+            first = teach(0.005)
+            self.assertGreater(first.steps, 20)
+            self.assertLess(abs(first.average(torch.ones(1)).item() - 1), 0.05)
+            again = teach(0.005)
+            self.assertEqual((again.steps, again.seconds), (first.steps, first.seconds))
+            torch.testing.assert_close(again.average.weight, first.average.weight)
+            self.assertTrue(path.with_suffix(".csv").read_text().startswith("step,minutes,loss,hit1"))
 
 
 class Segments(unittest.TestCase):
