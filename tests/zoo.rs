@@ -251,8 +251,10 @@ fn example(card: &Card) -> Input {
 fn parameters(model: &[u8]) -> i64 {
     let model = ModelProto::decode(model).expect("an ONNX model");
     let tensors = model.graph.expect("it has a graph").initializer;
+    // A weight stored in 8 bits has a scale a channel besides.
     tensors
         .iter()
+        .filter(|tensor| !tensor.name.ends_with(".scale"))
         .map(|tensor| tensor.dims.iter().product::<i64>())
         .sum()
 }
@@ -274,4 +276,6 @@ struct GraphProto {
 struct TensorProto {
     #[prost(int64, repeated, tag = "1")]
     dims: Vec<i64>,
+    #[prost(string, tag = "8")]
+    name: String,
 }
