@@ -2,8 +2,6 @@
 
 //! What is known of an input when it has been tagged. Knows no GStreamer.
 
-use std::ops::RangeInclusive;
-
 pub use gstinstruments::meta::Source;
 
 /// Labels and their scores, best first.
@@ -23,11 +21,6 @@ pub struct Window {
 impl Window {
     pub fn centre(&self) -> f64 {
         (self.start + self.end) / 2.0
-    }
-
-    /// Seconds of the window that lie in a time.
-    pub fn overlap(&self, time: &RangeInclusive<f64>) -> f64 {
-        (self.end.min(*time.end()) - self.start.max(*time.start())).max(0.0)
     }
 
     /// The label's score; 0 for a label that the result lacks.

@@ -38,8 +38,13 @@ pub struct Segment {
 impl Segment {
     /// The share of `start..end` that it covers.
     fn share(&self, start: f64, end: f64) -> f64 {
-        (self.end.min(end) - self.start.max(start)).max(0.0) / (end - start)
+        overlap((self.start, self.end), (start, end)) / (end - start)
     }
+}
+
+/// Seconds that two times share.
+fn overlap(a: (f64, f64), b: (f64, f64)) -> f64 {
+    (a.1.min(b.1) - a.0.max(b.0)).max(0.0)
 }
 
 /// A time in which the same instruments play.
@@ -272,25 +277,35 @@ impl<'a> Track<'a> {
     /// which alone is often wrong, the mean over a stride to either side.
     fn curve(&self, label: &str) -> Vec<f32> {
         let Settings { window, stride, .. } = self.settings;
-        let at = |point: &&Window| {
+        let scores: Vec<_> = self.points.iter().map(|point| point.score(label)).collect();
+        let at = |index: usize| {
+            let point = self.points[index];
             let reach = match self.source {
                 Source::Audio if point.end - point.start < window => window / 2.0,
                 Source::Video => stride,
-                _ => return point.score(label),
+                _ => return scores[index],
             };
-            let around = point.centre() - reach..=point.centre() + reach;
-            let (mut sum, mut total) = (0.0, 0.0);
-            for other in &self.points {
+            let (from, to) = (point.centre() - reach, point.centre() + reach);
+            let weighed = |index: usize| {
+                let other = self.points[index];
                 let weight = match self.source {
-                    Source::Audio => other.overlap(&around),
-                    _ => f64::from(around.contains(&other.centre())),
+                    Source::Audio => overlap((other.start, other.end), (from, to)),
+                    _ => f64::from((from..=to).contains(&other.centre())),
                 };
-                sum += weight * f64::from(other.score(label));
-                total += weight;
-            }
+                (weight, scores[index])
+            };
+            // The points stand in order: those with a weight are around this one.
+            let counts = |found: &(f64, f32)| found.0 > 0.0;
+            let before = (0..index).rev().map(weighed).take_while(counts);
+            let after = (index..scores.len()).map(weighed).take_while(counts);
+            let (sum, total) = before
+                .chain(after)
+                .fold((0.0, 0.0), |(sum, total), (weight, score)| {
+                    (sum + weight * f64::from(score), total + weight)
+                });
             (sum / total) as f32
         };
-        self.points.iter().map(at).collect()
+        (0..scores.len()).map(at).collect()
     }
 
     /// The mean score of the points in a time, or of the nearest; `None` without any near.
