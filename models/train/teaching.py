@@ -7,9 +7,42 @@ The rate rises for `warmup` steps and then falls as half a cosine. A training th
 import copy
 import csv
 import math
+import pathlib
 import time
 
 import torch
+
+
+def add_arguments(parser, epoch):
+    """What the commands on a student take."""
+    parser.add_argument("--cache", type=pathlib.Path, required=True, help="what was made before; a rerun continues from it")
+    parser.add_argument("--without", type=int, nargs="+", default=[4], help="folds that validate, and that training leaves out")
+    parser.add_argument("--run", help="name of the checkpoint and the log in the cache")
+    parser.add_argument("--minutes", type=float, default=30, help="of CPU time of the whole training, over which the learning rate falls to nothing")
+    parser.add_argument("--epoch", type=int, default=epoch, help="steps between two validations")
+    parser.add_argument("--smoothing", type=float, default=0.05, help="of the labels")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--metrics", default="", help="text of the exported model's card")
+    parser.add_argument("--out", type=pathlib.Path)
+
+
+def checkpoint(args):
+    """Where a run is kept: named after the model and the folds that are left out, unless `--run` names it."""
+    return args.cache / "runs" / f"{args.run or '-'.join([args.model, *map(str, args.without)])}.pt"
+
+
+def averaged(student, args):
+    """The student with the running mean of the weights of a run."""
+    student.load_state_dict(torch.load(checkpoint(args), map_location="cpu", weights_only=True)["average"])
+    return student.eval()
+
+
+def plot(args):
+    """The curves of training: the loss, and the loss and Hit@1 of the folds left out."""
+    from .export import plots
+
+    plots.curves(checkpoint(args).with_suffix(".csv"), args.out, args.model)
 
 
 class Teaching:
@@ -56,8 +89,11 @@ class Teaching:
     def run(self, loss, judge, every):
         """Steps on what `loss()` returns until the time is over.
 
-        Every so many steps and at the end: a line of the log with the mean of the terms and {name: figure} of `judge(average)`, and a checkpoint.
+        Before the first, every so many and at the end: a line of the log with the mean of the terms and {name: figure} of `judge(average)`; then a
+        checkpoint.
         """
+        if not self.steps:
+            self.report([0], judge(self.average))
         terms, last = [], time.process_time()
         while self.seconds < 60 * self.minutes:
             terms.append(self.step(loss()))

@@ -120,6 +120,16 @@ def frames(data, cache):
     return found
 
 
+def every(data, cache):
+    """All pictures: photographs, lookalikes, and the frames of videos, which are kept in the folder `cache`."""
+    return scan(data, lookalikes=True) + frames(data, cache / "frames")
+
+
+def video_of(item):
+    """What `Picture.video` calls a video of `real.items`."""
+    return item.group if item.source == "sop" else item.path.stem
+
+
 def split(pictures, held_out):
     """(train, test): test is every picture of the sources `held_out`, and every fifth one of "none"."""
     train, test, nones = [], [], 0

@@ -247,8 +247,7 @@ def main(argv):
     names = [card.read(path)["name"].removesuffix("-yt8m13") for path in (args.video_model, args.audio_model)]
     args.name = args.name or f"fusion-{'-'.join(names)}-k{args.k}"
     sounds, classes = parents.sounds(args, frontend)
-    settings = (args.without, args.seed, parents.PICTURES, parents.VIEWS)
-    shown = parents.kept(args.cache / "fusion" / f"pictures-{parents.digest(args.video_model, settings)}.npz", lambda: parents.pictures(args))
+    shown = parents.pictures(args)
     sounds, frames = torch.from_numpy(sounds), torch.from_numpy(shown["embeddings"].astype(np.float32))
     classifiers = [parents.log_probabilities(model, e).exp() for model, e in ((args.video_model, frames), (args.audio_model, sounds))]
     # A quarter sets the temperature.

@@ -27,7 +27,6 @@ from ..pictures.embedder import Embedder
 from ..sound.models import MODELS
 
 NONE_INDEX = len(LABELS)
-MOST_FRAMES = 20
 # Patches of "none" for one of a label: it is of many kinds.
 MORE_NONE = 4
 # Photographs of a label that fit, random video frames of each.
@@ -122,6 +121,11 @@ def sounds(args, frontend):
 
 def pictures(args):
     """`embeddings` float16 [n, D], `classes` [n] and `pictures` [n] of photographs: each as it is, and as random video frames."""
+    settings = (args.without, args.seed, PICTURES, VIEWS)
+    return kept(args.cache / "fusion" / f"pictures-{digest(args.video_model, settings)}.npz", lambda: views(args))
+
+
+def views(args):
     model, rng, chosen = Embedder(args.video_model, card.read(args.video_model)), np.random.default_rng(args.seed), []
     every = [p for p in photographs.scan(args.data) if not p.video and p.fold != real.TEST]
     for c in range(len(CLASSES)):
@@ -141,12 +145,12 @@ def videos(args, frontend):
     model, described = Embedder(args.video_model, card.read(args.video_model)), card.read(args.audio_model)
     how = MODELS[described["name"].split("-")[0]].segmentation
     shown = {}
-    for p in photographs.frames(args.data, args.pictures_cache / "frames") + photographs.scan(args.data):
+    for p in photographs.every(args.data, args.pictures_cache):
         if p.video:
             shown.setdefault(p.video, []).append(p)
     found = {}
     for item in tqdm(real.items(args.data, *VIDEOS), "videos", mininterval=20):
-        frames = shown.get(item.path.stem) or shown.get(item.group)
+        frames = shown.get(photographs.video_of(item))
         target = class_of(item.label)
         if item.fold in (*args.without, real.TEST) and frames and target is not None and target < NONE_INDEX:
             spread = [frames[i] for i in ((np.arange(args.k) + 0.5) * len(frames) / args.k).astype(int)]
@@ -159,17 +163,16 @@ def videos(args, frontend):
 
 
 class Pairs:
-    """Random pairs of one sound and 1 to 20 (or always `k`) frames of the same class, as indices.
+    """Random pairs of one sound and `k` frames of the same class, as indices.
 
     The frames of a pair are views of one or two pictures. In some pairs a part of the frames, or all of them, show
     nothing (title cards, audiences), in some others the sound is nobody's (speech over a picture of a player).
-    `mismatch` is how often the sound, and how often the pictures, are of another label; `nothing` how often neither has an
-    instrument, besides the one of 14 pairs that are so by chance.
+    `mismatch` is how often the sound, and how often the pictures, are of another label.
     """
 
-    def __init__(self, sound_classes, frames, seed, mismatch=(0, 0), k=None, classes=range(len(CLASSES)), nothing=0):
+    def __init__(self, sound_classes, frames, seed, mismatch, k):
         indices, frame_classes, frame_pictures = frames
-        self.rng, self.mismatch, self.k, self.nothing = np.random.default_rng(seed), mismatch, k, nothing
+        self.rng, self.mismatch, self.k = np.random.default_rng(seed), mismatch, k
         self.sounds_of = [np.flatnonzero(sound_classes == c) for c in range(len(CLASSES))]
         self.pictures_of = []
         for c in range(len(CLASSES)):
@@ -177,14 +180,12 @@ class Pairs:
             for i in np.flatnonzero(frame_classes == c):
                 views.setdefault(int(frame_pictures[i]), []).append(indices[i])
             self.pictures_of.append(list(views.values()))
-        self.classes = [c for c in classes if len(self.sounds_of[c]) and self.pictures_of[c]]
+        self.classes = [c for c in range(len(CLASSES)) if len(self.sounds_of[c]) and self.pictures_of[c]]
 
     def one(self):
         """(index of a sound, indices of frames, class)."""
         rng = self.rng
         c, other = (self.classes[rng.integers(len(self.classes))] for _ in range(2))
-        if self.nothing and rng.random() < self.nothing:
-            c = other = NONE_INDEX
         mismatch = rng.random()
         heard = other if mismatch < self.mismatch[0] else c
         seen = other if mismatch > 1 - self.mismatch[1] else c
@@ -193,7 +194,7 @@ class Pairs:
         kind = rng.random()
         empty = rng.uniform(0, 1.2) if kind < 0.4 else 0
         chosen = []
-        for _ in range(self.k or rng.integers(1, MOST_FRAMES + 1)):
+        for _ in range(self.k):
             views = nothing[rng.integers(len(nothing))] if rng.random() < empty else pictures[rng.integers(len(pictures))]
             chosen.append(views[rng.integers(len(views))])
         return rng.choice(self.sounds_of[NONE_INDEX if kind > 0.92 else heard]), chosen, c

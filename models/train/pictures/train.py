@@ -22,7 +22,7 @@ from ..corpus import photographs, real
 from ..export import card
 from ..labels import CLASSES, LABELS
 from ..scores import line, scores
-from ..teaching import Teaching
+from ..teaching import Teaching, add_arguments, averaged, checkpoint, plot
 from . import activations, lite, stream
 from .embedder import Embedder
 from .export import write
@@ -32,6 +32,7 @@ from .models import MODELS, beginning, late
 BLOCK = 16
 # One of so many pictures of the folds left out validates.
 VALIDATED = 4
+EPOCH = 50  # steps between two validations
 
 
 class Lesson(nn.Module):
@@ -54,25 +55,9 @@ class Lesson(nn.Module):
         return torch.stack([said, args.rows_weight * divergence, args.embedding_weight * distance])
 
 
-def every(args):
-    """All pictures: photographs, lookalikes, frames of videos."""
-    return photographs.scan(args.data, lookalikes=True) + photographs.frames(args.data, args.cache / "frames")
-
-
-def checkpoint(args):
-    return args.cache / "runs" / f"{args.run or '-'.join([args.model, *map(str, args.without)])}.pt"
-
-
-def trained(args):
-    model = MODELS[args.model]
-    tagger = beginning(model, None, "random", None)
-    tagger.load_state_dict(torch.load(checkpoint(args), weights_only=True)["average"])
-    return tagger.eval()
-
-
 def train(args):
     model = MODELS[args.model]
-    split, pictures = args.split or model.split, every(args)
+    split, pictures = args.split or model.split, photographs.every(args.data, args.cache)
     own = [p for p in pictures if p.fold not in (*args.without, real.TEST) and (p.target >= 0 or p.video)]
     tagger = beginning(model, args.start, args.init, args.weights)
     early = activations.Early(activations.Blocks(copy.deepcopy(tagger.network), split), model.view[0], args.device, args.threads)
@@ -86,8 +71,8 @@ def train(args):
     teaching = Teaching(tagger, {"lesson": lesson}, checkpoint(args), args.rate, args.minutes, decay=0.99, weight_decay=args.decay)
 
     judged = [p for p in pictures if p.fold in args.without and 0 <= stream.told(p) < len(LABELS)][::VALIDATED]
-    (x,), index = unpacked(activations.run(early, activations.EachFrame(judged, (model.view,)), "validation", 0))
-    targets = torch.tensor([p.target for p in judged])[index]
+    x, _ = activations.run(early, activations.EachFrame(judged, (model.view,)), "validation", 0)
+    targets = torch.tensor([p.target for p in judged])
 
     @torch.no_grad()
     def validation(tagger):
@@ -111,23 +96,15 @@ def train(args):
         return lesson(log_p, embedding, told.to(args.device), theirs.float().to(args.device))
 
     first = teaching.steps
-    if not teaching.steps:
-        teaching.report([0], validation(tagger))
     teaching.run(loss, validation, args.epoch)
-
-
-def unpacked(found):
-    *parts, index = found
-    return parts, index
 
 
 def judge(args):
     """Scores of the pictures of the folds left out and of those that only test: figures by source, and JSON lines of videos."""
-    model, tagger = MODELS[args.model], trained(args)
-    pictures = [p for p in every(args) if p.fold in (*args.without, real.TEST) and 0 <= p.target < len(LABELS) and p.folder not in photographs.LOOKALIKES]
-    exported = activations.Early(Exported(tagger), model.view[0], "cpu", args.threads)
-    (tags,), index = unpacked(activations.run(exported, activations.EachFrame(pictures, (model.view,)), "judged", 0))
-    tags = tags[index.argsort()].float().numpy()
+    model, known = MODELS[args.model], photographs.every(args.data, args.cache)
+    pictures = [p for p in known if p.fold in (*args.without, real.TEST) and 0 <= p.target < len(LABELS) and p.folder not in photographs.LOOKALIKES]
+    tagger = activations.Early(averaged(beginning(model, None, "random", None), args), model.view[0], "cpu", args.threads)
+    tags = activations.run(tagger, activations.EachFrame(pictures, (model.view,)), "judged", 0)[0].float().numpy()
     groups = {}
     for k, p in enumerate(pictures):
         kind = "test videos" if p.video and p.fold == real.TEST else "videos" if p.video else p.source
@@ -136,26 +113,15 @@ def judge(args):
         means, targets = [tags[rows].mean(0) for rows in own.values()], [pictures[rows[0]].target for rows in own.values()]
         print(f"{kind} n={len(own)}", *(f"{k} {v:.1f}" for k, v in scores(means, targets).items()), flush=True)
     if args.out:
-        files = {i.path.stem: i.path for i in real.items(args.data, "clips", "clips-test")} | {i.group: i.path for i in real.items(args.data, "sop")}
+        files = {photographs.video_of(i): i.path for i in real.items(args.data, "clips", "clips-test", "sop")}
         found = [(files.get(video), tags[rows].mean(0)) for kind, own in groups.items() if "videos" in kind for video, rows in own.items()]
         args.out.write_text("".join(line(path, "video", row) + "\n" for path, row in found if path))
-
-
-class Exported(nn.Module):
-    """A tagger's tags alone."""
-
-    def __init__(self, tagger):
-        super().__init__()
-        self.tagger = tagger
-
-    def forward(self, frame):
-        return self.tagger(frame)[:1]
 
 
 def export(args):
     model = MODELS[args.model]
     write(
-        trained(args),
+        averaged(beginning(model, None, "random", None), args),
         args.out,
         f"{args.model}-yt8m13",
         model.view,
@@ -167,29 +133,18 @@ def export(args):
     )
 
 
-def plot(args):
-    """The curves of training: the loss, and the loss and Hit@1 of the folds left out."""
-    from ..export import plots
-
-    plots.curves(checkpoint(args).with_suffix(".csv"), args.out, args.model)
-
-
 def main(argv):
     parser = argparse.ArgumentParser(prog="train pictures.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("train", "judge", "export", "plot"))
     parser.add_argument("--model", choices=MODELS, default="inception")
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with images/<label>/<source>_<number>.jpg and clips/")
-    parser.add_argument("--cache", type=pathlib.Path, required=True, help="folder for frames and weights; a rerun continues from it")
-    parser.add_argument("--without", type=int, nargs="+", default=[4], help="folds that validate, and that training leaves out")
-    parser.add_argument("--run", help="name of the checkpoint and the log in the cache")
+    add_arguments(parser, EPOCH)
     parser.add_argument("--start", help="an exported model of the network to begin with")
     parser.add_argument("--init", default="nsfwjs", help="the weights to begin with otherwise: a name of the network's table of them")
     parser.add_argument("--weights", help="the folder of the weights, where `--init` is not downloaded")
     parser.add_argument("--split", help="the first block that is trained")
     parser.add_argument("--teacher", help="an EfficientNet-Lite model, as an ONNX file; for training")
     parser.add_argument("--variant", help="its int8 variant, to teach faster")
-    parser.add_argument("--minutes", type=float, default=30, help="of CPU time of the whole training, over which the learning rate falls to nothing")
-    parser.add_argument("--epoch", type=int, default=50, help="steps between two validations")
     parser.add_argument("--ring", type=int, default=4096, help="frames that are kept")
     parser.add_argument("--uses", type=float, default=2, help="how often a frame is trained on, on average")
     parser.add_argument("--batch", type=int, default=32)
@@ -198,13 +153,8 @@ def main(argv):
     parser.add_argument("--teacher-share", type=float, default=0.5, help="of the teacher's scores, the rest the labels'")
     parser.add_argument("--rows-weight", type=float, default=0.5, help="of the divergence from the teacher's scores of ImageNet's classes")
     parser.add_argument("--embedding-weight", type=float, default=1.0, help="of the distance to the teacher's embedding")
-    parser.add_argument("--smoothing", type=float, default=0.05)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--metrics", default="", help="text of the exported model's card")
     parser.add_argument("--bits", type=int, choices=(16, 8), default=16, help="of a weight in the exported file")
-    parser.add_argument("--out", type=pathlib.Path)
     args = parser.parse_args(argv)
     model = MODELS[args.model]
     for option, value, known in (("--init", args.init, model.inits), ("--split", args.split or model.split, model.blocks)):

@@ -155,7 +155,7 @@ def main(argv):
     imagenet = lite.pretrained(args.variant).to(args.device)
     start = lite.interpolate(imagenet, lite.released(args.start)[0].to(args.device), args.start_share) if args.start else imagenet
     view = (imagenet.network.size, args.fit, 1.0)
-    every = photographs.scan(args.data, lookalikes=True) + photographs.frames(args.data, args.cache / "frames")
+    every = photographs.every(args.data, args.cache)
     spared = unseen(every) if args.start else set()
     judged = [
         p

@@ -24,9 +24,9 @@ from ..features.patches import SCORES, Corpus, Patches
 from ..labels import LABELS, class_of
 from ..networks import ced
 from ..scores import line, scores
-from ..teaching import Teaching
+from ..teaching import Teaching, add_arguments, averaged, checkpoint, plot
 from .judge import Recordings, Validation
-from .models import EMBEDDING, MODELS, add_arguments, checkpoint, trained
+from .models import EMBEDDING, MODELS
 
 EPOCH = 100  # steps between two validations
 
@@ -47,8 +47,6 @@ def train(args):
     network = network.to(device, memory_format=torch.channels_last)
     lesson = torch.nn.Linear(EMBEDDING, SCORES).to(device)  # reads CED's scores from the embedding, in training alone
     teaching = Teaching(network, {"lesson": lesson}, checkpoint(args), rate, args.minutes)
-    if not teaching.steps:
-        teaching.report([0], validation(network))
     drawn = Patches(corpus, frames, args.seed + 1000 * teaching.steps, args.real, args.taught, args.none, args.strength)
     loader = iter(torch.utils.data.DataLoader(drawn, batch_size=batch, num_workers=args.workers))
 
@@ -69,7 +67,7 @@ def train(args):
 def judge(args):
     """What the recordings of the folds left out, and those that only test, get: figures by source, and JSON lines."""
     torch.set_num_threads(args.threads)
-    network = trained(args)
+    network = averaged(MODELS[args.model].make(), args)
     network.rescale(fitted(args, network))
     recordings = Recordings(args.data, args.cache, network.frontend, MODELS[args.model].segmentation, [*args.without, real.TEST])
     tags, classes = recordings.tags(network), np.array([class_of(i.label) for i in recordings.items])
@@ -88,7 +86,7 @@ def fitted(args, network):
 
 def export(args):
     model = MODELS[args.model]
-    network = trained(args)
+    network = averaged(MODELS[args.model].make(), args)
     divisor = fitted(args, network)
     network.rescale(divisor)
     half.round_weights(network)
@@ -115,31 +113,22 @@ def write(module, frontend, path, description):
     return error
 
 
-def plot(args):
-    """The curves of training: the loss, and the loss and Hit@1 of the folds left out."""
-    from ..export import plots
-
-    plots.curves(checkpoint(args).with_suffix(".csv"), args.out, args.model)
-
-
 def main(argv):
     parser = argparse.ArgumentParser(prog="train sound.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("train", "judge", "export", "plot"))
-    add_arguments(parser)
+    parser.add_argument("--model", choices=MODELS, default="choi")
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with audio/ and clips/")
+    add_arguments(parser, EPOCH)
+    parser.add_argument("--frames", type=int, help="of a training patch (the model's)")
     parser.add_argument("--ced", type=pathlib.Path, help="folder of the unpacked crates, for training")
     parser.add_argument("--start", help="an exported model of the network to begin with (random weights)")
-    parser.add_argument("--minutes", type=float, default=30, help="of CPU time of the whole training, over which the learning rate falls to nothing")
-    parser.add_argument("--epoch", type=int, default=EPOCH, help="steps between two validations")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--rate", type=float, help="highest learning rate")
     parser.add_argument("--distil", type=float, default=0.02, help="weight of CED's scores as further targets")
-    parser.add_argument("--smoothing", type=float, default=0.05, help="of the labels")
     parser.add_argument("--real", type=float, default=0.6, help="share of real recordings for labels that have rendered ones too")
     parser.add_argument("--taught", type=float, default=0.3, help="share of unlabelled music")
     parser.add_argument("--none", type=float, default=0.05, help="share of noise, speech and effects")
     parser.add_argument("--strength", type=float, default=1.0, help="of the augmentation")
     parser.add_argument("--workers", type=int, default=0, help="processes that make patches")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--metrics", default="", help="text of the exported model's card")
     args = parser.parse_args(argv)
     {"train": train, "judge": judge, "export": export, "plot": plot}[args.command](args)
