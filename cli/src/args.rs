@@ -187,6 +187,8 @@ pub enum Format {
     Otio,
     /// A plot of the timeline
     Svg,
+    /// The same as a picture
+    Png,
     /// A page with a timeline, pictures, a spectrogram and a player
     Html,
 }
@@ -207,6 +209,7 @@ impl Format {
             Format::Srt => "srt",
             Format::Otio => "otio",
             Format::Svg => "svg",
+            Format::Png => "png",
             Format::Html => "html",
         }
     }

@@ -9,6 +9,7 @@ mod formats;
 mod inputs;
 mod keyframes;
 mod pictures;
+mod png;
 mod progress;
 mod report;
 mod run;

@@ -19,6 +19,7 @@ use crate::archive::{Archive, Task, write};
 use crate::args::{Format, Tag};
 use crate::formats::{self, html, html::Entry, jsonl};
 use crate::inputs::{self, Input, Unusable};
+use crate::png;
 use crate::progress::Progress;
 use crate::segments::{Segment, Settings, segments};
 use crate::tagger::{Tagger, Watch};
@@ -36,6 +37,9 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
     }
     if options.follow {
         return follow(&options);
+    }
+    if options.format == Format::Png {
+        png::check()?;
     }
     let started = Instant::now();
     let mut inputs = inputs::expand(&options.inputs, stdin().lock());
@@ -253,8 +257,8 @@ struct Run {
     printer: Mutex<Printer>,
 }
 
-/// What an input came to: text for standard output, or a sentence for standard error.
-type Outcome<T = String> = Result<T, String>;
+/// What an input came to: what standard output gets, or a sentence for standard error.
+type Outcome<T = Vec<u8>> = Result<T, String>;
 
 /// Prints outcomes in the order of their inputs.
 #[derive(Default)]
@@ -287,7 +291,7 @@ impl Run {
                 self.print(
                     index,
                     self.record(archive, &mut tagger, index, input)
-                        .map(|()| String::new()),
+                        .map(|()| Vec::new()),
                 );
             } else {
                 let outcome = match input {
@@ -344,19 +348,25 @@ impl Run {
         record().map_err(|error| format!("error: {name}: {error:#}"))
     }
 
-    fn tag(&self, tagger: &mut Tagger, index: usize, input: &Input) -> Result<String> {
+    fn tag(&self, tagger: &mut Tagger, index: usize, input: &Input) -> Result<Vec<u8>> {
         let report = tagger.tag(input, &Bar(&self.progress, index))?;
         let (format, windows) = (self.options.format, self.options.windows);
-        let Some(outputs) = &self.outputs else {
-            return Ok(formats::render(format, &report, &self.settings, windows));
+        let render = |media: &str| -> Result<Vec<u8>> {
+            let text = formats::render_with(format, &report, &self.settings, windows, media);
+            Ok(match format {
+                Format::Png => png::png(&text)?,
+                _ => text.into_bytes(),
+            })
         };
-        let media = link(&outputs[index], &report.uri);
-        let text = formats::render_with(format, &report, &self.settings, windows, &media);
+        let Some(outputs) = &self.outputs else {
+            return render(&report.uri);
+        };
         if report.interrupted {
             bail!("was interrupted, nothing was written");
         }
-        let head = formats::head(format, windows);
-        write(&outputs[index], format!("{head}{text}").as_bytes())?;
+        let text = render(&link(&outputs[index], &report.uri))?;
+        let head = formats::head(format, windows).as_bytes();
+        write(&outputs[index], &[head, &text].concat())?;
         if format == Format::Html {
             let page = Ok(file_name(&outputs[index]));
             self.enter(
@@ -367,7 +377,7 @@ impl Run {
                 segments(&report, &self.settings),
             );
         }
-        Ok(String::new())
+        Ok(Vec::new())
     }
 
     fn enter(
@@ -439,7 +449,7 @@ impl Printer {
         match outcome {
             Ok(text) => {
                 let mut out = stdout().lock();
-                match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                match out.write_all(&text).and_then(|()| out.flush()) {
                     // Whoever read it has enough, as `head` does.
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.closed = true,
                     Err(error) => {
@@ -501,10 +511,10 @@ mod tests {
     #[test]
     fn outcomes_are_printed_in_order() {
         let mut printer = Printer::default();
-        printer.waiting.insert(1, Ok(String::new()));
+        printer.waiting.insert(1, Ok(Vec::new()));
         printer.flush();
         assert_eq!(printer.next, 0);
-        printer.waiting.insert(0, Ok(String::new()));
+        printer.waiting.insert(0, Ok(Vec::new()));
         printer.flush();
         assert_eq!(printer.next, 2);
     }

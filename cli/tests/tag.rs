@@ -695,6 +695,29 @@ fn outputs_are_written_into_a_folder() {
 
 /// Key frames suffice where they are near; the models then see no picture between them.
 #[test]
+fn the_plot_as_a_picture() {
+    let path = scratch("plot.png");
+    let output = command(&["tag", "--format", "png", CLIP]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    std::fs::write(&path, output.stdout).unwrap();
+    let pixels = scratch("plot.rgb");
+    media(
+        "plot.rgb",
+        &format!("filesrc location={path} ! pngdec ! videoconvert ! video/x-raw,format=RGB"),
+    );
+    let pixels = std::fs::read(pixels).unwrap();
+    assert!(
+        pixels.len().is_multiple_of(1920 * 3),
+        "{} bytes are no rows of 1920",
+        pixels.len()
+    );
+    // The bar of the guitar that is heard and seen, and dark letters.
+    let of = |colour: [u8; 3]| pixels.chunks(3).filter(|pixel| *pixel == colour).count();
+    assert!(of([0x5b, 0x54, 0xe0]) > 10_000);
+    assert!(of([0x1c, 0x1d, 0x22]) > 100);
+}
+
+#[test]
 fn only_key_frames_are_decoded_where_they_are_near() {
     let encoded = |name: &str, distance: u32| {
         let encoder = format!("openh264enc gop-size={distance} ! h264parse");

@@ -50,7 +50,9 @@ pub fn render_with(
         Format::Vtt => cues::vtt(&found),
         Format::Srt => cues::srt(&found),
         Format::Otio => otio::render(&found),
-        Format::Svg => svg::render(&found),
+        Format::Svg => svg::render(&found, 1.0),
+        // What `png` makes a picture of.
+        Format::Png => svg::render(&found, 2.0),
         Format::Html => html::render(&found, media),
     }
 }

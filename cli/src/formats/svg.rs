@@ -30,7 +30,8 @@ fn look(source: Source) -> (&'static str, f64, f64) {
     }
 }
 
-pub fn render(found: &Found) -> String {
+/// `scale` pixels for each of the plot.
+pub fn render(found: &Found, scale: f64) -> String {
     let report = found.report;
     let mut labels: Vec<&str> = Vec::new();
     for segment in found.segments {
@@ -43,10 +44,12 @@ pub fn render(found: &Found) -> String {
     let bottom = TOP + LANE * labels.len().max(1) as f64;
     let height = bottom + FOOT;
     let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="13" fill="#1c1d22">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{}" height="{}" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="13" fill="#1c1d22">
 <rect width="100%" height="100%" fill="#fbfbfd"/>
 <text x="24" y="30" font-size="17" font-weight="600">{}</text>
 "##,
+        WIDTH * scale,
+        height * scale,
         escape(&report.name)
     );
     let mut line = |text: std::fmt::Arguments| writeln!(svg, "{text}").expect("a string takes all");
