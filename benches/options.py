@@ -15,14 +15,14 @@ import numpy as np
 import onnxruntime
 
 MODEL = Path(__file__).parent.parent / "models/efficientnet-lite-yt8m13.onnx"
-CHOICES = ("as `frameclassify` has them", "threads that spin", "one thread", "no arena", "graph optimisation EXTENDED", "graph optimisation BASIC")
+CHOICES = ("as in `frameclassify`", "spinning threads", "one thread", "no arena", "graph optimisation EXTENDED", "graph optimisation BASIC")
 PICTURES, PAUSE = 30, 0.05
 
 
 def main(changed: str) -> None:
     assert changed in CHOICES, f"{changed} is none of {CHOICES}"
     options = onnxruntime.SessionOptions()
-    spins = changed == "threads that spin"
+    spins = changed == "spinning threads"
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
     options.intra_op_num_threads = 1 if changed == "one thread" else 0
     options.enable_cpu_mem_arena = changed != "no arena"

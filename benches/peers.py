@@ -247,7 +247,7 @@ def model_streams(rounds: int) -> list[tuple[str, float, float]]:
         "`han-yt8m13`": ("han-yt8m13", "none"),
         "`efficientnet-lite-yt8m13`": ("none", "efficientnet-lite-yt8m13"),
         "`ced-yt8m13` and `efficientnet-lite-yt8m13`": ("ced-yt8m13", "efficientnet-lite-yt8m13"),
-        "the same, a patch each 5 s": ("ced-yt8m13", "efficientnet-lite-yt8m13"),
+        "the same, one patch every 5 s": ("ced-yt8m13", "efficientnet-lite-yt8m13"),
     }
     times = {name: ([], []) for name in choices}
     for index in range(rounds):
@@ -265,7 +265,7 @@ def passing_streams(rounds: int) -> dict[str, float]:
     """CPU seconds a second of an encoded stream, by what is done with it."""
     untagged = ["--audio-model", "none", "--video-model", "none"]
     choices = {
-        "passing alone": ["--tagger", "none"],
+        "passing through only": ["--tagger", "none"],
         "`instrumenttagger decode=keyframes`": ["--tagger", "keyframes"],
         "`instrumenttagger decode=all`": ["--tagger", "all"],
         "decoding all, without tagging": untagged,

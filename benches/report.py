@@ -26,30 +26,30 @@ def floors(mel: dict, pipeline: dict, script: dict, archive: dict, many: list[di
     element = pipeline["pipeline-melspec"].cpu - pipeline["pipeline"].cpu
     costs = [run["cpu"] for run in many]
     memory = (many[-1]["resident"] - many[0]["resident"]) / (many[-1]["streams"] - many[0]["streams"])
-    scripts = {"script, key frames": ("that decodes key frames only, too", 1.5), "script": ("that decodes all", 8.0)}
+    scripts = {"script, key frames": ("that also decodes only key frames", 1.5), "script": ("that decodes all pictures", 8.0)}
     return [
-        ("mel front end against its FFTs alone (realfft)", mel["fft"].cpu / mel["mel"].cpu, 0.70),
-        ("mel front end against torchaudio", mel["torchaudio"].cpu / mel["mel"].cpu, 3.0),
-        ("mel front end against librosa", mel["librosa"].cpu / mel["mel"].cpu, 5.0),
+        ("mel front end relative to its FFTs alone (realfft)", mel["fft"].cpu / mel["mel"].cpu, 0.70),
+        ("mel front end relative to torchaudio", mel["torchaudio"].cpu / mel["mel"].cpu, 3.0),
+        ("mel front end relative to librosa", mel["librosa"].cpu / mel["mel"].cpu, 5.0),
         (
-            "from 48 kHz S16 stereo: of 10,000 times real time, or of 3 times librosa with soxr",
+            "mel front end from 48 kHz S16 stereo, relative to 10,000 times real time or to 3 times librosa with soxr (higher ratio)",
             max(SECONDS / stereo / 10_000, mel["librosa, soxr"].cpu / stereo / 3),
             1.0,
         ),
-        ("the mel module against melspec's share of a pipeline", pipeline["mel"].cpu / element, 1 / 1.25),
-        ("frameclassify's frame rate against a bare loop of ONNX Runtime", pipeline["bare loop"].wall / pipeline["frameclassify"].wall, 0.97),
+        ("CPU time of the mel module alone relative to melspec in a pipeline", pipeline["mel"].cpu / element, 1 / 1.25),
+        ("frame rate of frameclassify relative to a bare ONNX Runtime loop", pipeline["bare loop"].wall / pipeline["frameclassify"].wall, 0.97),
         (
-            "instruments tag against the Python script: CPU time without decoding and Python's start",
+            "instruments tag relative to the Python script: CPU time without decoding and the start of Python",
             (script["script"].cpu - script["imports"].cpu - script["decoding"].cpu) / (script["tag"].cpu - script["decoding"].cpu),
             2.0,
         ),
         *(
-            (f"an archive: instruments tag against the tuned Python script {what}", archive[name].cpu / archive["tag"].cpu, least)
+            (f"archive: instruments tag relative to the tuned Python script {what}", archive[name].cpu / archive["tag"].cpu, least)
             for name, (what, least) in scripts.items()
             if name in archive
         ),
-        (f"CPU of a stream: one alone against one of {many[-1]['streams']}", costs[0] / costs[-1], 0.95),
-        (f"8 MB against the memory of each further of {many[-1]['streams']} streams", 8 / max(memory, 0.001), 1.0),
+        (f"CPU time of a single stream relative to one of {many[-1]['streams']} streams", costs[0] / costs[-1], 0.95),
+        (f"8 MB relative to the memory of each additional stream, up to {many[-1]['streams']} streams", 8 / max(memory, 0.001), 1.0),
     ]
 
 
@@ -118,7 +118,7 @@ def passing(encoded: dict[str, float]) -> str:
     """The costs of an encoded stream, beside that of decoding it."""
     decoding = list(encoded.values())[-1]
     return table(
-        ("what", "CPU ms for a second of a stream", "of decoding all"),
+        ("what", "CPU ms per second of stream", "relative to decoding all"),
         [(name, f"{cpu * 1e3:.1f}", f"{cpu / decoding:.2f}") for name, cpu in encoded.items()],
     )
 
@@ -126,7 +126,7 @@ def passing(encoded: dict[str, float]) -> str:
 def page(mel: dict, pipeline: dict, script: dict, archive: dict, many: list, by_model: list, encoded: dict, inference: dict, options: dict, found: list) -> str:
     def speeds(rows: dict[str, str], against: str) -> str:
         return table(
-            ("what", "CPU ms", "times real time", f"speed against {rows[against]}"),
+            ("what", "CPU ms", "times real time", f"speed relative to {rows[against]}"),
             [(title, f"{mel[name].cpu * 1e3:.2f}", f"{SECONDS / mel[name].cpu:,.0f}", f"{mel[against].cpu / mel[name].cpu:.2f}")
              for name, title in rows.items()],
         )
@@ -161,72 +161,72 @@ def page(mel: dict, pipeline: dict, script: dict, archive: dict, many: list, by_
 
     return f"""# Performance
 
-This page is for people who plan capacity or compare tools. It is written by `scripts/bench`, which measures everything side by side, in turns; `scripts/bench --quick` checks the ratios of the first table in under two minutes.
-CPU time is that of all threads; figures are medians over the rounds. The ratios are what carries over to other machines.
+This page is for people who plan capacity or compare tools. It is written by `scripts/bench`, which runs all programs in turns on one machine; `scripts/bench --quick` checks the ratios of the first table in under two minutes.
+CPU times are the sum over all threads; figures are medians over the rounds. Only the ratios can be transferred to other machines.
 
 Machine: {machine()}. {versions()}.
 
-{table(("ratio", "measured", "at least", ""), [(name, f"{ratio:.2f}", f"{floor:.2f}", "" if ratio >= floor else "**below**") for name, ratio, floor in found])}
+{table(("ratio", "measured", "minimum", ""), [(name, f"{ratio:.2f}", f"{floor:.2f}", "" if ratio >= floor else "**below**") for name, ratio, floor in found])}
 ## Mel
 
-Choi's front end, 29.12 s of mono floats at 12 kHz, one thread. kaldi and essentia make another mel spectrogram with the same amount of work; kaldi's takes the samples as a Python list, which is a part of its time.
+Choi's front end, 29.12 s of mono floats at 12 kHz, one thread. kaldi and essentia compute a different mel spectrogram with the same amount of work; kaldi takes the samples as a Python list, and its time includes this conversion.
 
 {speeds(mono, "librosa")}
-The same from S16 stereo, resampling included:
+The same from S16 stereo, including resampling:
 
 {speeds(stereo, "librosa, soxr")}
 ![Speeds of the mel front ends](images/performance-mel.svg)
 
-`melspec` in a pipeline, {PIPELINE_SECONDS} s of 48 kHz S16 stereo in buffers of 1024 frames, a patch each second:
+`melspec` in a pipeline, {PIPELINE_SECONDS} s of 48 kHz S16 stereo in buffers of 1024 frames, one patch per second:
 
-{table(("what", "CPU ms"), [("the mel module alone", f"{pipeline['mel'].cpu * 1e3:.1f}"), ("a pipeline with `melspec`, less one with `identity`", f"{melspec * 1e3:.1f}")])}
+{table(("what", "CPU ms"), [("the mel module alone", f"{pipeline['mel'].cpu * 1e3:.1f}"), ("a pipeline with `melspec`, minus one with `identity`", f"{melspec * 1e3:.1f}")])}
 ## Inference
 
-`efficientnet-lite-yt8m13` in fp32 on one thread, a picture at a time. The bare loop and the Python one are onnxruntime's Python package.
+`efficientnet-lite-yt8m13` in fp32 on one thread, one picture at a time. The bare loop and the Python loop use onnxruntime's Python package.
 
-{table(("what", "CPU ms a picture"), [
-    ("bare loop of ONNX Runtime, pictures of the model's size", milliseconds("bare loop")),
-    ("`frameclassify`, the same", milliseconds("frameclassify")),
+{table(("what", "CPU ms per picture"), [
+    ("bare ONNX Runtime loop, pictures of the model's input size", milliseconds("bare loop")),
+    ("`frameclassify`, same pictures", milliseconds("frameclassify")),
     ("Python loop with OpenCV, 1080p (I420)", milliseconds("Python, 1080p")),
-    ("`frameclassify`, the same", milliseconds("frameclassify-1080p"))])}
-An input takes {", ".join(f"{seconds * 1e3:.1f} ms (`{name}`)" for name, seconds in inference.items())}, on one thread.
+    ("`frameclassify`, same pictures", milliseconds("frameclassify-1080p"))])}
+CPU time per input on one thread: {", ".join(f"{seconds * 1e3:.1f} ms (`{name}`)" for name, seconds in inference.items())}.
 
-ONNX Runtime's options, by pictures that come 50 ms after one another's end, one process each (`benches/options.py`):
+Effect of ONNX Runtime's options, with pictures that arrive 50 ms after the previous one is finished, one process per option (`benches/options.py`):
 
-{table(("options", "CPU ms a picture", "ms on the clock", "resident MB"), [
+{table(("options", "CPU ms per picture", "wall-clock ms", "resident MB"), [
     (name, f"{run['cpu'] * 1e3:.1f}", f"{run['wall'] * 1e3:.1f}", f"{run['resident']:.0f}") for name, run in options.items()])}
 ## A whole video
 
-{CLIP_SECONDS} s of 1080p25 in H.264 with 48 kHz stereo in AAC: decoding, a picture a second, 5 s of sound each 5 s, fusion; all threads that each takes by itself.
-`instruments tag` takes the picture model in 8 bits where it is left to choose. `benches/script.py` is what one would write with PyAV, OpenCV, librosa and onnxruntime, in fp32; its imports ({script["imports"].cpu:.2f} s) are not counted, starting our program is.
+{CLIP_SECONDS} s of 1080p25 in H.264 with 48 kHz stereo in AAC: decoding, one picture per second, 5 s of sound every 5 s, fusion; each program uses its default number of threads.
+`instruments tag` uses the 8-bit picture model unless `--precision` is set. `benches/script.py` is the script that one would write with PyAV, OpenCV, librosa and onnxruntime, in fp32; its time excludes the imports ({script["imports"].cpu:.2f} s), while the time of `instruments tag` includes its start.
 
-{table(("what", "CPU s", "s on the clock", "CPU s without decoding"), [
-    program("tag", "`instruments tag`"), program("tag, fp32", "`instruments tag --precision fp32`"), program("script", "the script"), program("script, tuned", "the script, one thread that does not spin"),
-    program("tag, key frames", "`instruments tag` without options: key frames, windows of 10 s each 2.5 s"), program("script, key frames", "the script, one thread, key frames only"),
+{table(("what", "CPU s", "wall-clock s", "CPU s without decoding"), [
+    program("tag", "`instruments tag`"), program("tag, fp32", "`instruments tag --precision fp32`"), program("script", "the script"), program("script, tuned", "the script, one thread without spinning"),
+    program("tag, key frames", "`instruments tag` with default options: key frames, a window of 10 s every 2.5 s"), program("script, key frames", "the script, one thread, key frames only"),
     ("decoding alone (GStreamer)", f"{script['decoding'].cpu:.2f}", f"{script['decoding'].wall:.2f}", "")])}
 ## Many streams
 
-Streams of 48 kHz stereo and 1080p25 in one process, decoded already, as fast as they go: both taggers, a picture and a patch (5.12 s) each second, one thread a model, the picture model in 8 bits.
+Decoded streams of 48 kHz stereo and 1080p25, processed in one process as fast as possible: both taggers, one picture and one patch (5.12 s) per second, one thread per model, the 8-bit picture model.
 
-{table(("streams", "CPU ms for a second of a stream", "resident MB", "p99 latency of a picture, ms", "of a patch, ms"), [
+{table(("streams", "CPU ms per second of stream", "resident MB", "p99 latency of a picture, ms", "p99 latency of a patch, ms"), [
     (run["streams"], f"{run['cpu'] * 1e3:.1f}", f"{run['resident']:.0f}", f"{run['sees']['p99']:.0f}", f"{run['hears']['p99']:.0f}") for run in many])}
-On a CPU the models take one input at a time unless `batch-size` says otherwise. The latency is that of a machine with nothing left: all streams ask at once, and go as fast as they are answered.
+On a CPU each model processes one input at a time unless `batch-size` is set. The latencies are those of a fully loaded machine: all streams send requests at the same time and continue as soon as they get their results.
 
 ![CPU and memory of many streams](images/performance-streams.svg)
 
-Streams in real time that one core carries, one picture and one patch a second:
+Real-time streams that one core can process, with one picture and one patch per second:
 
-{table(("models", "CPU ms for a second of a stream", "streams a core", "with decoding of 1080p25"), [
+{table(("models", "CPU ms per second of stream", "streams per core", "streams per core with decoding of 1080p25"), [
     (name, f"{bare * 1e3:.1f}", f"{1 / bare:.0f}", f"{1 / decoded:.1f}") for name, bare, decoded in by_model if name != "none"]
     + [("no tagging", f"{nothing * 1e3:.1f}", "", f"{1 / decoding:.1f}")])}
-A stream that passes encoded, as in [live.md](live.md): 1080p25 in H.264 and 48 kHz stereo in AAC, both taggers, a patch each second, one thread a model (`scripts/bench --passing`):
+A stream that stays encoded, as in [live.md](live.md): 1080p25 in H.264 and 48 kHz stereo in AAC, both taggers, one patch per second, one thread per model (`scripts/bench --passing`):
 
 {passing(encoded)}
 ## Cost at scale
 
-{FILES} files of {CLIP_SECONDS} s of 1080p25 on all cores: `instruments tag` with its default options, which look at key frames where they are frequent enough, beside the script with `--jobs` (multiprocessing, models opened once a process), whose windows of 5 s follow one another: `instruments tag` analyses twice as much sound for results each 2.5 s. It keeps the cores {100 * busy:.0f} % busy.
+{FILES} files of {CLIP_SECONDS} s of 1080p25 on all cores: `instruments tag` with its default options, which decode only key frames if these are frequent enough, compared with the script with `--jobs` (multiprocessing, models opened once per process). The script's windows of 5 s do not overlap: `instruments tag` analyses twice as much sound, for a result every 2.5 s. It keeps the cores {100 * busy:.0f} % busy.
 
-{table(("what", "CPU s", "s on the clock", "core hours for a million hours of video"), [
+{table(("what", "CPU s", "wall-clock s", "core hours per million hours of video"), [
     (title, f"{archive[name].cpu:.1f}", f"{archive[name].wall:.1f}", f"{hours:,.0f}") for (name, title), hours in zip(zip(archive, core_hours), core_hours.values())])}
 ![Core hours for a million hours](images/performance-cost.svg)
 """

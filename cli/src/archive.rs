@@ -43,7 +43,7 @@ impl FromStr for Shard {
             .map(|(index, count)| (index.parse(), count.parse()));
         match numbers {
             Some((Ok(index), Ok(count))) if index < count => Ok(Self { index, count }),
-            _ => bail!("give I/N with I from 0 to N - 1, such as 0/8"),
+            _ => bail!("the shard must be I/N with I from 0 to N - 1, such as 0/8"),
         }
     }
 }
@@ -184,7 +184,7 @@ impl Archive {
         jsonl::failure(
             &redact(uri),
             &format!(
-                "the process ended without a result each of {times} times that this was tagged"
+                "the process ended without a result in all {times} attempts to tag this input"
             ),
         )
     }
@@ -268,7 +268,7 @@ fn last_line(text: &str) -> Option<Value> {
 fn make_parent(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)
-        .with_context(|| format!("the folder {} cannot be made", folder.display()))
+        .with_context(|| format!("the folder {} cannot be created", folder.display()))
 }
 
 /// Writes a file whole or not at all, also when another process writes the same.
@@ -340,7 +340,7 @@ pub fn merge(folder: &Path, table: &mut dyn Table) -> Result<Merged> {
     let shards = folder.join("shards");
     let files = shards.read_dir().with_context(|| {
         format!(
-            "{} is no archive: it has no folder `shards`",
+            "{} is not an archive: it has no folder `shards`",
             folder.display()
         )
     })?;

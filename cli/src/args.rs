@@ -21,7 +21,7 @@ pub struct Args {
 pub const EXIT_CODES: &str = "Exit codes:
   0    everything succeeded
   1    an input could not be tagged, or something is missing
-  2    the command line is wrong
+  2    the command line is invalid
   130  interrupted (SIGINT, SIGTERM or SIGHUP); the results so far are printed";
 
 #[derive(Subcommand)]
@@ -88,14 +88,14 @@ pub struct Tag {
     /// Write one file per input into this folder instead of printing
     #[arg(short, long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// Tag part I of N (I from 0) of the inputs and write one record of JSON lines per input to --out; inputs with a record are skipped
+    /// Tag part I of N (I from 0) of the inputs and write one record of JSON lines per input to --out; inputs that already have a record are skipped
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with_all = ["format", "windows", "json"])]
     pub shard: Option<Shard>,
     /// Read inputs from standard input, one per line, and print the JSON lines of each before reading the next; the last
     /// line of each input has the type "file"
     #[arg(long, conflicts_with_all = ["inputs", "out", "shard", "format", "windows", "json", "jobs"])]
     pub follow: bool,
-    /// With --shard: tag inputs again that failed before
+    /// With --shard: retry inputs that failed in an earlier run
     #[arg(long, requires = "shard")]
     pub retry_failed: bool,
     /// With --shard: record an input as failed after it has crashed the process this many times
@@ -241,7 +241,7 @@ impl Modality {
 fn seconds(text: &str) -> Result<u64> {
     let seconds: f64 = text.parse()?;
     if !(0.001..=86_400.0).contains(&seconds) {
-        bail!("give a time from 0.001 to 86400 seconds");
+        bail!("the time must be from 0.001 to 86400 seconds");
     }
     Ok((seconds * 1e9) as u64)
 }
@@ -249,7 +249,7 @@ fn seconds(text: &str) -> Result<u64> {
 fn score(text: &str) -> Result<f32> {
     let score: f32 = text.parse()?;
     if !(0.0..=1.0).contains(&score) || score == 0.0 {
-        bail!("give a score above 0 and up to 1");
+        bail!("the score must be above 0 and at most 1");
     }
     Ok(score)
 }

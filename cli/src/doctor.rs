@@ -51,7 +51,7 @@ pub fn models(provider: &str) -> Result<ExitCode> {
     let mut text = String::new();
     let mut failed = names.is_empty();
     if names.is_empty() {
-        text += "no models: set GST_INSTRUMENTS_MODEL_PATH to their folder\n";
+        text += "no models found: set GST_INSTRUMENTS_MODEL_PATH to their folder\n";
     }
     for name in names {
         match Model::open(&name, &options) {
@@ -88,7 +88,7 @@ fn describe(name: &str, model: &Arc<Model>) -> String {
         }
     };
     format!(
-        "{name}\n  takes {takes}\n  runs on {}\n  {} labels: {}\n",
+        "{name}\n  input: {takes}\n  provider: {}\n  {} labels: {}\n",
         model.active_provider(),
         card.labels.len(),
         some(&card.labels)
@@ -162,9 +162,9 @@ fn screen(findings: &[Finding]) -> String {
         .filter(|finding| finding.needed && finding.state.is_err())
         .count();
     text += &match missing {
-        0 => "\nEverything that is needed is installed.\n".to_owned(),
-        1 => "\n1 thing is missing.\n".to_owned(),
-        count => format!("\n{count} things are missing.\n"),
+        0 => "\nAll required components are installed.\n".to_owned(),
+        1 => "\n1 required component is missing.\n".to_owned(),
+        count => format!("\n{count} required components are missing.\n"),
     };
     text
 }
@@ -272,12 +272,12 @@ fn runtime() -> Vec<Finding> {
         Some(path) if path.exists() => Ok(canonical(&path).display().to_string()),
         Some(path) => Err((
             format!(
-                "ORT_DYLIB_PATH names {}, which does not exist",
+                "ORT_DYLIB_PATH is set to {}, which does not exist",
                 path.display()
             ),
             "pip install onnxruntime, and set ORT_DYLIB_PATH to its libonnxruntime.so".into(),
         )),
-        None => Ok("as the system's loader finds it".into()),
+        None => Ok("from the system's library search path".into()),
     };
     vec![Finding {
         what: "ONNX Runtime",
@@ -322,7 +322,12 @@ fn taggers() -> Vec<Finding> {
     let state = run_defaults();
     vec![Finding {
         what: "tagging",
-        state: state.map_err(|cause| (cause, "instruments models shows each model's error".into())),
+        state: state.map_err(|cause| {
+            (
+                cause,
+                "run `instruments models` to see each model's error".into(),
+            )
+        }),
         needed: true,
     }]
 }
@@ -350,7 +355,7 @@ fn run_defaults() -> Result<String, String> {
             .into_iter()
             .filter_map(place)
             .collect::<Vec<_>>()),
-        None => Err("nothing came out of the models for 60 s".into()),
+        None => Err("the models gave no result within 60 s".into()),
     };
     let _ = pipeline.set_state(gst::State::Null);
     result.map(|places| places.join(", "))
@@ -360,7 +365,7 @@ fn gpu() -> Vec<Finding> {
     if !Path::new("/dev/nvidiactl").exists() && !Path::new("/dev/dxg").exists() {
         return vec![Finding {
             what: "GPU",
-            state: Ok("none, the models run on the CPU".into()),
+            state: Ok("none; the models run on the CPU".into()),
             needed: false,
         }];
     }
@@ -425,10 +430,11 @@ mod tests {
         assert_eq!(lines[0], "ok       GStreamer      1.22.0");
         assert_eq!(lines[1], "note     MPEG-TS        GStreamer lacks tsdemux");
         assert_eq!(lines[2].trim(), "apt-get install x");
-        assert!(text.ends_with("Everything that is needed is installed.\n"));
+        assert!(text.ends_with("All required components are installed.\n"));
         let text = screen(&[finding("basics", lacking(), true)]);
         assert!(
-            text.starts_with("MISSING  basics") && text.ends_with("1 thing is missing.\n"),
+            text.starts_with("MISSING  basics")
+                && text.ends_with("1 required component is missing.\n"),
             "{text}"
         );
     }

@@ -93,7 +93,7 @@ fn add(argument: &OsStr, inputs: &mut Vec<Result<Input, Unusable>>) {
     let found = match path.metadata() {
         Ok(metadata) if metadata.is_dir() => walk(path, &mut files).and_then(|()| {
             if files.is_empty() {
-                bail!("has no audio or video file in it");
+                bail!("contains no audio or video files");
             }
             Ok(())
         }),

@@ -82,7 +82,7 @@ fn merge(options: &Merge) -> Result<ExitCode> {
     };
     eprintln!("{} inputs tagged, {} failed", merged.tagged, merged.failed);
     for (what, which) in [
-        ("shards are not done", &merged.missing_shards),
+        ("shards are unfinished", &merged.missing_shards),
         ("inputs have no record", &merged.missing),
         ("inputs have more than one record", &merged.twice),
     ] {
@@ -94,7 +94,7 @@ fn merge(options: &Merge) -> Result<ExitCode> {
     }
     if merged.unlisted > 0 {
         eprintln!(
-            "{} records are of inputs that are in no list",
+            "{} records belong to inputs that are in no list",
             merged.unlisted
         );
     }
@@ -117,7 +117,8 @@ fn table<'a>(format: TableFormat, out: impl Write + Send + 'a) -> Result<Box<dyn
 /// Starts GStreamer with the elements, which are part of this program. Models and ONNX Runtime are found as the plugin
 /// finds them, and in the folders of this program's source tree or installation.
 fn start() -> Result<()> {
-    let program = std::env::current_exe().context("the path of this program is unknown")?;
+    let program =
+        std::env::current_exe().context("the path of this program cannot be determined")?;
     let folder = program.parent().unwrap_or(Path::new("/"));
     gstinstruments::model::set_plugin_dir(folder);
     for (variable, paths) in [

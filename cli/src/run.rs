@@ -51,9 +51,7 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
         (archive, inputs) = (Some(opened), own);
     }
     if inputs.len() > 1 && !options.format.joins() && options.out.is_none() {
-        bail!(
-            "several inputs make several outputs in this format: name a folder for them with --out"
-        );
+        bail!("this format needs one output file per input: set a folder for the files with --out");
     }
     let jobs = jobs(&options, inputs.len());
     let outputs = match &options.out {
@@ -177,7 +175,7 @@ fn interruptible() -> Result<()> {
             std::process::exit(INTERRUPTED.into());
         }
     })
-    .context("signals cannot be handled")
+    .context("the signal handler cannot be installed")
 }
 
 /// Where each input's result is written; names that several inputs share get a number.
@@ -187,7 +185,7 @@ fn outputs(
     format: Format,
 ) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder)
-        .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        .with_context(|| format!("the folder {} cannot be created", folder.display()))?;
     let mut taken = HashMap::<String, usize>::new();
     let path = |input: &Result<Input, Unusable>| {
         let name = input.as_ref().map_or("", |input| input.uri.as_str());
@@ -362,7 +360,7 @@ impl Run {
             return render(&report.uri);
         };
         if report.interrupted {
-            bail!("was interrupted, nothing was written");
+            bail!("was interrupted; no output was written");
         }
         let text = render(&link(&outputs[index], &report.uri))?;
         let head = formats::head(format, windows).as_bytes();

@@ -171,7 +171,7 @@ impl Source {
             let name = modality.name();
             if self.0.promised.contains(&modality) && of(|_| true).is_empty() {
                 notes.push(format!(
-                    "its {name} is not tagged: it begins more than 6 s late, and GStreamer's flvdemux leaves out such streams"
+                    "its {name} is not tagged: it begins more than 6 s late, and GStreamer's flvdemux ignores such streams"
                 ));
             }
             for stream in of(|fate| matches!(fate, Fate::Undecodable)) {
@@ -188,7 +188,7 @@ impl Source {
                 ));
             }
             if !of(|fate| matches!(fate, Fate::Tagged(branch) if branch.silent.load(Ordering::Relaxed))).is_empty() {
-                notes.push(format!("its {name} stream holds nothing that can be decoded"));
+                notes.push(format!("its {name} stream contains nothing that can be decoded"));
             }
         }
         notes

@@ -137,9 +137,7 @@ impl<'a> Tagger<'a> {
                 }
                 if moved.elapsed() > timeout {
                     let seconds = timeout.as_secs_f64();
-                    bail!(
-                        "cannot be decoded: nothing has come out of it for {seconds} s (--timeout)"
-                    );
+                    bail!("cannot be decoded: no progress for {seconds} s (--timeout)");
                 }
                 continue;
             };

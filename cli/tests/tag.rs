@@ -363,7 +363,7 @@ fn bad_inputs_do_not_stop_the_good_one() {
 
     let bad = [
         ("missing.mp4", "cannot be opened: No such file"),
-        ("docs", "has no audio or video file in it"),
+        ("docs", "contains no audio or video files"),
         ("file:///missing.mp4", "cannot be opened: No such file"),
         ("http://127.0.0.1:9/a.mp4", "cannot be read"),
         ("/dev/null", "is a device, not a file"),

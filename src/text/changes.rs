@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Which results say something new.
+//! Finds the results whose labels differ from those shown.
 
-/// Follows the labels that are shown. A label comes in when its score is a margin above the lowest score of a tag, and
-/// goes when it is below that, so that one whose score hovers there changes nothing. Where no label is shown, the best
-/// comes in without the margin.
+/// Tracks the labels that are shown, with hysteresis: a label is added when its score reaches the threshold plus a
+/// margin, and removed when its score falls below the threshold, so that scores near the threshold cause no changes. If
+/// no shown label remains, the best one is added without the margin.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     shown: Vec<String>,
 }
 
 impl Changes {
-    /// Takes a result, best label first, whose scores reach `threshold`; says whether the labels that are shown have
-    /// changed, and leaves those in `tags`.
+    /// Updates the shown labels from a result, highest score first, and keeps only these in `tags`. Labels whose score
+    /// is below `threshold` are removed. Returns whether the set of shown labels has changed.
     pub fn take(&mut self, tags: &mut Vec<(String, f32)>, threshold: f32, margin: f32) -> bool {
         let none_stays = !tags
             .iter()

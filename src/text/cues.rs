@@ -1,44 +1,45 @@
 // SPDX-License-Identifier: MPL-2.0
-//! When a text is shown.
+//! Computes when each text is shown.
 
-/// How long a text is shown that says nothing about its time.
+/// How long a text is shown if its duration is unknown, in nanoseconds.
 const UNKNOWN: u64 = 1_000_000_000;
 
-/// A text that could not be shown in time shows for a moment at least.
+/// Minimum time that a late text is shown, in nanoseconds.
 const MOMENT: u64 = 1_000_000;
 
-/// From a start to an end, in nanoseconds.
+/// A time interval in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// First nanosecond.
     pub start: u64,
-    /// One after the last.
+    /// First nanosecond after the interval.
     pub end: u64,
 }
 
-/// Places the cues of one text stream: none begins before the last one has ended, as an overlay shows one at a time and
-/// waits for its end.
+/// Places the cues of one text stream so that none begins before the previous one has ended: an overlay shows one text
+/// at a time and waits for its end.
 #[derive(Debug, Clone, Default)]
 pub struct Cues {
-    /// Where the last cue ends.
+    /// End of the last cue.
     until: u64,
-    /// Where the time ended that the last result was about.
+    /// End of the analysed time of the last result.
     about: Option<u64>,
 }
 
 impl Cues {
-    /// Where the last cue ends.
+    /// End of the last cue, in nanoseconds.
     pub fn until(&self) -> u64 {
         self.until
     }
 
-    /// Results of another source follow, at a pace of their own.
+    /// To be called before results of another source, whose interval may differ: forgets the last result's time.
     pub fn change_source(&mut self) {
         self.about = None;
     }
 
-    /// When to show a result that is known at `now` and about the time `about`: from now on, for as long as the next
-    /// result is expected to take, which is the time since the last one.
+    /// When to show a result that is ready at `now` and describes the time `about`: from `now` until the next result is
+    /// expected. The interval between results is that between the ends of the last two; if unknown, the length of
+    /// `about`, else one second.
     pub fn known(&mut self, now: u64, about: Option<Span>) -> Span {
         let before = about.and_then(|about| self.about.replace(about.end));
         let since = |(about, before): (Span, u64)| about.end.checked_sub(before);
@@ -51,8 +52,8 @@ impl Cues {
         }
     }
 
-    /// When to show a result about the time `about`: in the part of that time that no result before was about; `None`
-    /// if there is none.
+    /// When to show a result that describes the time `about`: in the part of that time that no earlier result
+    /// describes. `None` if there is no such part.
     pub fn happened(&mut self, about: Span) -> Option<Span> {
         let before = self.about.unwrap_or(0).max(self.until);
         let start = about.start.max(before);
@@ -60,7 +61,7 @@ impl Cues {
         (start < about.end).then_some(Span { start, ..about })
     }
 
-    /// The cue for a text that should be shown in `span`.
+    /// The cue for a text that should be shown in `span`: delayed until the last cue has ended.
     pub fn place(&mut self, span: Span) -> Span {
         let start = span.start.max(self.until);
         self.until = span.end.max(start.saturating_add(MOMENT));

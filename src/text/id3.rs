@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! ID3v2.4 tags, as HLS and DASH players take them for timed metadata.
+//! ID3v2.4 tags, the timed metadata that HLS and DASH players accept.
 
-/// UTF-8 with a terminating zero.
+/// Text encoding: UTF-8 with a terminating zero.
 const UTF_8: u8 = 3;
 
-/// A tag with one TXXX frame (user-defined text) called `name`.
+/// A tag with one TXXX frame (user-defined text) whose description is `name`.
 pub fn tag(name: &str, text: &str) -> Vec<u8> {
     let mut frame = vec![UTF_8];
     frame.extend(name.bytes());
@@ -20,7 +20,7 @@ pub fn tag(name: &str, text: &str) -> Vec<u8> {
     tag
 }
 
-/// A size in four bytes of seven bits each.
+/// A size as four bytes with seven bits each (ID3's sync-safe integer).
 fn sync_safe(size: usize) -> [u8; 4] {
     [21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8)
 }

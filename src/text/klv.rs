@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! KLV packets (SMPTE 336M).
 
-/// The key of a packet with tags: a universal label of SMPTE's class 15, experimental metadata.
+/// Key of the packets: a universal label of SMPTE's class 15, experimental metadata.
 pub const KEY: [u8; 16] = *b"\x06\x0e\x2b\x34\x01\x01\x01\x01\x0f\x00gst-in";
 
-/// The key, the length in BER's long form where it needs one, the value.
+/// A packet: the key, the length in BER (long form from 128 bytes on), the value.
 pub fn packet(value: &[u8]) -> Vec<u8> {
     let mut packet = KEY.to_vec();
     match value.len() {

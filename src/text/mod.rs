@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Tags as text and timed metadata. Knows no GStreamer.
+//! Tags as text and timed metadata. Independent of GStreamer.
 //!
-//! A [`Record`] is one result with everything that is known about its time; [`Format`] writes it. [`Cues`] places the
-//! texts of one stream so that they never overlap, [`Changes`] finds the results that say something new.
+//! A [`Record`] is one result with its times; [`Record::write`] writes it in a [`Format`]. [`Cues`] places the texts of
+//! one stream so that they never overlap; [`Changes`] finds the results whose labels differ from those shown.
 
 #![deny(missing_docs)]
 
@@ -21,10 +21,10 @@ pub use cues::{Cues, Span};
 pub use klv::KEY as KLV_KEY;
 pub use utc::rfc3339;
 
-/// How a [`Record`] is written.
+/// Output format of a [`Record`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object and a line feed.
+    /// One JSON object, followed by a line feed.
     Json,
     /// The labels with their scores, e.g. `Violin 82 %, Piano 31 %`.
     Text,
@@ -36,38 +36,38 @@ pub enum Format {
     Klv,
 }
 
-/// One result. Times are in nanoseconds.
+/// One result; times are in nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Record {
-    /// Counts the results of a stream from 0.
+    /// Number of the result in its stream, from 0.
     pub sequence: u64,
     /// `audio`, `video` or `fused`.
     pub source: String,
-    /// The model's name.
+    /// Name of the model.
     pub model: String,
     /// The modalities that the result is based on.
     pub sources: Vec<String>,
-    /// Where the time that the result is about starts, as stream time (position in the media).
+    /// Start of the analysed time, as stream time (position in the media).
     pub start: Option<u64>,
-    /// The same as running time (time since playback started).
+    /// Start of the analysed time, as running time (time since playback began).
     pub running_time: Option<u64>,
-    /// Length of that time.
+    /// Length of the analysed time.
     pub duration: Option<u64>,
-    /// Share of that time that had media, from 0 to 1.
+    /// Share of the analysed time that had media, from 0 to 1.
     pub media: f32,
-    /// Whether the result is about the whole stream.
+    /// Whether this is the result for the whole stream.
     pub clip: bool,
-    /// `start` in nanoseconds since 1970 (UTC).
+    /// `start` as nanoseconds since 1970-01-01 (UTC).
     pub utc: Option<u64>,
     /// `start` as SMPTE time code.
     pub timecode: Option<String>,
-    /// Labels with their scores from 0 to 1, best first.
+    /// Labels with their scores from 0 to 1, highest score first.
     pub tags: Vec<(String, f32)>,
-    /// What the user adds to each result.
+    /// Constant members that the user adds to each result.
     pub fields: Map<String, Value>,
 }
 
-/// The names of a JSON object's members, but those of [`Record::fields`].
+/// The names of a JSON object's members, except those of [`Record::fields`].
 pub const NAMES: [&str; 12] = [
     "sequence",
     "source",
@@ -84,7 +84,7 @@ pub const NAMES: [&str; 12] = [
 ];
 
 impl Record {
-    /// The record as a JSON object: times in seconds, `utc` in RFC 3339; members that are not known are left out.
+    /// The record as a JSON object: times in seconds, `utc` in RFC 3339. Members whose value is unknown are omitted.
     pub fn json(&self) -> Value {
         let seconds = |time: u64| time as f64 / 1e9;
         let end = self
@@ -125,7 +125,7 @@ impl Record {
         Value::Object(object)
     }
 
-    /// The labels with their scores, e.g. `Violin 82 %, Piano 31 %`; empty without any.
+    /// The labels with their scores, e.g. `Violin 82 %, Piano 31 %`; empty if there are no labels.
     pub fn plain(&self) -> String {
         let labels: Vec<_> = self
             .tags
@@ -135,8 +135,8 @@ impl Record {
         labels.join(", ")
     }
 
-    /// The record in `format`; `cue` is the stream time at which it is shown, for WebVTT. `None` where there is nothing
-    /// to write: plain text without a label.
+    /// The record in `format`; `cue` is the stream time of the WebVTT cue, which the other formats ignore. `None` for
+    /// plain text without labels.
     pub fn write(&self, format: Format, cue: Span) -> Option<Vec<u8>> {
         let json = || self.json().to_string();
         match format {
@@ -150,7 +150,7 @@ impl Record {
 }
 
 impl Format {
-    /// What a stream starts with.
+    /// Text at the start of a stream; empty for formats without a header.
     pub fn header(self) -> &'static str {
         match self {
             Format::WebVtt => vtt::HEADER,
@@ -158,7 +158,7 @@ impl Format {
         }
     }
 
-    /// Whether it is shown from a start to an end, one text at a time; the others say what was found at a point in time.
+    /// Whether texts have a duration and are shown one at a time; results in the other formats have only a start.
     pub fn is_cue(self) -> bool {
         matches!(self, Format::Text | Format::WebVtt)
     }

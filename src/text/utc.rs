@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Coordinated universal time.
 
-/// `nanoseconds` since 1970 in RFC 3339, to the millisecond.
+/// `nanoseconds` since 1970-01-01 (UTC) in RFC 3339, truncated to milliseconds.
 pub fn rfc3339(nanoseconds: u64) -> String {
     let milliseconds = nanoseconds / 1_000_000;
     let (seconds, milliseconds) = (milliseconds / 1000, milliseconds % 1000);
@@ -13,8 +13,8 @@ pub fn rfc3339(nanoseconds: u64) -> String {
     )
 }
 
-/// The date `days` after 1970-01-01, by Howard Hinnant's `civil_from_days`: years begin in March, so that the leap day
-/// is their last.
+/// Year, month and day of the date `days` after 1970-01-01, by Howard Hinnant's `civil_from_days`: years begin in
+/// March, so that the leap day is the last day of the year.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

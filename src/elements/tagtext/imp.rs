@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Turns the tags on buffers into a stream of their own: JSON lines, plain text, WebVTT, ID3 or KLV.
+//! Converts the tags on buffers to a text or metadata stream: JSON lines, plain text, WebVTT, ID3 or KLV.
 //!
 //! ```sh
 //! gst-launch-1.0 filesrc location=examples/media/band.mp4 ! decodebin ! melspec ! frameclassify ! tagtext ! filesink location=target/tags.jsonl
 //! ```
 //!
-//! The media ends here: put a `tee` in front of `tagtext` to use it elsewhere, too.
+//! The media is dropped: put a `tee` in front of `tagtext` to use it elsewhere too.
 
 use std::sync::{LazyLock, Mutex};
 
@@ -30,7 +30,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-/// The formats, the preferred first: what takes anything, such as a file, gets JSON.
+/// The formats in order of preference: elements that accept any caps, such as `filesink`, get JSON.
 const FORMATS: [(Format, text::Format, &str); 5] = [
     (Format::Json, text::Format::Json, "application/x-json"),
     (Format::Text, text::Format::Text, "text/x-raw,format=utf8"),
@@ -43,7 +43,7 @@ const FORMATS: [(Format, text::Format, &str); 5] = [
     (Format::Klv, text::Format::Klv, "meta/x-klv,parsed=true"),
 ];
 
-/// The caps of `format`, or all of them.
+/// The caps of `format`; with `Auto`, those of all formats.
 fn caps(format: Format) -> gst::Caps {
     let wanted = |own: Format| format == Format::Auto || own == format;
     let names = FORMATS.iter().filter(|(own, ..)| wanted(*own));
@@ -67,7 +67,7 @@ pub struct TagText {
     #[property(name = "fields", get, set, nullable, type = Option<String>, member = fields, mutable_ready, blurb = "Constants to add to each JSON object, as NAME=VALUE,NAME=VALUE")]
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
-    /// The segment that came before the caps were agreed on, and the wall clock at running time 0 of a live stream.
+    /// The latest segment, for a stream whose caps are negotiated after its segment.
     segment: Mutex<Option<gst::FormattedSegment<gst::ClockTime>>>,
     is_live: Mutex<bool>,
 }
@@ -133,7 +133,7 @@ impl ElementImpl for TagText {
             gst::subclass::ElementMetadata::new(
                 "Tags to text",
                 "Filter/Converter",
-                "Turns the instrument tags on buffers into text or timed metadata",
+                "Converts the instrument tags on buffers to text or timed metadata",
                 "The gst-instruments developers",
             )
         });
@@ -185,7 +185,7 @@ impl TagText {
         let is_silent = texts.is_empty() && !looks_back;
         self.push(texts)?;
         if let Some(pts) = buffer.pts().filter(|_| is_silent) {
-            // Downstream need not wait for a text of this time.
+            // Tells downstream not to wait for a text of this time.
             let gap = gst::event::Gap::builder(pts).duration(buffer.duration());
             self.src_pad.push_event(gap.build());
         }
@@ -220,7 +220,7 @@ impl TagText {
         gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }
 
-    /// Agrees with downstream on a format.
+    /// Negotiates the format with the element downstream.
     fn negotiate(&self) -> bool {
         let settings = self.settings.lock().unwrap().clone();
         let own = caps(settings.format);
@@ -258,7 +258,8 @@ impl TagText {
         self.src_pad.push_event(gst::event::Caps::new(&agreed))
     }
 
-    /// Begins a segment. The text of its last result comes when it is over, so for the text it has no end.
+    /// Begins a segment. The text stream's segment has no end, because the text of the last result is sent after the
+    /// media's segment has ended.
     fn begin(
         &self,
         mut segment: gst::FormattedSegment<gst::ClockTime>,
@@ -275,13 +276,13 @@ impl TagText {
         self.src_pad.push_event(event.build())
     }
 
-    /// Sends the text that is still held, at the end of the stream the header of one without texts, too.
+    /// Sends the texts that are still held; `at_end` of a stream without texts also the format's header.
     fn finish(&self, at_end: bool) {
         let texts = match self.state.lock().unwrap().as_mut() {
             Some(state) => state.finish(at_end),
             None => return,
         };
-        // The end of the stream comes in any case.
+        // The event that follows is sent even if this fails.
         let _ = self.push(texts);
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `tagtext`: the tags on buffers as a stream of text or timed metadata.
+//! `tagtext`: converts the tags on buffers to a stream of text or timed metadata.
 
 use gst::glib;
 use gst::prelude::*;
@@ -10,7 +10,7 @@ mod settings;
 mod state;
 
 glib::wrapper! {
-    /// The element; see the module's documentation of `imp`.
+    /// The element; see the documentation of the module `imp`.
     pub struct TagText(ObjectSubclass<imp::TagText>) @extends gst::Element, gst::Object;
 }
 
@@ -18,28 +18,29 @@ glib::wrapper! {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstTagTextSource")]
 pub enum Source {
-    /// All of them; plain text and WebVTT show one at a time: fused tags, or else those of the sound.
+    /// All tags. Plain text and WebVTT show one source at a time: fused tags if available, else those of the sound,
+    /// else those of the pictures.
     #[default]
     #[enum_value(
         name = "Any: all; text and webvtt show fused tags if available, else those of the sound"
     )]
     Any,
-    /// What was heard.
+    /// Instruments that are heard.
     #[enum_value(name = "Audio: instruments that are heard")]
     Audio,
-    /// What was seen.
+    /// Instruments that are seen.
     #[enum_value(name = "Video: instruments that are seen")]
     Video,
-    /// What both together say.
+    /// Results of sound and pictures together.
     #[enum_value(name = "Fused: results of sound and pictures together")]
     Fused,
 }
 
-/// How tags are written.
+/// Output format of the tags.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstTagTextFormat")]
 pub enum Format {
-    /// The first that the element downstream takes.
+    /// The first format that the element downstream accepts.
     #[default]
     #[enum_value(name = "Auto: the first format that the element downstream accepts")]
     Auto,
@@ -60,15 +61,15 @@ pub enum Format {
     Klv,
 }
 
-/// Which time a text has.
+/// Timestamps of the texts.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstTagTextTiming")]
 pub enum Timing {
-    /// When the result was known.
+    /// The time when the result was ready.
     #[default]
     #[enum_value(name = "Known: when the result was ready")]
     Known,
-    /// The time that the result is about.
+    /// The analysed time.
     #[enum_value(name = "Happened: the analysed time")]
     Happened,
 }

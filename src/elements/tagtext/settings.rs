@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the user sets of `tagtext`.
+//! The settings of `tagtext`.
 
 use std::str::FromStr;
 
@@ -41,7 +41,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The user's fields as members of a JSON object; the error is a sentence for the user.
+    /// The property `fields` as members of a JSON object; the error is a message for the user.
     pub fn fields(&self) -> Result<Map<String, Value>, String> {
         let Some(fields) = &self.fields else {
             return Ok(Map::new());
@@ -63,7 +63,7 @@ impl Settings {
     }
 }
 
-/// A value as JSON: numbers, booleans and text as they are, everything else as GStreamer writes it.
+/// A value as JSON: `int`, `double`, `boolean` and `string` keep their type, others become GStreamer's text form.
 fn member(value: &glib::SendValue) -> Result<Value, String> {
     if let Ok(number) = value.get::<i32>() {
         return Ok(json!(number));
@@ -79,7 +79,7 @@ fn member(value: &glib::SendValue) -> Result<Value, String> {
     }
     let text = value
         .serialize()
-        .map_err(|_| format!("tagtext cannot write {value:?}"))?;
+        .map_err(|_| format!("tagtext cannot write {value:?} as JSON"))?;
     Ok(json!(text.as_str()))
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What a running stream needs: where it is, what was shown last.
+//! State of a running stream: its position and the last texts.
 
 use std::time::SystemTime;
 
@@ -15,14 +15,14 @@ use crate::text::{Changes, Cues, Format, Record, Span};
 /// Seconds from NTP's epoch, 1900, to 1970.
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
-/// Texts that say the same are one as long as no more time than this is between them: results come when media does.
+/// Maximum gap in nanoseconds between texts with the same labels that are joined: results arrive only with media.
 const PAUSE: u64 = 1_000_000_000;
 
-/// What the latest buffer says about its time.
+/// The times of the latest buffer.
 #[derive(Default)]
 struct Moment {
     pts: Option<gst::ClockTime>,
-    /// In nanoseconds since 1970.
+    /// In nanoseconds since 1970-01-01.
     utc: Option<u64>,
     timecode: Option<gst_video::ValidVideoTimeCode>,
 }
@@ -38,21 +38,21 @@ pub struct State {
     settings: Settings,
     fields: Map<String, Value>,
     pub segment: gst::FormattedSegment<gst::ClockTime>,
-    /// Where the latest buffer ended.
+    /// End of the latest buffer.
     position: Option<gst::ClockTime>,
     moment: Moment,
     cues: Cues,
     changes: Changes,
-    /// With `only-changes`, the text that is shown until the next change.
+    /// With `only-changes`: the text that is shown until the next change.
     held: Option<Shown>,
-    /// A text that came before the one that is shown has ended.
+    /// A text that was ready before the shown one has ended.
     early: Option<Shown>,
-    /// Where the last text without an end is.
+    /// Start of the last text in a format without durations.
     latest: u64,
-    /// The best source so far, for texts of which only one is shown at a time.
+    /// The best source so far, for formats that show one source at a time.
     source: Option<meta::Source>,
     sequence: u64,
-    /// Whether the stream's header is still to be written.
+    /// Whether the format's header has not been written yet.
     headless: bool,
 }
 
@@ -76,13 +76,13 @@ impl State {
         }
     }
 
-    /// The same stream in another `format`.
+    /// Continues the stream in another `format`.
     pub fn change(&mut self, format: Format) {
         self.headless |= self.format != format;
         self.format = format;
     }
 
-    /// Another part of the stream, after a seek.
+    /// Restarts after a seek.
     pub fn restart(&mut self) {
         self.position = None;
         self.moment = Moment::default();
@@ -93,13 +93,14 @@ impl State {
         self.latest = 0;
     }
 
-    /// Whether a text may still come for a time that has passed, so that downstream must wait for it.
+    /// Whether texts may have timestamps before the current position, so that downstream must wait for them.
     pub fn looks_back(&self) -> bool {
         self.settings.timing == Timing::Happened
             || (self.settings.only_changes && self.format.is_cue())
     }
 
-    /// Notes where `buffer` is; `clock` is the wall clock at running time 0, for a live stream whose buffers do not say.
+    /// Stores the times of `buffer`; `clock` is the wall clock at running time 0, for live streams whose buffers carry
+    /// none.
     pub fn see(&mut self, buffer: &gst::BufferRef, clock: Option<u64>) {
         let Some(pts) = buffer.pts() else { return };
         self.position = Some(pts.saturating_add(buffer.duration().unwrap_or_default()));
@@ -116,8 +117,8 @@ impl State {
         };
     }
 
-    /// The buffers that follow from results that became known with the buffer that was seen last, or `at_end`, after it;
-    /// `clip` says that they are about the whole stream.
+    /// The buffers to send for results that became ready with the latest buffer, or with `at_end` after it; `clip`:
+    /// they are results for the whole stream.
     pub fn write(&mut self, results: Vec<Tags>, clip: bool, at_end: bool) -> Vec<gst::Buffer> {
         let now = if at_end {
             self.position
@@ -128,7 +129,7 @@ impl State {
         let mut buffers = Vec::new();
         self.choose(&results);
         for tags in results {
-            // The result over the whole stream comes when there is nothing left to show it with.
+            // The result for the whole stream is ready when no media is left to show it with.
             if self.wants(tags.source) && !(clip && self.format == Format::Text) {
                 self.show(&tags, clip, now, &mut buffers);
             }
@@ -146,14 +147,14 @@ impl State {
         buffers
     }
 
-    /// What is left of a segment, or `at_end` of the stream.
+    /// The remaining buffers of a segment, or with `at_end` of the stream.
     pub fn finish(&mut self, at_end: bool) -> Vec<gst::Buffer> {
         let held = self.held.take().filter(|_| self.format.is_cue());
         let left = [held, self.early.take()].into_iter().flatten();
         let mut buffers: Vec<_> = left.filter_map(|shown| self.buffer(&shown)).collect();
         let headless = at_end && std::mem::take(&mut self.headless);
         if headless && !self.format.header().is_empty() {
-            // A file without cues is one all the same.
+            // A file without cues still needs its header.
             let mut buffer = gst::Buffer::from_slice(self.format.header());
             buffer.make_mut().set_pts(self.position.unwrap_or_default());
             buffers.push(buffer);
@@ -161,7 +162,7 @@ impl State {
         buffers
     }
 
-    /// Notes the best source so far, of which texts are shown.
+    /// Updates the best source so far, whose texts are shown.
     fn choose(&mut self, results: &[Tags]) {
         let rank = |source: &meta::Source| match source {
             meta::Source::Fused => 2,
@@ -217,7 +218,7 @@ impl State {
                 buffers.extend(self.buffer(&before));
             }
         } else if self.settings.timing == Timing::Known && span.start < self.cues.until() {
-            // An overlay would wait for the end of the one before, and hold up what is behind.
+            // An overlay would wait for the end of the previous text, and delay the media behind it.
             self.early = Some(shown);
         } else {
             self.early = None;
@@ -225,7 +226,7 @@ impl State {
         }
     }
 
-    /// When `tags` should be shown, in the time base of the buffers.
+    /// When to show `tags`, in the time base of the buffers.
     fn span(&mut self, tags: &Tags, clip: bool, now: u64) -> Option<Span> {
         let about = tags.start.zip(tags.duration).map(|(start, duration)| Span {
             start: start.nseconds(),
@@ -286,7 +287,7 @@ impl State {
             }
             self.cues.place(shown.span)
         } else {
-            // In order, whatever they are about.
+            // Timestamps must not decrease, whatever time the results describe.
             self.latest = self.latest.max(shown.span.start);
             Span {
                 start: self.latest,
@@ -318,7 +319,7 @@ impl State {
     }
 }
 
-/// The wall clock of `buffer`'s timestamp, if a reference timestamp says it.
+/// The wall clock at `buffer`'s timestamp, in nanoseconds since 1970, from its reference timestamp if it has one.
 fn reference(buffer: &gst::BufferRef) -> Option<u64> {
     buffer
         .iter_meta::<gst::ReferenceTimestampMeta>()
@@ -333,28 +334,28 @@ fn reference(buffer: &gst::BufferRef) -> Option<u64> {
         })
 }
 
-/// The time code `offset` nanoseconds later.
+/// The time code `offset` nanoseconds later; `None` if that is before midnight.
 fn shift(timecode: &gst_video::ValidVideoTimeCode, offset: i64) -> Option<String> {
     let fps = timecode.fps();
     let frames = i128::from(offset) * i128::from(fps.numer());
     let scale = 1_000_000_000 * i128::from(fps.denom());
     let frames = i64::try_from((frames + scale / 2).div_euclid(scale)).ok()?;
     let since_midnight = i64::try_from(timecode.frames_since_daily_jam()).ok()?;
-    // Before midnight is another day.
+    // Before midnight it is the previous day.
     since_midnight.checked_add(frames).filter(|&n| n >= 0)?;
     let mut shifted = timecode.clone();
     shifted.add_frames(frames);
     Some(shifted.to_string())
 }
 
-/// The wall clock at running time 0 of an `element` in a pipeline that has a clock, in nanoseconds since 1970.
+/// The wall clock at running time 0 of `element`, in nanoseconds since 1970; `None` if its pipeline has no clock.
 pub fn wall_clock(element: &gst::Element) -> Option<u64> {
     let running = element.current_running_time()?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = u64::try_from(now.ok()?.as_nanos()).ok()?;
     now.checked_sub(running.nseconds())
 }
-/// A time in nanoseconds; the end of time is the last that GStreamer has.
+/// `nanoseconds` as a clock time, at most GStreamer's maximum.
 fn clock_time(nanoseconds: u64) -> gst::ClockTime {
     gst::ClockTime::from_nseconds(nanoseconds.min(gst::ClockTime::MAX.nseconds()))
 }
