@@ -123,7 +123,7 @@ fn python_and_c_read_them() {
 /// The lines that the examples should print, by the custom meta.
 fn expected(clip: &str) -> Vec<String> {
     let pipeline = common::launch(&format!(
-        "uridecodebin uri=file://{} ! melspec ! frameclassify ! fakesink name=sink",
+        "uridecodebin3 uri=file://{} ! melspec ! frameclassify ! fakesink name=sink",
         root().join(clip).display()
     ));
     let record = common::Record::of(&pipeline, "sink");

@@ -240,6 +240,34 @@ fn a_picture_that_does_not_change_is_still() {
 }
 
 #[test]
+fn a_picture_that_does_not_change_is_analysed_once() {
+    let mut bench = bench("interval=0");
+    let halves = |colours: [[u8; 3]; 2], time: u64| {
+        let pixels = colours.map(|colour| colour.repeat(24)).concat();
+        buffer(pixels, ms(time), ms(100))
+    };
+    let mut results = Vec::new();
+    for (colours, time) in [
+        ([RED, BLUE], 0),
+        ([RED, BLUE], 100),
+        ([BLUE, ORANGE], 200),
+        ([BLUE, ORANGE], 300),
+        ([RED, BLUE], 400),
+    ] {
+        let passed = bench.pass(halves(colours, time));
+        let tags = Tags::from_buffer(&passed).remove(0);
+        assert_eq!((tags.start, tags.fresh), (Some(ms(time)), true));
+        let embedding = Features::from_buffer(&passed).remove(0).data;
+        results.push((tags.scores, embedding));
+    }
+    assert_eq!(results[0], results[1]);
+    assert_eq!(results[2], results[3]);
+    assert_eq!(results[0], results[4]);
+    assert_ne!(results[0], results[2]);
+    assert_eq!(stat(&bench, "inferences"), 3);
+}
+
+#[test]
 fn tags_need_not_be_repeated() {
     let mut bench = bench("repeat-tags=false");
     let tags = |buffer: &gst::Buffer| Tags::from_buffer(buffer).len();
@@ -432,8 +460,8 @@ fn an_element_counts_its_own_inferences_and_its_session_all() {
             ! frameclassify name=some model=video threads=7",
         CAPS,
     );
-    for time in [0, 100, 1000] {
-        bench.pass(picture(RED, ms(time)));
+    for (colour, time) in [(RED, 0), (BLUE, 100), (ORANGE, 1000)] {
+        bench.pass(picture(colour, ms(time)));
     }
     assert_eq!(stat_of(&bench, "every", "inferences"), 3);
     assert_eq!(stat_of(&bench, "some", "inferences"), 2);

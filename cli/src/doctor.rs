@@ -245,7 +245,10 @@ fn decoders() -> Vec<Finding> {
                 Ok(found.join(", "))
             } else {
                 Err((
-                    format!("GStreamer lacks {}", lacking.join(", or ")),
+                    format!(
+                        "GStreamer lacks {}",
+                        lacking.join(if what == "basics" { " and " } else { " or " })
+                    ),
                     format!("apt-get install {package}"),
                 ))
             },

@@ -10,7 +10,7 @@
 #include <gst/analytics/analytics.h>
 
 static const char *PIPELINE =
-    "uridecodebin name=decoder ! melspec ! frameclassify ! fakesink name=sink sync=false";
+    "uridecodebin3 name=decoder ! melspec ! frameclassify ! fakesink name=sink sync=false";
 
 /* Later buffers carry the same result until the next one: prints each once. */
 static void

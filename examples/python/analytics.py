@@ -13,7 +13,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstAnalytics", "1.0")
 from gi.repository import GLib, Gst, GstAnalytics
 
-PIPELINE = "uridecodebin name=decoder ! melspec ! frameclassify ! fakesink name=sink sync=false"
+PIPELINE = "uridecodebin3 name=decoder ! melspec ! frameclassify ! fakesink name=sink sync=false"
 
 latest = None
 

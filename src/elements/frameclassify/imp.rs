@@ -4,7 +4,7 @@
 //! the embedding to the buffers that pass; the media itself stays untouched.
 //!
 //! ```sh
-//! gst-launch-1.0 -m filesrc location=examples/media/band.mp4 ! decodebin ! videoconvert ! frameclassify ! fakesink
+//! gst-launch-1.0 -m filesrc location=examples/media/band.mp4 ! decodebin3 ! videoconvert ! frameclassify ! fakesink
 //! ```
 //!
 //! On audio it needs `melspec` in front of it.

@@ -45,6 +45,7 @@ impl FrameClassify {
                     return Err(gst::FlowError::Error);
                 }
             };
+            stream.remember(&card, &span, &output);
             let mut scores = output.tags;
             activation(asked, card.activation).apply(&mut scores);
             let analysis = Analysis {

@@ -38,6 +38,7 @@ pub fn is_blank(rgb: &[u8]) -> bool {
 pub struct Motion {
     /// The mean luma of each block of it, of 255; empty before the first picture.
     blocks: Vec<f32>,
+    scene: u64,
 }
 
 impl Motion {
@@ -48,9 +49,20 @@ impl Motion {
         let mut pairs = self.blocks.iter().zip(&blocks);
         if is_first || pairs.any(|(before, now)| (before - now).abs() > STILL) {
             self.blocks = blocks;
+            self.scene += 1;
             return is_first;
         }
         true
+    }
+
+    /// A number that all pictures since the last change share, and no others.
+    pub fn scene(&self) -> u64 {
+        self.scene
+    }
+
+    /// Forgets the pictures of another part of the stream.
+    pub fn restart(&mut self) {
+        self.blocks.clear();
     }
 }
 

@@ -4,7 +4,7 @@
 //! completes it; the audio itself stays untouched.
 //!
 //! ```sh
-//! gst-launch-1.0 -m filesrc location=examples/media/band.mp4 ! decodebin ! melspec ! frameclassify ! fakesink
+//! gst-launch-1.0 -m filesrc location=examples/media/band.mp4 ! decodebin3 ! melspec ! frameclassify ! fakesink
 //! ```
 //!
 //! Parameters that are not set come from the model of the `frameclassify` downstream.

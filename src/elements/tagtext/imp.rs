@@ -3,7 +3,7 @@
 //! Converts the tags on buffers to a text or metadata stream: JSON lines, plain text, WebVTT, ID3 or KLV.
 //!
 //! ```sh
-//! gst-launch-1.0 filesrc location=examples/media/band.mp4 ! decodebin ! melspec ! frameclassify ! tagtext ! filesink location=target/tags.jsonl
+//! gst-launch-1.0 filesrc location=examples/media/band.mp4 ! decodebin3 ! melspec ! frameclassify ! tagtext ! filesink location=target/tags.jsonl
 //! ```
 //!
 //! The media is dropped: put a `tee` in front of `tagtext` to use it elsewhere too.
