@@ -210,7 +210,7 @@ fn what_keeps_them() {
         ("openh264enc ! h264parse", true),
         ("vp8enc", true),
         ("jpegenc ! jpegdec", true),
-        ("videocrop left=8", false),
+        ("videocrop left=8", gst::version() >= (1, 27, 0, 0)),
         ("videoflip method=clockwise", false),
     ] {
         let found = kept(elements, video, 64 * 48 * 3 / 2);

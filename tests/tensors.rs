@@ -126,7 +126,7 @@ fn onnxinference_runs_our_models_for_avfuse() {
     let clip = common::root().join("examples/media/band.mp4");
     let pipeline = launch(&format!(
         "filesrc location={} ! qtdemux ! h264parse ! avdec_h264 ! videorate ! video/x-raw,framerate=1/1
-            ! videoconvertscale ! onnxinference model-file={} ! identity eos-after=7 ! avfuse name=fuse
+            ! videoconvertscale ! onnxinference model-file={} ! avfuse name=fuse
             ! fakesink name=sink",
         clip.display(),
         model.display()
@@ -145,9 +145,7 @@ fn onnxinference_runs_our_models_for_avfuse() {
     ];
     assert_eq!(shapes, expected);
     let windows = outcome.windows("fuse");
-    let best: Vec<_> = windows.iter().map(|tags| &tags.scores[0].0).collect();
-    assert!(
-        !best.is_empty() && best.iter().all(|label| *label == "Guitar"),
-        "{best:?}"
-    );
+    let mut best: Vec<_> = windows.iter().map(|tags| &tags.scores[0].0).collect();
+    best.dedup();
+    assert_eq!(best, ["Guitar", "Trumpet", "Drums"]);
 }
