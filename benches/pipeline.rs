@@ -85,7 +85,8 @@ fn main() {
 fn pictures(bytes: usize) -> Vec<gst::Buffer> {
     (0..PICTURES)
         .map(|index| {
-            let pixels = (0..bytes).map(|n| (n * (index + 7) / 11) as u8);
+            // Every other one is darker: of pictures that do not differ only the first would be analysed.
+            let pixels = (0..bytes).map(|n| (n * (index + 7) / 11) as u8 >> (index % 2));
             buffer(pixels.collect(), gst::ClockTime::SECOND / 25 * index as u64)
         })
         .collect()

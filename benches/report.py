@@ -224,7 +224,7 @@ A stream that stays encoded, as in [live.md](live.md): 1080p25 in H.264 and 48 k
 {passing(encoded)}
 ## Cost at scale
 
-{FILES} files of {CLIP_SECONDS} s of 1080p25 on all cores: `instruments tag` with its default options, which decode only key frames if these are frequent enough, compared with the script with `--jobs` (multiprocessing, models opened once per process). The script's windows of 5 s do not overlap: `instruments tag` analyses twice as much sound, for a result every 2.5 s. It keeps the cores {100 * busy:.0f} % busy.
+{FILES} files of {CLIP_SECONDS} s of 1080p25 on all cores: `instruments tag` with its default options, which decode only key frames if these are frequent enough, compared with the script with `--jobs` (multiprocessing, models opened once per process). Both analyse each second of sound once; `instruments tag` has a result every 2.5 s, the script one every 5 s. It keeps the cores {100 * busy:.0f} % busy.
 
 {table(("what", "CPU s", "wall-clock s", "core hours per million hours of video"), [
     (title, f"{archive[name].cpu:.1f}", f"{archive[name].wall:.1f}", f"{hours:,.0f}") for (name, title), hours in zip(zip(archive, core_hours), core_hours.values())])}

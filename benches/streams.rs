@@ -60,7 +60,11 @@ fn main() {
     gst::init().expect("GStreamer starts");
     gstinstruments::plugin_register_static().expect("the plugin can be registered");
 
-    let media = SIZES.map(|size| gst::Buffer::from_slice(noise(size)));
+    // Two in turns: of pictures that do not differ only the first would be analysed.
+    let media = SIZES.map(|size| {
+        let dark = noise(size).iter().map(|byte| byte / 2).collect();
+        [noise(size), dark].map(gst::Buffer::from_slice)
+    });
     let pipelines: Vec<gst::Pipeline> = (0..args.streams).map(|_| stream(&args, &media)).collect();
     // Loading the models is not a part of it.
     for pipeline in &pipelines {
@@ -135,7 +139,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 /// One stream's taggers; its sources give `media` again and again, or it decodes the file.
-fn stream(args: &Args, media: &[gst::Buffer; 2]) -> gst::Pipeline {
+fn stream(args: &Args, media: &[[gst::Buffer; 2]; 2]) -> gst::Pipeline {
     let classify = |model: &str, name: &str| {
         format!(
             "frameclassify model={model} name={name} threads=1 execution-provider=cpu scheduling=sync post-messages=false"
@@ -171,11 +175,11 @@ fn stream(args: &Args, media: &[gst::Buffer; 2]) -> gst::Pipeline {
         .downcast::<gst::Pipeline>()
         .expect("several elements");
     if args.file.is_none() {
-        for ((name, buffer), rate) in ["audio", "video"].into_iter().zip(media).zip(BUFFERS) {
+        for ((name, buffers), rate) in ["audio", "video"].into_iter().zip(media).zip(BUFFERS) {
             let source = pipeline.by_name(name).and_downcast::<gst_app::AppSrc>();
             feed(
                 &source.expect("it is an appsrc"),
-                buffer.clone(),
+                buffers.clone(),
                 args.seconds,
                 rate,
             );
@@ -208,15 +212,15 @@ fn passing(args: &Args, file: &Path, decode: &str) -> String {
     )
 }
 
-/// Has `source` give `buffer` for so many seconds, `rate` times a second.
-fn feed(source: &gst_app::AppSrc, buffer: gst::Buffer, seconds: u64, rate: u64) {
+/// Has `source` give `buffers` for so many seconds, `rate` times a second, each for a second.
+fn feed(source: &gst_app::AppSrc, buffers: [gst::Buffer; 2], seconds: u64, rate: u64) {
     let mut sent = 0;
     let callbacks = gst_app::AppSrcCallbacks::builder().need_data(move |source, _| {
         // A flow that ends is seen at the bus.
         let _ = if sent == seconds * rate {
             source.end_of_stream()
         } else {
-            let mut buffer = buffer.copy();
+            let mut buffer = buffers[(sent / rate % 2) as usize].copy();
             let writable = buffer.get_mut().expect("it is a copy");
             writable.set_pts(gst::ClockTime::SECOND * sent / rate);
             sent += 1;
