@@ -13,8 +13,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use gst::prelude::*;
-
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn read(path: &str) -> String {
@@ -367,25 +365,17 @@ fn readme_quotes_the_examples() {
 /// The element reference has every property that an element adds to its base class, and no other.
 #[test]
 fn element_reference_is_complete() {
-    gst::init().unwrap();
-    gstinstruments::plugin_register_static().unwrap();
     let reference = read("docs/elements.md");
-    for name in [
-        "melspec",
-        "frameclassify",
-        "avfuse",
-        "instrumenttagger",
-        "tagtext",
-    ] {
-        let element = gst::ElementFactory::make(name).build().unwrap();
-        let own = element.list_properties();
-        let own = own
-            .iter()
-            .filter(|property| property.owner_type() == element.type_());
-        let own: BTreeSet<_> = own.map(|property| property.name()).collect();
+    // Another test keeps this file current.
+    let cache: serde_json::Value =
+        serde_json::from_str(&read("docs/plugins/gst_plugins_cache.json")).unwrap();
+    let elements = cache["instruments"]["elements"].as_object().unwrap();
+    for (name, element) in elements {
+        let own = element["properties"].as_object().unwrap();
+        let own: BTreeSet<_> = own.keys().map(String::as_str).collect();
         let section = reference
             .split("\n## ")
-            .find(|section| section.starts_with(name));
+            .find(|section| section.starts_with(name.as_str()));
         let rows = section
             .expect(name)
             .lines()

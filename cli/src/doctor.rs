@@ -224,12 +224,13 @@ fn decoders() -> Vec<Finding> {
     let there = |name: &&str| gst::ElementFactory::find(name).is_some();
     let check = |(what, elements, package): (&'static str, &[&str], &str)| {
         // The basics are all needed, of the others any one is enough.
+        let needed = what == "basics";
         let lacking: Vec<_> = elements
             .iter()
             .filter(|name| !there(name))
             .copied()
             .collect();
-        let enough = if what == "basics" {
+        let enough = if needed {
             lacking.is_empty()
         } else {
             lacking.len() < elements.len()
@@ -247,12 +248,12 @@ fn decoders() -> Vec<Finding> {
                 Err((
                     format!(
                         "GStreamer lacks {}",
-                        lacking.join(if what == "basics" { " and " } else { " or " })
+                        lacking.join(if needed { " and " } else { " or " })
                     ),
                     format!("apt-get install {package}"),
                 ))
             },
-            needed: what == "basics",
+            needed,
         }
     };
     MEDIA.map(check).into()

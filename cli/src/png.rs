@@ -38,8 +38,8 @@ pub fn png(svg: &str) -> Result<Vec<u8>> {
     let (source, sink) = source.zip(sink).context("appsrc or appsink is missing")?;
     let mut plot = gst::Buffer::from_slice(svg.to_owned());
     plot.make_mut().set_pts(gst::ClockTime::ZERO);
-    pipeline.set_state(gst::State::Playing)?;
     let made = (|| {
+        pipeline.set_state(gst::State::Playing)?;
         source.push_buffer(plot)?;
         source.end_of_stream()?;
         let sample = sink.try_pull_sample(PATIENCE);

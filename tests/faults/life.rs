@@ -284,9 +284,12 @@ fn a_stream_follows_on_a_pad_that_had_ended_while_the_other_goes_on() {
         begin(&video, CAPS[0], ms(0));
         begin(&audio, CAPS[1], ms(0));
         let (reached, is_reached) = std::sync::mpsc::channel();
+        let (follow, they_follow) = std::sync::mpsc::channel();
         let sounds = std::thread::spawn(move || {
             send(&audio, 0..30).unwrap();
             reached.send(()).unwrap();
+            // Otherwise the sound, too, may have ended when the pictures go on.
+            they_follow.recv().unwrap();
             send(&audio, 30..60).unwrap();
             assert!(audio.push_event(gst::event::Eos::new()));
         });
@@ -295,7 +298,9 @@ fn a_stream_follows_on_a_pad_that_had_ended_while_the_other_goes_on() {
         // The sound gets this far only when the pictures have ended.
         is_reached.recv().unwrap();
         begin(&video, CAPS[0], ms(4000));
-        send(&video, 0..20).unwrap();
+        send(&video, 0..1).unwrap();
+        follow.send(()).unwrap();
+        send(&video, 1..20).unwrap();
         assert!(video.push_event(gst::event::Eos::new()));
         sounds.join().unwrap();
     });

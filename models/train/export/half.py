@@ -27,8 +27,12 @@ def round_weights(module):
 
 
 def weights(path):
-    """{name: float32 tensor} of what an ONNX file keeps as float32 or, by `store` with 16 bits, as float16."""
-    return {t.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(t).astype(np.float32)) for t in onnx.load(path).graph.initializer}
+    """{name: float32 tensor} of what an ONNX file keeps as float32 or, by `store`, in 16 or 8 bits."""
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    for name in [name for name in stored if name.endswith(".int8")]:
+        whole = name.removesuffix(".int8")
+        stored[whole] = stored.pop(name) * stored.pop(f"{whole}.scale")
+    return {name.removesuffix(".half"): torch.from_numpy(values.astype(np.float32)) for name, values in stored.items()}
 
 
 def store(path, bits=16):

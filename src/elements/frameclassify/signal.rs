@@ -42,22 +42,18 @@ pub struct Motion {
 }
 
 impl Motion {
-    /// Whether the next picture, RGB pixels in rows of `width`, equals the one before; true for the first picture.
-    pub fn is_still(&mut self, rgb: &[u8], width: usize) -> bool {
+    /// Whether the next picture, RGB pixels in rows of `width`, equals the one before (true for the first picture), and a
+    /// number that all pictures since the last change share, and no others.
+    pub fn next(&mut self, rgb: &[u8], width: usize) -> (bool, u64) {
         let blocks = blocks(rgb, width);
         let is_first = self.blocks.is_empty();
         let mut pairs = self.blocks.iter().zip(&blocks);
-        if is_first || pairs.any(|(before, now)| (before - now).abs() > STILL) {
+        let moves = pairs.any(|(before, now)| (before - now).abs() > STILL);
+        if is_first || moves {
             self.blocks = blocks;
             self.scene += 1;
-            return is_first;
         }
-        true
-    }
-
-    /// A number that all pictures since the last change share, and no others.
-    pub fn scene(&self) -> u64 {
-        self.scene
+        (!moves, self.scene)
     }
 
     /// Forgets the pictures of another part of the stream.
@@ -125,10 +121,13 @@ mod tests {
     #[test]
     fn a_picture_moves_when_one_block_changes() {
         let mut motion = Motion::default();
-        let still = [0, 0, 7, 8, 9, 9, 2, 1, 0].map(|level| motion.is_still(&picture(level), 56));
+        let still = [0, 0, 7, 8, 9, 9, 2, 1, 0].map(|level| motion.next(&picture(level), 56));
         // The first, and those within 8 of the last one that moved.
         let expected = [true, true, true, true, false, true, true, true, false];
-        assert_eq!(still, expected);
+        assert_eq!(
+            still,
+            std::array::from_fn(|n| (expected[n], [1, 2, 3][n / 4]))
+        );
     }
 
     #[test]
@@ -139,7 +138,7 @@ mod tests {
             for (i, value) in noisy.iter_mut().enumerate() {
                 *value += ((i as u32 + n) * 7919 % 101 % 7) as u8;
             }
-            assert!(motion.is_still(&noisy, 56), "{n}");
+            assert_eq!(motion.next(&noisy, 56), (true, 1), "{n}");
         }
     }
 
@@ -148,10 +147,10 @@ mod tests {
         for (width, height) in [(1, 1), (3, 2), (28, 28), (29, 31), (300, 1)] {
             let mut motion = Motion::default();
             let size = width * height * 3;
-            assert!(motion.is_still(&vec![9; size], width));
-            assert!(motion.is_still(&vec![9; size], width));
-            assert!(!motion.is_still(&vec![200; size], width), "{width}");
+            assert_eq!(motion.next(&vec![9; size], width), (true, 1));
+            assert_eq!(motion.next(&vec![9; size], width), (true, 1));
+            assert_eq!(motion.next(&vec![200; size], width), (false, 2), "{width}");
         }
-        assert!(Motion::default().is_still(&[], 0));
+        assert_eq!(Motion::default().next(&[], 0), (true, 1));
     }
 }

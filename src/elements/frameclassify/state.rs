@@ -238,18 +238,17 @@ impl State {
             return Ok(None);
         }
         let rgb = picture.scale(buffer, stream.orientation)?;
+        let (still, scene) = stream.motion.next(&rgb, picture.width());
         let of = Span {
             start: time,
             duration: Some(interval),
             media: 1.0,
             blank: is_blank(&rgb),
-            still: stream.motion.is_still(&rgb, picture.width()),
-            scene: stream.motion.scene(),
+            still,
+            scene,
         };
         let work = match &stream.known {
-            Some((card, scene, output))
-                if Arc::ptr_eq(card, &tagger.card) && *scene == of.scene =>
-            {
+            Some((card, known, output)) if Arc::ptr_eq(card, &tagger.card) && *known == scene => {
                 Work::Repeat(output.clone())
             }
             _ => Work::Run(Input::Frame(rgb)),
