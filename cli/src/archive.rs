@@ -121,10 +121,9 @@ impl Archive {
             let (record, uri) = (record_name(uri(listed)), redact(uri(listed)));
             format!("{}\n", json!({"record": record, "uri": uri}))
         });
-        write(
-            &archive.shard_file("list"),
-            lines.collect::<String>().as_bytes(),
-        )?;
+        let list = archive.shard_file("list");
+        remove_parts(&list)?;
+        write(&list, lines.collect::<String>().as_bytes())?;
         Ok((archive, inputs))
     }
 
@@ -293,17 +292,14 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes what killed processes left of a record that they wrote.
-fn remove_parts(record: &Path) -> Result<()> {
-    let stem = record
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let folder = record.parent().unwrap_or(Path::new("/"));
+/// Removes what killed processes left of the files that they wrote under this name, with any extension.
+fn remove_parts(file: &Path) -> Result<()> {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let prefix = format!("{stem}.");
+    let folder = file.parent().unwrap_or(Path::new("/"));
     for entry in folder.read_dir().into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(&stem) && name.ends_with(".part") {
+        if name.starts_with(&prefix) && name.ends_with(".part") {
             remove(&entry.path())?;
         }
     }
@@ -497,6 +493,19 @@ mod tests {
         // A record that lost its end.
         fs::write(archive.record(uri), &text(uri)[..text(uri).len() - 1]).unwrap();
         assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_shard_that_begins_again_removes_what_it_left_of_its_own_files() {
+        let folder = scratch("leftover");
+        let [own, other] =
+            ["0-of-1.7.part", "0-of-10.7.part"].map(|name| folder.join("shards").join(name));
+        write(&own, b"half").unwrap();
+        write(&other, b"half").unwrap();
+        let (archive, _) = open(&folder, 0, 1, list(1));
+        assert!(!own.exists() && other.exists());
+        assert!(archive.shard_file("list").exists());
         fs::remove_dir_all(folder).unwrap();
     }
 
