@@ -15,6 +15,9 @@ ZOO = pathlib.Path(__file__).parents[2]
 TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
 # What GStreamer's classifiertensordecoder takes as it is: the graphs compute probabilities.
 SCORES = "classification-generic-softmaxed-out"
+# REUSE-IgnoreStart
+LICENCE = "# SPDX-License-Identifier: MPL-2.0"
+# REUSE-IgnoreEnd
 
 
 def sections(model):
@@ -46,7 +49,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(prog="train export.modelinfo", description=__doc__)
     parser.add_argument("models", nargs="*", type=pathlib.Path, default=sorted(ZOO.glob("*.onnx")))
     for path in parser.parse_args(arguments).models:
-        parts = ["# SPDX-License-Identifier: MPL-2.0"]
+        parts = [LICENCE]
         for name, keys in sections(onnx.load(path, load_external_data=False)):
             parts += [f"[{name}]", *(f"{key}={value}" for key, value in keys.items())]
         path.with_name(f"{path.name}.modelinfo").write_text("\n".join(parts) + "\n")

@@ -163,7 +163,7 @@ def train(model, material, validation, args, stage):
     torch.manual_seed(args.seed + stage)
     steps, rate = args.steps[stage], args.rate[stage]
     optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01)
-    best, least = copy.deepcopy(model), math.inf
+    best, least = copy.deepcopy(model), judge(model, *validation)
     shares = torch.tensor([1 - 2 * args.missing, args.missing, args.missing])
     bar = tqdm(range(steps), f"k={model.k}", mininterval=20)
     for step in bar:

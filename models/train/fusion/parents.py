@@ -233,7 +233,7 @@ def add_arguments(parser):
         "--mismatch",
         type=float,
         nargs=2,
-        default=(0.1, 0.35),
+        default=(0.2, 0.1),
         metavar=("SOUND", "PICTURES"),
         help="share of the pairs with the wrong sound, and with the wrong pictures: both models meet in real videos what they did not in training",
     )

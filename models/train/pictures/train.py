@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Train, judge and export the paper's picture networks, taught by the labels and by the default picture model.
 
-    python -m train pictures.train train --data DATA --cache CACHE --start inception-yt8m13.onnx --teacher efficientnet-lite-yt8m13.onnx --without 4
+    python -m train pictures.train train --data DATA --cache CACHE --teacher efficientnet-lite-yt8m13.onnx --without 4
     python -m train pictures.train judge --data DATA --cache CACHE --without 4 --out inception.jsonl
     python -m train pictures.train export --data DATA --cache CACHE --without 4 --out inception-yt8m13.onnx
 
@@ -59,7 +59,7 @@ def train(args):
     model = MODELS[args.model]
     split, pictures = args.split or model.split, photographs.every(args.data, args.cache)
     own = [p for p in pictures if p.fold not in (*args.without, real.TEST) and (p.target >= 0 or p.video)]
-    tagger = beginning(model, args.start, args.init, args.weights)
+    tagger = beginning(model, args.start, args.init)
     early = activations.Early(activations.Blocks(copy.deepcopy(tagger.network), split), model.view[0], args.device, args.threads)
     teacher = Embedder(args.variant or args.teacher, card.read(args.teacher))
     lesson = Lesson(lite.released(args.teacher)[0].head, model.embedding, teacher.size, args)
@@ -103,7 +103,7 @@ def judge(args):
     """Scores of the pictures of the folds left out and of those that only test: figures by source, and JSON lines of videos."""
     model, known = MODELS[args.model], photographs.every(args.data, args.cache)
     pictures = [p for p in known if p.fold in (*args.without, real.TEST) and 0 <= p.target < len(LABELS) and p.folder not in photographs.LOOKALIKES]
-    tagger = activations.Early(averaged(beginning(model, None, "random", None), args), model.view[0], "cpu", args.threads)
+    tagger = activations.Early(averaged(beginning(model, None, "random"), args), model.view[0], "cpu", args.threads)
     tags = activations.run(tagger, activations.EachFrame(pictures, (model.view,)), "judged", 0)[0].float().numpy()
     groups = {}
     for k, p in enumerate(pictures):
@@ -121,7 +121,7 @@ def judge(args):
 def export(args):
     model = MODELS[args.model]
     write(
-        averaged(beginning(model, None, "random", None), args),
+        averaged(beginning(model, None, "random"), args),
         args.out,
         f"{args.model}-yt8m13",
         model.view,
@@ -140,8 +140,7 @@ def main(argv):
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with images/<label>/<source>_<number>.jpg and clips/")
     add_arguments(parser, EPOCH)
     parser.add_argument("--start", help="an exported model of the network to begin with")
-    parser.add_argument("--init", default="nsfwjs", help="the weights to begin with otherwise: a name of the network's table of them")
-    parser.add_argument("--weights", help="the folder of the weights, where `--init` is not downloaded")
+    parser.add_argument("--init", default="google", help="the weights to begin with otherwise: a name of the network's table of them")
     parser.add_argument("--split", help="the first block that is trained")
     parser.add_argument("--teacher", help="an EfficientNet-Lite model, as an ONNX file; for training")
     parser.add_argument("--variant", help="its int8 variant, to teach faster")
