@@ -2,7 +2,7 @@
 """Tag the files of a manifest with ONNX models in Python, by the plugin's protocol, and print the figures.
 
     python -m evaluate python --manifest VIDEOS/manifest.csv --audio-model choi-yt8m13.onnx \\
-        --video-model inception-yt8m13.onnx --fusion-model fusion-inception-choi-k20.onnx --segmentation uniform --partial zero
+        --video-model inception-yt8m13.onnx --fusion-model fusion-inception-choi-k20.onnx --segmentation uniform
 
 A file's sound gets the mean of its patches' scores, its pictures (one a second) the mean of theirs; with --frames K, of K of
 them, spread evenly. The fusion model gets the mean of the sound's embeddings and K pictures' (20 unless told otherwise).
