@@ -6,6 +6,7 @@
 pub mod elements;
 pub mod fusion;
 pub mod grid;
+pub mod key_frames;
 pub mod mel;
 pub mod meta;
 pub mod model;

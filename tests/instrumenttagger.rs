@@ -277,8 +277,8 @@ fn key_frames_alone_are_decoded_and_say_the_same() {
     assert_eq!((some.len(), all.len()), (3, 3));
     assert_eq!(some[..2], all[..2]);
     assert_eq!(some[2].1, all[2].1);
-    // One a second is often enough for windows of two seconds: the first second shows it.
-    assert_eq!(decoded("decode=auto").0, 10 + 5);
+    // One a second is often enough for windows of two seconds.
+    assert_eq!(decoded("decode=auto").0, 6);
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn live_media_never_waits_for_a_model() {
 fn pads_come_and_go() {
     let pipeline = launch(&format!("fakesink name=sink {TAGGER}"));
     let tagger = pipeline.by_name("tagger").unwrap();
-    let inside = tagger.downcast_ref::<gst::Bin>().unwrap();
+    let inside: gst::Pipeline = tagger.property("analysis");
     let empty = inside.children().len();
     for _ in 0..2 {
         let pad = tagger.request_pad_simple("video").unwrap();
@@ -370,7 +370,7 @@ fn properties_reach_the_elements_inside() {
     for pad in ["video", "audio"] {
         tagger.request_pad_simple(pad).unwrap();
     }
-    let inside = tagger.downcast_ref::<gst::Bin>().unwrap();
+    let inside: gst::Pipeline = tagger.property("analysis");
     let seconds = |element: &str, property: &str| {
         let element = inside.by_name(element).unwrap();
         element.property::<u64>(property) as f64 / 1e9

@@ -13,7 +13,7 @@ mod settings;
 mod state;
 
 pub(crate) use self::settings::{
-    DEFAULT_MODEL as DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW,
+    DEFAULT_FRAMES, DEFAULT_MODEL as DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW,
 };
 
 glib::wrapper! {

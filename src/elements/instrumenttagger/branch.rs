@@ -1,469 +1,595 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One stream through the bin: the way on which the media passes, and the way on which a copy is analysed.
+//! The analysis of one stream, from a copy of what passes to the fusion.
 //!
 //! ```text
-//! sink ! tee ! identity ! src                                                          (passes)
-//!        tee ! errorignore ! queue ! decodebin ! funnel ! [melspec !] frameclassify ! avfuse   (is analysed)
+//! feed ! queue ! decodebin ! funnel ! [melspec !] frameclassify ! avfuse
 //! ```
+//!
+//! decodebin is a new one for each stream that begins and after each flush: it plugs its decoders only once.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
 
-use super::key_frames::{KeyFrames, thin_out};
-use super::results::Results;
+use super::decode::{Decoding, tune};
+use super::imp::CAT;
 use super::settings::{CLASSIFY_AUDIO, CLASSIFY_VIDEO, MELSPEC};
-use crate::elements::inference::StreamTags;
-use crate::meta::{self, Source, Tags};
+use crate::meta::Source;
 
 /// Longest backlog of pictures before a live stream's are left out of the analysis, or a file's wait.
 const BACKLOG: gst::ClockTime = gst::ClockTime::from_seconds(2);
 /// The same for sound, in bytes: the fusion takes sound no further than pictures, which come as rarely as key frames do.
-const SOUND_BACKLOG: u32 = 8 << 20;
+const SOUND_BACKLOG: u64 = 8 << 20;
+/// Bytes of backlog beyond which media is left out of the analysis rather than kept for it.
+const LARGEST_BACKLOG: u64 = 256 << 20;
+/// How often a full backlog is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long the analysis may lack the other stream before this one goes on.
+const STARVED: Duration = Duration::from_millis(50);
+/// How long the analysis may make no progress before media no longer waits for it.
+pub const STALLED: Duration = Duration::from_secs(5);
+/// How long the last pictures of a stream may take when another stream follows on the same pad.
+const DRAIN: Duration = Duration::from_secs(5);
 
-/// Bytes of backlog beyond which a file's media is left out of the analysis rather than kept for it.
-const LARGEST_BACKLOG: u32 = 256 << 20;
-/// How often a full backlog is looked at, and after how many looks without progress it grows.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(2);
-const LOOKS: u32 = 100;
-
-/// The elements and pads of one stream.
-#[derive(Clone)]
-pub struct Branch {
-    pub sink: gst::GhostPad,
-    pub src: gst::GhostPad,
-    pub classify: gst::Element,
-    pub results: Arc<Mutex<Results>>,
-    pass: gst::Element,
-    /// Drops media instead of waiting when it is leaky.
-    queue: gst::Element,
-    decode: gst::Element,
-    /// Whether media is left out of the analysis rather than kept waiting.
-    leaky: Arc<AtomicBool>,
-    /// Whether anything has passed in this run.
-    begun: Arc<AtomicBool>,
-    /// Whether a part of the analysis failed.
-    failed: Arc<AtomicBool>,
-    elements: Vec<gst::Element>,
+/// What becomes of a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is analysed.
+    Analysed,
+    /// It is left out: the backlog is full.
+    Dropped,
+    /// The analysis has ended or failed.
+    Closed,
 }
 
-/// What a branch asks of the bin when something passes.
-pub trait Passing: Send + Sync + 'static {
-    /// The first buffer of the stream is about to pass; returns whether the stream is live.
-    fn begins(&self) -> bool;
-    /// A buffer is about to pass: puts the tags on it that are known by now.
-    fn pass(&self, buffer: &mut gst::Buffer);
-    /// Whether the end of the stream is held back until the analysis has ended.
-    fn holds_end(&self, end: &gst::Event) -> bool;
+/// The elements that analyse one stream.
+pub struct Branch {
+    pub source: Source,
+    pub classify: gst::Element,
+    /// Where the copy comes in.
+    feed: gst::Pad,
+    queue: gst::Element,
+    funnel: gst::Element,
+    elements: Vec<gst::Element>,
+    pipeline: glib::WeakRef<gst::Pipeline>,
+    decoding: Box<dyn Fn() -> Decoding + Send + Sync>,
+    decoder: Mutex<Option<Decoder>>,
+    progress: Progress,
+    /// Whether the analysis of this stream is over: it failed, is flushed, or stops.
+    closed: AtomicBool,
+    /// Whether a part of it failed.
+    failed: AtomicBool,
+    /// Whether media no longer waits, since nothing moved for [`STALLED`].
+    stalled: AtomicBool,
+    /// By how many times the backlog has grown.
+    grown: AtomicU64,
+    /// Whether units are left out until the next key frame.
+    skipping: AtomicBool,
+}
+
+/// A decodebin, and what it decodes.
+struct Decoder {
+    bin: gst::Element,
+    stream: Option<String>,
+    media_type: Option<String>,
+    drain: Arc<Drain>,
+}
+
+/// What is known about the end of a decodebin's stream where another one follows.
+#[derive(Default)]
+struct Drain {
+    /// Whether the end of the stream is not the end of the analysis.
+    waits: AtomicBool,
+    ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Drain {
+    /// Keeps from `funnel` what concerns decodebin alone, on its pad `decoded`: the end of a stream that another follows,
+    /// and flushes, which reach the elements behind directly.
+    fn watch(self: &Arc<Self>, decoded: &gst::Pad) {
+        let drain = self.clone();
+        let kinds = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+        decoded.add_probe(kinds, move |_, info| {
+            let passes = match info.event().map(|event| event.type_()) {
+                Some(gst::EventType::FlushStart | gst::EventType::FlushStop) => false,
+                Some(gst::EventType::Eos) if drain.waits.load(Relaxed) => {
+                    *drain.ended.lock().unwrap() = true;
+                    drain.changed.notify_all();
+                    false
+                }
+                _ => true,
+            };
+            if passes {
+                return gst::PadProbeReturn::Ok;
+            }
+            info.data = None;
+            gst::PadProbeReturn::Handled
+        });
+    }
+}
+
+/// Signals that something moved.
+#[derive(Clone, Default)]
+struct Progress(Arc<(Mutex<(u64, bool)>, Condvar)>);
+
+impl Progress {
+    /// Something moved; `busy` says whether a model runs from now on, `None` that this has not changed.
+    fn moved(&self, busy: Option<bool>) {
+        let mut state = self.0.0.lock().unwrap();
+        state.0 += 1;
+        state.1 = busy.unwrap_or(state.1);
+        drop(state);
+        self.0.1.notify_all();
+    }
+
+    /// How often something moved, and whether a model runs.
+    fn get(&self) -> (u64, bool) {
+        *self.0.0.lock().unwrap()
+    }
+
+    /// Waits for [`LOOK`] at most.
+    fn wait(&self) {
+        let state = self.0.0.lock().unwrap();
+        let _ = self.0.1.wait_timeout(state, LOOK).unwrap();
+    }
 }
 
 fn make(factory: &str) -> Result<gst::Element, glib::BoolError> {
     gst::ElementFactory::make(factory).build()
 }
 
+fn pad(element: &gst::Element, name: &str) -> gst::Pad {
+    element
+        .static_pad(name)
+        .expect("a pad that the element always has")
+}
+
 /// Ends the stream that comes in on `pad`, which may not have begun.
-pub fn end(pad: &gst::Pad) {
+fn end(pad: &gst::Pad) {
     if pad.sticky_event::<gst::event::StreamStart>(0).is_none() {
         pad.send_event(gst::event::StreamStart::new("none"));
     }
     pad.send_event(gst::event::Eos::new());
 }
 
-/// Gives the analysis buffers of its own, which share the memory: some parsers set timestamps on buffers that others
-/// hold too.
-fn keep_apart(info: &mut gst::PadProbeInfo) {
-    match &mut info.data {
-        Some(gst::PadProbeData::Buffer(buffer)) => *buffer = buffer.copy(),
-        Some(gst::PadProbeData::BufferList(list)) => {
-            *list = list.iter_owned().map(|buffer| buffer.copy()).collect();
-        }
-        _ => (),
-    }
-}
-
 impl Branch {
-    /// The elements of a `source` stream, linked and added to `bin`, up to the pad `fuse` of the fusion.
+    /// The elements of a `source` stream in `pipeline`, up to the pad `fuse` of the fusion. Queries about the stream go
+    /// to the peer of `sink`, and `decoding` says how it is decoded.
     ///
     /// # Errors
     /// When one of GStreamer's own elements is not installed.
     pub fn new(
-        bin: &gst::Bin,
+        pipeline: &gst::Pipeline,
         source: Source,
-        templates: (&gst::PadTemplate, &gst::PadTemplate),
+        sink: &gst::Pad,
         fuse: &gst::Pad,
+        decoding: impl Fn() -> Decoding + Send + Sync + 'static,
     ) -> Result<Self, glib::BoolError> {
-        let tee = make("tee")?;
-        let gate = gst::ElementFactory::make("errorignore")
-            .property("ignore-notlinked", true)
-            .property("ignore-notnegotiated", true)
-            .property("ignore-eos", true)
-            .property_from_str("convert-to", "ok")
-            .build()?;
+        // How much it holds is decided in front of it.
         let queue = gst::ElementFactory::make("queue")
             .property("max-size-buffers", 0u32)
-            .property(
-                "max-size-bytes",
-                if source == Source::Audio {
-                    SOUND_BACKLOG
-                } else {
-                    0
-                },
-            )
-            .property(
-                "max-size-time",
-                if source == Source::Audio {
-                    gst::ClockTime::ZERO
-                } else {
-                    BACKLOG
-                },
-            )
+            .property("max-size-bytes", 0u32)
+            .property("max-size-time", 0u64)
+            .property("silent", true)
             .build()?;
-        let decode = make("decodebin")?;
-        let classify = gst::ElementFactory::make("frameclassify")
-            .name(if source == Source::Audio {
-                CLASSIFY_AUDIO
-            } else {
-                CLASSIFY_VIDEO
-            })
-            .build()?;
-        // The end of the stream can be held back here: a pad of the tee would count it as sent.
-        let pass = make("identity")?;
-        let mut elements = vec![tee.clone(), pass.clone(), gate.clone(), queue.clone()];
-        let head = elements.len();
-        // avfuse goes on without a branch that nothing feeds; a funnel counts as a source until decodebin is linked.
+        // Its pad for decodebin comes with decodebin.
         let funnel = make("funnel")?;
-        elements.push(funnel.clone());
+        let classify = gst::ElementFactory::make("frameclassify")
+            .name(match source {
+                Source::Audio => CLASSIFY_AUDIO,
+                _ => CLASSIFY_VIDEO,
+            })
+            .property_from_str("scheduling", "sync")
+            .build()?;
+        let mut elements = vec![queue.clone(), funnel.clone()];
         if source == Source::Audio {
             let melspec = gst::ElementFactory::make("melspec").name(MELSPEC);
             elements.push(melspec.build()?);
         }
         elements.push(classify.clone());
-        bin.add_many(&elements)?;
-        gate.link(&queue)?;
-        gst::Element::link_many(&elements[head..])?;
-        // decodebin is not in the bin, whose state would otherwise wait until decodebin has found what it decodes.
-        let undecoded = queue.static_pad("src").expect("a queue has a src pad");
-        undecoded
-            .link_full(
-                &decode.static_pad("sink").expect("decodebin has a sink pad"),
-                gst::PadLinkCheck::CAPS,
-            )
-            .map_err(|err| glib::bool_error!("decodebin cannot be linked: {err}"))?;
-        let tail = classify.static_pad("src").expect("a filter has a src pad");
-        tail.link(fuse)
-            .map_err(|err| glib::bool_error!("frameclassify cannot be linked: {err}"))?;
-        decode.connect_pad_added(move |_, pad| {
-            // Streams of another kind in the same container stay unlinked.
-            let kind = if source == Source::Audio {
-                "audio/x-raw"
-            } else {
-                "video/x-raw"
-            };
-            let is_ours = pad
-                .current_caps()
-                .unwrap_or_else(|| pad.query_caps(None))
-                .structure(0)
-                .is_some_and(|s| s.name() == kind);
-            if is_ours
-                && funnel.num_sink_pads() == 0
-                && let Some(head) = funnel.request_pad_simple("sink_%u")
-            {
-                // What fails to link shows as an error of decodebin.
-                let _ = pad.link_full(&head, gst::PadLinkCheck::CAPS);
-            }
-        });
-        // The analysis comes first: what passes then cannot outrun it by more than the queue holds.
-        let feed = tee.request_pad_simple("src_%u").expect("a tee has pads");
-        let passing = tee.request_pad_simple("src_%u").expect("a tee has pads");
-        feed.add_probe(
-            gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
-            |_, info| {
-                keep_apart(info);
-                gst::PadProbeReturn::Ok
-            },
-        );
-        feed.link(&gate.static_pad("sink").expect("errorignore has a sink pad"))
-            .map_err(|err| glib::bool_error!("errorignore cannot be linked: {err}"))?;
-        let sink = gst::GhostPad::builder_from_template_with_target(
-            templates.0,
-            &tee.static_pad("sink").expect("a tee has a sink pad"),
-        )?
-        .build();
-        passing
-            .link(&pass.static_pad("sink").expect("identity has a sink pad"))
-            .map_err(|err| glib::bool_error!("identity cannot be linked: {err}"))?;
-        let src = gst::GhostPad::builder_from_template_with_target(
-            templates.1,
-            &pass.static_pad("src").expect("identity has a src pad"),
-        )?
-        .build();
-        Ok(Self {
-            sink,
-            src,
+        pipeline.add_many(&elements)?;
+        gst::Element::link_many(&elements[1..])?;
+        let linked = pad(&classify, "src").link(fuse);
+        linked.map_err(|err| glib::bool_error!("frameclassify cannot be linked: {err}"))?;
+        let upstream = sink.downgrade();
+        let feed = gst::Pad::builder(gst::PadDirection::Src)
+            .name("feed")
+            .query_function(move |pad, parent, query| {
+                // The fusion asks whether the stream is live, melspec how long it is.
+                let forwards = matches!(
+                    query.type_(),
+                    gst::QueryType::Latency | gst::QueryType::Duration
+                );
+                match upstream.upgrade() {
+                    Some(sink) if forwards => sink.peer_query(query),
+                    _ => gst::Pad::query_default(pad, parent, query),
+                }
+            })
+            .build();
+        feed.link(&pad(&queue, "sink"))
+            .map_err(|err| glib::bool_error!("the queue cannot be linked: {err}"))?;
+        let branch = Self {
+            source,
             classify,
-            results: Arc::default(),
-            pass,
+            feed,
             queue,
-            decode,
-            leaky: Arc::default(),
-            begun: Arc::default(),
-            failed: Arc::default(),
+            funnel,
             elements,
-        })
+            pipeline: pipeline.downgrade(),
+            decoding: Box::new(decoding),
+            decoder: Mutex::default(),
+            progress: Progress::default(),
+            closed: AtomicBool::new(true),
+            failed: AtomicBool::default(),
+            stalled: AtomicBool::default(),
+            grown: AtomicU64::default(),
+            skipping: AtomicBool::default(),
+        };
+        branch.watch();
+        Ok(branch)
     }
 
-    /// Calls `passing` for what passes.
-    pub fn watch(&self, passing: impl Passing) {
-        let target = self
-            .pass
-            .static_pad("sink")
-            .expect("identity has a sink pad");
-        let kinds = gst::PadProbeType::BUFFER
-            | gst::PadProbeType::BUFFER_LIST
-            | gst::PadProbeType::EVENT_DOWNSTREAM
-            | gst::PadProbeType::EVENT_FLUSH;
-        let results = self.results.clone();
-        let queue = self.queue.clone();
-        let (begun, leaky) = (self.begun.clone(), self.leaky.clone());
-        target.add_probe(kinds, move |_, info| {
-            if !begun.swap(true, Relaxed) {
-                let leaves_out = passing.begins();
-                leaky.store(leaves_out, Relaxed);
-                queue.set_property_from_str("leaky", if leaves_out { "downstream" } else { "no" });
-            }
-            match &mut info.data {
-                Some(gst::PadProbeData::Buffer(buffer)) => passing.pass(buffer),
-                Some(gst::PadProbeData::BufferList(list)) => {
-                    list.make_mut().foreach_mut(|mut buffer, _| {
-                        passing.pass(&mut buffer);
-                        std::ops::ControlFlow::Continue(Some(buffer))
-                    });
-                }
-                Some(gst::PadProbeData::Event(event)) => match event.view() {
-                    gst::EventView::StreamStart(_) | gst::EventView::FlushStop(_) => {
-                        results.lock().unwrap().clear();
-                    }
-                    gst::EventView::Segment(segment) => {
-                        if let Some(segment) = segment.segment().downcast_ref() {
-                            results.lock().unwrap().segment = segment.clone();
-                        }
-                    }
-                    gst::EventView::Eos(_) if passing.holds_end(event) => {
-                        return gst::PadProbeReturn::Handled;
-                    }
-                    _ => (),
-                },
-                _ => (),
+    /// Notes what moves.
+    fn watch(&self) {
+        let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        for (pad, busy) in [
+            (pad(&self.queue, "src"), None),
+            (pad(&self.classify, "sink"), Some(true)),
+            (pad(&self.classify, "src"), Some(false)),
+        ] {
+            let progress = self.progress.clone();
+            pad.add_probe(data, move |_, _| {
+                progress.moved(busy);
+                gst::PadProbeReturn::Ok
+            });
+        }
+    }
+
+    /// Watches for streams that follow one another on this pad.
+    pub fn follow_streams(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        let kinds = gst::PadProbeType::EVENT_DOWNSTREAM;
+        pad(&self.queue, "src").add_probe(kinds, move |_, info| {
+            if let Some(branch) = weak.upgrade()
+                && let Some(event) = info.event()
+                && branch.begins_anew(event)
+            {
+                branch.drain();
+                branch.renew();
+                branch.begins_anew(event);
             }
             gst::PadProbeReturn::Ok
         });
     }
 
-    /// Has only those pictures of encoded video decoded that what `choose` makes takes.
-    pub fn thin_out(&self, choose: impl Fn() -> KeyFrames + Send + Sync + 'static) {
-        let bin = self
-            .decode
-            .downcast_ref::<gst::Bin>()
-            .expect("decodebin is a bin");
-        bin.connect_deep_element_added(move |_, _, element| {
-            let is_decoder = element.factory().is_some_and(|factory| {
-                factory.has_type(
-                    gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO,
-                )
-            });
-            if is_decoder {
-                thin_out(element, choose());
+    /// Whether `event` begins something that another decodebin has to decode than the present one.
+    fn begins_anew(&self, event: &gst::EventRef) -> bool {
+        let mut decoder = self.decoder.lock().unwrap();
+        let Some(decoder) = &mut *decoder else {
+            return false;
+        };
+        let (known, new) = match event.view() {
+            gst::EventView::StreamStart(start) => {
+                (&mut decoder.stream, start.stream_id().to_string())
             }
-        });
+            gst::EventView::Caps(caps) => {
+                let Some(structure) = caps.caps().structure(0) else {
+                    return false;
+                };
+                (&mut decoder.media_type, structure.name().to_string())
+            }
+            _ => return false,
+        };
+        known.get_or_insert_with(|| new.clone()) != &new
     }
 
-    /// Brings the elements into the state of the bin.
-    pub fn sync_states(&self) {
-        for element in &self.elements {
-            // What fails is on the bus.
-            let _ = element.sync_state_with_parent();
+    /// Begins a run: the pipeline plays.
+    pub fn start(&self) -> Result<(), glib::BoolError> {
+        self.reopen();
+        self.renew();
+        self.feed.set_active(true)
+    }
+
+    /// Takes media again, from its beginning.
+    fn reopen(&self) {
+        for flag in [&self.closed, &self.failed, &self.stalled, &self.skipping] {
+            flag.store(false, Relaxed);
+        }
+        self.grown.store(0, Relaxed);
+    }
+
+    /// Lets go of whatever waits for this stream, and takes nothing more.
+    pub fn interrupt(&self) {
+        self.closed.store(true, Relaxed);
+        self.progress.moved(Some(false));
+        pad(&self.funnel, "src").push_event(gst::event::FlushStart::new());
+        self.feed.push_event(gst::event::FlushStart::new());
+    }
+
+    /// Ends a run: nothing moves any more.
+    pub fn stop(&self) {
+        // It is active, or was never.
+        let _ = self.feed.set_active(false);
+        self.remove_decoder();
+    }
+
+    /// Begins to decode anew, after a flush.
+    pub fn resume(&self, flush_stop: &gst::Event) {
+        self.renew();
+        self.reopen();
+        pad(&self.funnel, "src").push_event(flush_stop.clone());
+        self.feed.push_event(flush_stop.clone());
+    }
+
+    /// Whether nothing of the stream was taken since the run began, or since a flush: its sticky events are missing.
+    pub fn is_fresh(&self) -> bool {
+        self.feed
+            .sticky_event::<gst::event::StreamStart>(0)
+            .is_none()
+    }
+
+    /// Hands `event` to the analysis.
+    pub fn push_event(&self, event: gst::Event) {
+        if !self.closed.load(Relaxed) {
+            self.feed.push_event(event);
         }
     }
 
-    /// Calls `handle` with the messages of decodebin.
-    pub fn listen(&self, handle: impl Fn(gst::Message) + Send + Sync + 'static) {
-        let bus = gst::Bus::new();
-        bus.set_sync_handler(move |_, message| {
-            handle(message.clone());
-            gst::BusSyncReply::Drop
-        });
-        self.decode.set_bus(Some(&bus));
-    }
-
-    /// Brings the elements behind decodebin into `state`, the last one first.
-    pub fn set_analysis_state(&self, state: gst::State) -> Result<(), gst::StateChangeError> {
-        let behind = self.elements.iter().rev();
-        for element in behind.take_while(|&element| *element != self.queue) {
-            element.set_state(state)?;
+    /// Hands `buffer` to the analysis. Of a stream that is not `live`, it waits while the backlog is full, the analysis
+    /// goes on, and it does not lack the media of `other`.
+    pub fn push(&self, buffer: gst::Buffer, live: bool, other: Option<&Branch>) -> Admission {
+        let is_delta = buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        if self.skipping.load(Relaxed) && is_delta {
+            return Admission::Dropped;
         }
-        Ok(())
+        if !self.has_room(live, other) {
+            // What refers to it cannot be decoded either.
+            self.skipping.store(true, Relaxed);
+            return Admission::Dropped;
+        }
+        self.skipping.store(false, Relaxed);
+        if self.closed.load(Relaxed) {
+            return Admission::Closed;
+        }
+        // What fails behind the queue is on the bus.
+        let _ = self.feed.push(buffer);
+        Admission::Analysed
     }
 
-    /// Brings decodebin into the bin's state `state`.
-    pub fn set_decode_state(&self, state: gst::State) {
-        // What fails is on the bus.
-        let _ = self.decode.set_state(state);
+    /// Whether the backlog takes more, maybe after a while.
+    fn has_room(&self, live: bool, other: Option<&Branch>) -> bool {
+        let mut moved = (self.progress.get().0, Instant::now());
+        let mut starved: Option<Instant> = None;
+        loop {
+            if self.closed.load(Relaxed) || !self.is_full() {
+                return true;
+            }
+            if live {
+                return false;
+            }
+            let (count, busy) = self.progress.get();
+            if count != moved.0 || busy {
+                moved = (count, Instant::now());
+                self.stalled.store(false, Relaxed);
+            }
+            starved = other
+                .filter(|other| self.waits() && other.starves())
+                .map(|_| starved.unwrap_or_else(Instant::now));
+            let lacks = starved.is_some_and(|since| since.elapsed() > STARVED);
+            if !self.stalled.load(Relaxed) && moved.1.elapsed() > STALLED {
+                gst::info!(
+                    CAT,
+                    "The analysis of the {} makes no progress",
+                    self.source.name()
+                );
+                self.stalled.store(true, Relaxed);
+            }
+            if lacks || self.stalled.load(Relaxed) {
+                // The source may have to get past this stream's media to reach the other's.
+                let bytes = u64::from(self.queue.property::<u32>("current-level-bytes"));
+                if bytes >= LARGEST_BACKLOG {
+                    return false;
+                }
+                self.grown.fetch_add(1, Relaxed);
+                return true;
+            }
+            self.progress.wait();
+        }
     }
 
-    /// Forgets what belongs to the run before.
-    pub fn restart(&self) {
-        self.failed.store(false, Relaxed);
-        self.begun.store(false, Relaxed);
-        *self.results.lock().unwrap() = Results::default();
+    /// How much media waits for the analysis.
+    pub fn backlog(&self) -> gst::ClockTime {
+        gst::ClockTime::from_nseconds(self.queue.property("current-level-time"))
+    }
+
+    fn is_full(&self) -> bool {
+        let times = 1 + self.grown.load(Relaxed);
+        let bytes = u64::from(self.queue.property::<u32>("current-level-bytes"));
+        match self.source {
+            Source::Audio => bytes >= SOUND_BACKLOG * times,
+            // Units without timestamps have no length.
+            _ => self.backlog() >= BACKLOG * times || bytes >= LARGEST_BACKLOG,
+        }
     }
 
     /// The pad of the fusion that this stream's analysis feeds.
-    fn fuse_pad(&self) -> Option<gst_base::AggregatorPad> {
-        self.classify.static_pad("src")?.peer()?.downcast().ok()
+    pub fn fuse_pad(&self) -> Option<gst::Pad> {
+        pad(&self.classify, "src").peer()
+    }
+
+    /// The same, of a fusion that waits for both streams.
+    fn waiting_pad(&self) -> Option<gst_base::AggregatorPad> {
+        self.fuse_pad()?.downcast().ok()
     }
 
     /// Whether the fusion has nothing of this stream, and nothing is on the way.
     pub fn starves(&self) -> bool {
-        let empty = self.queue.property::<u32>("current-level-buffers") == 0;
         let waited_for = |pad: gst_base::AggregatorPad| !pad.has_buffer() && !pad.is_eos();
-        empty && self.fuse_pad().is_some_and(waited_for)
+        self.is_idle() && self.waiting_pad().is_some_and(waited_for)
+    }
+
+    /// Whether nothing of this stream waits for the analysis, and no model runs.
+    pub fn is_idle(&self) -> bool {
+        let empty = self.queue.property::<u32>("current-level-buffers") == 0;
+        empty && !self.is_busy()
+    }
+
+    /// Whether a model runs.
+    pub fn is_busy(&self) -> bool {
+        self.progress.get().1
+    }
+
+    /// How often something of this stream moved.
+    pub fn progress(&self) -> u64 {
+        self.progress.get().0
     }
 
     /// Whether the fusion keeps what it has of this stream, since it waits for the other one.
     fn waits(&self) -> bool {
-        self.fuse_pad().is_some_and(|pad| pad.has_buffer())
-    }
-
-    fn is_full(&self) -> bool {
-        let full = |level: u64, most: u64| most > 0 && level >= most;
-        let (queue, bytes) = (&self.queue, |name| {
-            u64::from(self.queue.property::<u32>(name))
-        });
-        full(
-            queue.property("current-level-time"),
-            queue.property("max-size-time"),
-        ) || full(bytes("current-level-bytes"), bytes("max-size-bytes"))
-    }
-
-    /// Called when the backlog of a stream that is not live is full: waits until it is not, or lets it grow while
-    /// `other_starves`, since the source then has to get past this stream's media to reach the other's.
-    pub fn relieve(&self, other_starves: impl Fn() -> bool) {
-        let Some(pad) = self.queue.static_pad("sink") else {
-            return;
-        };
-        let mut stuck = 0;
-        while stuck < LOOKS {
-            if self.leaky.load(Relaxed)
-                || !self.is_full()
-                || pad.pad_flags().contains(gst::PadFlags::FLUSHING)
-            {
-                return;
-            }
-            stuck = if self.waits() && other_starves() {
-                stuck + 1
-            } else {
-                0
-            };
-            std::thread::sleep(LOOK);
-        }
-        let bytes = self.queue.property::<u32>("current-level-bytes");
-        if bytes > LARGEST_BACKLOG {
-            self.leaky.store(true, Relaxed);
-            self.queue.set_property_from_str("leaky", "downstream");
-        } else if self.queue.property::<u64>("max-size-time") > 0 {
-            let time = self.queue.property::<u64>("current-level-time");
-            self.queue
-                .set_property("max-size-time", time + BACKLOG.nseconds());
-        } else {
-            self.queue
-                .set_property("max-size-bytes", bytes + SOUND_BACKLOG);
-        }
-    }
-
-    /// Calls `full` when the backlog is full.
-    pub fn connect_full(&self, full: impl Fn() + Send + Sync + 'static) {
-        self.queue.connect("overrun", false, move |_| {
-            full();
-            None
-        });
+        self.waiting_pad().is_some_and(|pad| pad.has_buffer())
     }
 
     /// Whether `object` is one of the elements that analyse this stream, or inside one.
     pub fn analyses(&self, object: &gst::Object) -> bool {
-        let decode = std::iter::once(&self.decode);
-        decode
+        let decoder = self.decoder.lock().unwrap();
+        let decoder = decoder.as_ref().map(|decoder| &decoder.bin);
+        decoder
+            .into_iter()
             .chain(&self.elements)
             .any(|element| object == element || object.has_as_ancestor(element))
     }
 
-    /// Ends the analysis of this stream, of which a part failed; the media passes on. Returns whether it ended just now.
-    pub fn give_up(&self) -> bool {
+    /// Whether a part of the analysis failed.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+
+    /// Ends the analysis of this stream, of which a part failed. Returns whether it ended just now.
+    pub fn give_up(self: &Arc<Self>) -> bool {
         if self.failed.swap(true, Relaxed) {
             return false;
         }
-        let tail = self
-            .classify
-            .static_pad("src")
-            .expect("a filter has a src pad");
+        self.closed.store(true, Relaxed);
+        self.progress.moved(Some(false));
         // Not from the failed streaming thread, which may hold the locks that this takes.
+        let branch = self.clone();
         self.classify.call_async(move |_| {
-            if let Some(fuse) = tail.peer() {
+            if let Some(fuse) = branch.fuse_pad() {
                 end(&fuse);
             }
         });
         true
     }
 
-    /// Sends the tag event on that `tags` ask for by `when`; `clip` says that they are about the whole stream.
-    pub fn push_stream_tags(&self, when: StreamTags, tags: &Tags, clip: bool) {
-        let (Some(passing), Some(target)) = (self.pass.static_pad("sink"), self.src.target())
-        else {
-            return;
-        };
-        let event = {
-            let mut results = self.results.lock().unwrap();
-            results.named.event(when, &passing, tags, clip)
-        };
-        if let Some(event) = event {
-            target.push_event(event);
-        }
+    /// Brings the elements into the state of the pipeline.
+    pub fn sync_states(&self) -> Result<(), glib::BoolError> {
+        let mut behind = self.elements.iter().rev();
+        behind.try_for_each(|element| element.sync_state_with_parent())
     }
 
-    /// Sends the results on that no buffer has carried, and the tag event at the end of the passing stream.
-    pub fn push_rest(&self, when: StreamTags) {
-        let (rest, clip) = {
-            let mut results = self.results.lock().unwrap();
-            (results.rest(), results.clip.take())
-        };
-        if let Some(target) = self.src.target()
-            && !rest.is_empty()
-        {
-            target.push_event(meta::event(&rest, &[]));
-        }
-        if let Some(clip) = clip {
-            self.push_stream_tags(when, &clip, true);
-        }
-    }
-
-    /// Ends the passing stream with `end`, which was held back, after what [`push_rest`](Self::push_rest) sends.
-    pub fn end(&self, end: gst::Event, when: StreamTags) {
-        self.push_rest(when);
-        if let Some(target) = self.src.target() {
-            target.push_event(end);
-        }
-    }
-
-    /// Takes the branch out of `bin`.
-    pub fn remove(&self, bin: &gst::Bin) {
-        self.set_decode_state(gst::State::Null);
+    /// Takes the elements out of `pipeline`.
+    pub fn remove(&self, pipeline: &gst::Pipeline) {
         for element in &self.elements {
+            element.set_locked_state(true);
             let _ = element.set_state(gst::State::Null);
         }
-        // They are all in the bin.
-        let _ = bin.remove_many(&self.elements);
+        // They are all in the pipeline.
+        let _ = pipeline.remove_many(&self.elements);
+    }
+
+    /// Puts a new decodebin in place of the present one. What fails is on the bus.
+    fn renew(&self) {
+        self.remove_decoder();
+        if let Err(err) = self.plug() {
+            gst::element_error!(self.queue, gst::CoreError::Failed, ("{err}"));
+        }
+    }
+
+    fn plug(&self) -> Result<(), glib::BoolError> {
+        let pipeline = self
+            .pipeline
+            .upgrade()
+            .ok_or_else(|| glib::bool_error!("the pipeline is gone"))?;
+        let bin = make("decodebin")?;
+        let decoding = (self.decoding)();
+        bin.downcast_ref::<gst::Bin>()
+            .expect("decodebin is a bin")
+            .connect_deep_element_added(move |_, _, element| tune(element, decoding));
+        let drain = Arc::<Drain>::default();
+        let (funnel, own) = (self.funnel.downgrade(), drain.clone());
+        let kind = match self.source {
+            Source::Audio => "audio/x-raw",
+            _ => "video/x-raw",
+        };
+        bin.connect_pad_added(move |_, decoded| {
+            let Some(funnel) = funnel.upgrade() else {
+                return;
+            };
+            // Streams of another kind in the same container stay unlinked.
+            let caps = decoded
+                .current_caps()
+                .unwrap_or_else(|| decoded.query_caps(None));
+            let is_ours = caps.structure(0).is_some_and(|caps| caps.name() == kind);
+            if !is_ours || funnel.num_sink_pads() > 0 {
+                return;
+            }
+            own.watch(decoded);
+            if let Some(head) = funnel.request_pad_simple("sink_%u") {
+                // What fails to link shows as an error of decodebin.
+                let _ = decoded.link_full(&head, gst::PadLinkCheck::CAPS);
+            }
+        });
+        pipeline.add(&bin)?;
+        pad(&self.queue, "src")
+            .link_full(&pad(&bin, "sink"), gst::PadLinkCheck::CAPS)
+            .map_err(|err| glib::bool_error!("decodebin cannot be linked: {err}"))?;
+        *self.decoder.lock().unwrap() = Some(Decoder {
+            bin: bin.clone(),
+            stream: None,
+            media_type: None,
+            drain,
+        });
+        bin.sync_state_with_parent()
+    }
+
+    fn remove_decoder(&self) {
+        let Some(Decoder { bin, .. }) = self.decoder.lock().unwrap().take() else {
+            return;
+        };
+        let input = pad(&bin, "sink");
+        let _ = pad(&self.queue, "src").unlink(&input);
+        bin.set_locked_state(true);
+        let _ = bin.set_state(gst::State::Null);
+        for head in self.funnel.sink_pads() {
+            self.funnel.release_request_pad(&head);
+        }
+        if let Some(pipeline) = self.pipeline.upgrade() {
+            let _ = pipeline.remove(&bin);
+        }
+    }
+
+    /// Waits until everything of the present stream has come out of its decoder; another follows.
+    fn drain(&self) {
+        let (input, drain) = {
+            let decoder = self.decoder.lock().unwrap();
+            let Some(decoder) = &*decoder else { return };
+            (pad(&decoder.bin, "sink"), decoder.drain.clone())
+        };
+        if self.funnel.num_sink_pads() == 0 {
+            return;
+        }
+        drain.waits.store(true, Relaxed);
+        input.send_event(gst::event::Eos::new());
+        let since = Instant::now();
+        let mut ended = drain.ended.lock().unwrap();
+        while !*ended && !self.closed.load(Relaxed) && since.elapsed() < DRAIN {
+            ended = drain.changed.wait_timeout(ended, LOOK).unwrap().0;
+        }
     }
 }

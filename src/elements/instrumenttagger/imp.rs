@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Tags the instruments in a video stream, an audio stream or both, encoded or raw. The streams pass through
-//! unchanged: a copy is decoded and analysed inside, and the results are attached to the buffers that pass.
+//! unchanged: a copy is decoded and analysed in a pipeline of its own, and the results are attached to the buffers that
+//! pass.
 //!
 //! ```sh
 //! gst-launch-1.0 -m filesrc location=examples/media/band.mp4 ! qtdemux name=d \
@@ -10,30 +11,38 @@
 //!     instrumenttagger name=tagger matroskamux name=mux ! filesink location=target/band.mkv
 //! ```
 //!
-//! In a live pipeline media never waits: when the analysis falls behind, it skips media.
+//! In a live pipeline media never waits: when the analysis falls behind, it skips media. Media of files waits only while
+//! the analysis makes progress.
+//!
+//! Locks are taken in this order, and none while something is pushed or posted: `taps`, `analysis`; `settings` and
+//! `inference` alone.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, OnceLock};
+use std::marker::PhantomData;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::branch::{Branch, end};
-use super::key_frames::KeyFrames;
+use super::analysis::Analysis;
+use super::branch::STALLED;
+use super::decode::Decoding;
 use super::results::Result as Finding;
 use super::settings::{FORWARDED, FUSE, MODELS, OWN, PACE, Settings};
-use super::streams::{Stream, Streams, other};
+use super::tap::Tap;
 use super::{Decode, Riding};
-use crate::elements::avfuse::{DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW};
+use crate::elements::avfuse::{
+    DEFAULT_FRAMES, DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW,
+};
 use crate::elements::frameclassify::{
-    DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL, Scheduling,
+    DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL, MAX_FRAMES, Scheduling,
 };
 use crate::elements::inference::Inference;
-use crate::elements::melspec::{DEFAULT_PATCH_INTERVAL, MAX_TIME};
+use crate::elements::melspec::{DEFAULT_PATCH_INTERVAL, MAX_TIME, Partial, Segmentation};
 use crate::meta::{Source, Tags};
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "instrumenttagger",
         gst::DebugColorFlags::empty(),
@@ -41,11 +50,12 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-/// The elements that both streams share.
-struct Shared {
-    fuse: gst::Element,
-    sink: gst::Element,
-}
+/// The end of a stream waits for the analysis no longer than this after the analysis has nothing left to do.
+const IDLE: Duration = Duration::from_millis(300);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+type Flow = Result<gst::FlowSuccess, gst::FlowError>;
 
 /// See the module's documentation.
 #[derive(Default, glib::Properties)]
@@ -53,37 +63,49 @@ struct Shared {
 pub struct InstrumentTagger {
     #[property(name = "audio-model", get, set, type = String, member = audio_model, default_value = Some(DEFAULT_AUDIO_MODEL), blurb = "Sound model: name of a model in the zoo, or path of an ONNX file")]
     #[property(name = "video-model", get, set, type = String, member = video_model, default_value = Some(DEFAULT_VIDEO_MODEL), blurb = "Picture model: name of a model in the zoo, or path of an ONNX file")]
-    #[property(name = "fusion-model", get, set, type = String, member = fusion_model, default_value = Some(DEFAULT_FUSION_MODEL), mutable_ready, blurb = "Fusion model: name of a model in the zoo, or path of an ONNX file")]
+    #[property(name = "fusion-model", get, set, type = String, member = fusion_model, default_value = Some(DEFAULT_FUSION_MODEL), mutable_ready, blurb = "Fusion model: name of a model in the zoo, or path of an ONNX file; none: each stream has results of its own alone")]
     #[property(name = "low-delay", get, set = Self::set_low_delay, type = bool, member = low_delay, mutable_ready, blurb = "Tag sooner after a change, at the cost of CPU time and accuracy: sets 'window', 'stride', 'interval', 'patch-interval' and 'patch-duration', which can be set after it")]
     #[property(name = "window", get, set, type = u64, member = window, minimum = 1_000_000, default_value = DEFAULT_WINDOW, mutable_ready, blurb = "Length of the analysed time of a fused result in nanoseconds")]
     #[property(name = "stride", get, set, type = u64, member = stride, minimum = 1_000_000, default_value = DEFAULT_STRIDE, mutable_ready, blurb = "Time between two fused results in nanoseconds")]
     #[property(name = "interval", get, set, type = u64, member = interval, default_value = DEFAULT_INTERVAL, blurb = "Time between two analysed pictures in nanoseconds (0 = every decoded picture)")]
+    #[property(name = "frames", get, set, type = u32, member = frames, maximum = MAX_FRAMES, mutable_ready, blurb = "Number of pictures, spread evenly over a window or the whole stream, that a result is based on (0 = all of the whole stream, and as many of a window as the fusion model takes)")]
     #[property(name = "patch-interval", get, set, type = u64, member = patch_interval, minimum = 1_000_000, maximum = MAX_TIME, default_value = DEFAULT_PATCH_INTERVAL, mutable_ready, blurb = "Time between two sound results in nanoseconds")]
     #[property(name = "patch-duration", get, set, type = u64, member = patch_duration, maximum = MAX_TIME, mutable_ready, blurb = "Length of the analysed sound of a sound result in nanoseconds (0 = the maximum that the model takes)")]
+    #[property(name = "segmentation", get, set, type = Segmentation, member = segmentation, default, mutable_ready, blurb = "Which parts of the sound become patches")]
+    #[property(name = "partial", get, set, type = Partial, member = partial, default, mutable_ready, blurb = "What happens to a window that the start or the end of the sound cuts short")]
     #[property(name = "decode", get, set, type = Decode, member = decode, default, mutable_ready, blurb = "Pictures of an encoded video that are decoded for the analysis")]
     #[property(name = "source", get, set, type = Riding, member = source, default, blurb = "Results that are attached to the buffers")]
     #[property(name = "scheduling", get, set, type = Scheduling, member = scheduling, default, blurb = "Whether media waits for the analysis when its backlog is full")]
     pub(super) settings: Mutex<Settings>,
+    #[property(name = "analysis", get = Self::pipeline, type = Option<gst::Pipeline>, blurb = "The pipeline that analyses copies of the streams, for looking at it")]
+    pipeline: PhantomData<Option<gst::Pipeline>>,
     pub(super) inference: Mutex<Inference>,
-    shared: OnceLock<Shared>,
-    pub(super) streams: Mutex<Streams>,
-    /// Whether media has passed since READY.
-    pub(super) streaming: AtomicBool,
+    taps: Mutex<[Option<Arc<Tap>>; 2]>,
+    analysis: Mutex<Option<Arc<Analysis>>>,
+    /// When the latest result came.
+    latest: Mutex<Option<Instant>>,
 }
 
 #[glib::object_subclass]
 impl ObjectSubclass for InstrumentTagger {
     const NAME: &'static str = "GstInstrumentTagger";
     type Type = super::InstrumentTagger;
-    type ParentType = gst::Bin;
+    type ParentType = gst::Element;
 }
 
 impl ObjectImpl for InstrumentTagger {
     fn properties() -> &'static [glib::ParamSpec] {
-        // The derive macro knows no properties of several elements.
+        // The derive macro knows neither GstStructure nor properties of several elements.
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let stats = glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+                .blurb("For each stream since the element started: buffers passed, analysed and dropped, and the time that waits for the analysis; age of the latest result")
+                .read_only()
+                .build();
             let derived = InstrumentTagger::derived_properties().iter().cloned();
-            derived.chain(Inference::properties()).collect()
+            derived
+                .chain(Inference::properties())
+                .chain([stats])
+                .collect()
         });
         &PROPERTIES
     }
@@ -93,21 +115,26 @@ impl ObjectImpl for InstrumentTagger {
             self.derived_set_property(id, value, pspec);
         }
         self.forward(pspec.name());
+        let unfused = self.settings.lock().unwrap().is_unfused();
+        if self
+            .analysis()
+            .is_some_and(|analysis| analysis.is_unfused() != unfused)
+        {
+            self.replace();
+        }
     }
 
     fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "stats" {
+            return self.stats().to_value();
+        }
         let shared = self.inference.lock().unwrap().get(pspec.name());
         shared.unwrap_or_else(|| self.derived_property(id, pspec))
     }
 
     fn constructed(&self) {
         self.parent_constructed();
-        match self.build() {
-            Ok(shared) => {
-                let _ = self.shared.set(shared);
-            }
-            Err(err) => gst::error!(CAT, imp = self, "{err}"),
-        }
+        self.build();
     }
 }
 
@@ -118,7 +145,7 @@ impl ElementImpl for InstrumentTagger {
         static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
             gst::subclass::ElementMetadata::new(
                 "Instrument tagger",
-                "Generic/Analyzer/Audio/Video",
+                "Analyzer/Audio/Video",
                 "Attaches instrument tags to encoded or raw streams, which pass through unchanged",
                 "The gst-instruments developers",
             )
@@ -156,33 +183,31 @@ impl ElementImpl for InstrumentTagger {
         match self.add(source, template) {
             Ok(pad) => Some(pad),
             Err(err) => {
-                gst::element_imp_error!(self, gst::CoreError::Pad, ("{}", err));
+                gst::element_imp_error!(self, gst::CoreError::Pad, ("{err}"));
                 None
             }
         }
     }
 
     fn release_pad(&self, pad: &gst::Pad) {
-        let branch = {
-            let mut streams = self.streams.lock().unwrap();
-            [Source::Video, Source::Audio]
-                .into_iter()
-                .find_map(|source| {
-                    streams
-                        .slot(source)
-                        .take_if(|branch| branch.sink.upcast_ref::<gst::Pad>() == pad)
-                })
+        let tap = {
+            let mut taps = self.taps.lock().unwrap();
+            taps.iter_mut()
+                .find_map(|slot| slot.take_if(|tap| tap.sink == *pad))
         };
-        let Some(branch) = branch else { return };
-        let element = self.obj();
-        for pad in [&branch.sink, &branch.src] {
-            let _ = pad.set_active(false);
-            let _ = element.remove_pad(pad);
+        let Some(tap) = tap else { return };
+        gst::debug!(CAT, imp = self, "Releasing {}", pad.name());
+        let branch = tap.branch();
+        if let Some(branch) = &branch {
+            // A buffer may wait for it.
+            branch.interrupt();
         }
-        let fuse = branch.classify.static_pad("src").and_then(|pad| pad.peer());
-        branch.remove(element.upcast_ref());
-        if let Some(fuse) = fuse {
-            self.fuse().release_request_pad(&fuse);
+        for pad in [&tap.sink, &tap.src] {
+            let _ = pad.set_active(false);
+            let _ = self.obj().remove_pad(pad);
+        }
+        if let (Some(branch), Some(analysis)) = (branch, self.analysis()) {
+            analysis.remove(&branch);
         }
     }
 
@@ -190,196 +215,490 @@ impl ElementImpl for InstrumentTagger {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        if transition == gst::StateChange::NullToReady && self.shared.get().is_none() {
-            // What is missing is in the log; say the likeliest here.
-            gst::element_imp_error!(
-                self,
-                gst::CoreError::MissingPlugin,
-                ("instrumenttagger needs GStreamer's base and bad plugins (decodebin, errorignore): install gstreamer1.0-plugins-base and gstreamer1.0-plugins-bad")
-            );
-            return Err(gst::StateChangeError);
-        }
-        if transition == gst::StateChange::ReadyToPaused {
-            self.streaming.store(false, Ordering::Relaxed);
-            let branches: Vec<_> = {
-                let mut streams = self.streams.lock().unwrap();
-                streams.restart();
-                streams.branches().cloned().collect()
-            };
-            // GstBin goes by links and knows none through decodebin: what follows it must be ready first.
-            for element in [self.sink(), self.fuse()] {
-                element.set_state(transition.next())?;
-            }
-            for branch in branches {
-                branch.set_analysis_state(transition.next())?;
-            }
-        }
-        self.set_decode_state(transition.next());
-        self.parent_change_state(transition)
-    }
-}
-
-impl BinImpl for InstrumentTagger {
-    fn handle_message(&self, message: gst::Message) {
-        let inside = message.src().and_then(|src| {
-            let streams = self.streams.lock().unwrap();
-            streams
-                .branches()
-                .find(|branch| branch.analyses(src))
-                .cloned()
-        });
-        match message.view() {
-            gst::MessageView::Element(_)
-                if let Some((tags, clip)) = Tags::from_message(&message) =>
-            {
-                self.announce(&message, tags, clip);
-            }
-            // The tags of the analysed copy: the stream's own reach the application's sinks.
-            gst::MessageView::Tag(_) if message.src() == Some(self.sink().upcast_ref()) => {}
-            gst::MessageView::Error(err) if self.streaming.load(Ordering::Relaxed) => {
-                let first = match inside {
-                    Some(branch) => branch.give_up(),
-                    None => self.end_analysis(),
-                };
-                if first {
-                    gst::element_imp_warning!(
+        gst::trace!(CAT, imp = self, "{transition:?}");
+        match transition {
+            gst::StateChange::NullToReady => {
+                let analysis = self.analysis().or_else(|| self.build());
+                let Some(analysis) = analysis else {
+                    // What is missing is in the log; say the likeliest here.
+                    gst::element_imp_error!(
                         self,
-                        gst::StreamError::Failed,
-                        (
-                            "Tagging has stopped, the media continues without tags: {}",
-                            err.error()
-                        ),
-                        ["{}", err.debug().unwrap_or_default()]
+                        gst::CoreError::MissingPlugin,
+                        ("instrumenttagger needs GStreamer's base plugins: install gstreamer1.0-plugins-base")
                     );
-                } else {
-                    gst::info!(
-                        CAT,
-                        imp = self,
-                        "After tagging has stopped: {}",
-                        err.error()
-                    );
+                    return Err(gst::StateChangeError);
+                };
+                analysis.open()?;
+            }
+            gst::StateChange::ReadyToPaused => self.start()?,
+            gst::StateChange::PausedToPlaying => {
+                if let Some(analysis) = self.analysis() {
+                    let element = self.obj();
+                    analysis.follow(element.clock().as_ref(), element.base_time());
                 }
             }
-            _ => self.parent_handle_message(message),
+            gst::StateChange::PausedToReady => {
+                if let Some(analysis) = self.analysis() {
+                    analysis.interrupt();
+                }
+            }
+            _ => (),
         }
+        let success = self.parent_change_state(transition)?;
+        let stopped = match (transition, self.analysis()) {
+            (gst::StateChange::PausedToReady, Some(analysis)) => analysis.stop(),
+            (gst::StateChange::ReadyToNull, Some(analysis)) => analysis.close(),
+            _ => true,
+        };
+        if !stopped {
+            self.replace();
+        }
+        Ok(success)
     }
 }
 
 impl InstrumentTagger {
-    /// The elements that both streams share, in the bin.
-    fn build(&self) -> Result<Shared, glib::BoolError> {
-        let fuse = gst::ElementFactory::make("avfuse").name(FUSE).build()?;
-        let sink = gst::ElementFactory::make("fakesink")
-            .property("sync", false)
-            .property("async", false)
-            .build()?;
-        self.obj().add_many([&fuse, &sink])?;
-        fuse.link(&sink)?;
-        let weak = self.downgrade();
-        let pad = sink.static_pad("sink").expect("a sink has a pad");
-        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            if let Some(imp) = weak.upgrade()
-                && let Some(event) = info.event()
-            {
-                match event.view() {
-                    gst::EventView::Eos(_) => imp.release_ends(),
-                    gst::EventView::StreamStart(_) => imp.streams.lock().unwrap().ended = false,
-                    _ => (),
+    fn analysis(&self) -> Option<Arc<Analysis>> {
+        self.analysis.lock().unwrap().clone()
+    }
+
+    fn pipeline(&self) -> Option<gst::Pipeline> {
+        Some(self.analysis()?.pipeline.clone())
+    }
+
+    fn tap(&self, source: Source) -> Option<Arc<Tap>> {
+        let taps = self.taps.lock().unwrap();
+        taps.iter()
+            .flatten()
+            .find(|tap| tap.source == source)
+            .cloned()
+    }
+
+    fn all_taps(&self) -> Vec<Arc<Tap>> {
+        self.taps
+            .lock()
+            .unwrap()
+            .iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// Makes the analysis; what is missing for that is in the log.
+    fn build(&self) -> Option<Arc<Analysis>> {
+        let (messages, ends) = (self.downgrade(), self.downgrade());
+        let unfused = self.settings.lock().unwrap().is_unfused();
+        let analysis = Analysis::new(
+            unfused,
+            move |message| {
+                if let Some(imp) = messages.upgrade() {
+                    imp.handle(message);
                 }
+            },
+            move || {
+                if let Some(imp) = ends.upgrade() {
+                    imp.release_ends();
+                }
+            },
+        );
+        match analysis {
+            Ok(analysis) => {
+                *self.analysis.lock().unwrap() = Some(analysis.clone());
+                self.configure();
+                Some(analysis)
             }
-            gst::PadProbeReturn::Ok
-        });
-        Ok(Shared { fuse, sink })
+            Err(err) => {
+                gst::error!(CAT, imp = self, "{err}");
+                None
+            }
+        }
     }
 
-    fn fuse(&self) -> &gst::Element {
-        &self
-            .shared
-            .get()
-            .expect("a bin without its elements does not start")
-            .fuse
+    /// Leaves the analysis behind, which does not stop, and makes another.
+    fn replace(&self) {
+        *self.analysis.lock().unwrap() = None;
+        if self.build().is_none() {
+            return;
+        }
+        for tap in self.all_taps() {
+            tap.set_branch(None);
+            if let Err(err) = self.analyse(&tap) {
+                gst::error!(CAT, imp = self, "{err}");
+            }
+        }
     }
 
-    fn sink(&self) -> &gst::Element {
-        &self
-            .shared
-            .get()
-            .expect("a bin without its elements does not start")
-            .sink
+    /// Begins a run.
+    fn start(&self) -> Result<(), gst::StateChangeError> {
+        for tap in self.all_taps() {
+            tap.restart();
+        }
+        *self.latest.lock().unwrap() = None;
+        let analysis = self.analysis().ok_or(gst::StateChangeError)?;
+        analysis.start().map_err(|err| {
+            gst::error!(CAT, imp = self, "{err}");
+            gst::StateChangeError
+        })
     }
 
-    /// Adds the pads and the elements of a `source` stream.
+    /// Adds the pads of a `source` stream, and its analysis.
     fn add(
         &self,
         source: Source,
         template: &gst::PadTemplate,
     ) -> Result<gst::Pad, glib::BoolError> {
-        if self.shared.get().is_none() {
-            return Err(glib::bool_error!(
-                "instrumenttagger cannot create the elements that it contains: see its debug log"
-            ));
-        }
-        if self.streams.lock().unwrap().slot(source).is_some() {
+        let element = self.obj();
+        if self.tap(source).is_some() {
             return Err(glib::bool_error!(
                 "The pad '{0}' exists already: instrumenttagger takes one video and one audio stream",
                 source.name()
             ));
         }
-        let element = self.obj();
-        let fuse = self
-            .fuse()
-            .request_pad_simple(source.name())
-            .ok_or_else(|| glib::bool_error!("avfuse gives no pad '{}'", source.name()))?;
         let src = element
             .pad_template(&format!("{}_src", source.name()))
             .expect("each stream has a src template");
-        let branch = Branch::new(element.upcast_ref(), source, (template, &src), &fuse)?;
-        let tagger = element.downgrade();
-        branch.thin_out(move || {
-            let tagger = tagger.upgrade();
-            let settings = tagger.map(|tagger| tagger.imp().settings.lock().unwrap().clone());
-            let settings = settings.unwrap_or_default();
-            KeyFrames::new(settings.decode, settings.window / 2)
-        });
-        branch.watch(Stream {
-            tagger: element.downgrade(),
+        let tap = Arc::new(Tap::new(
             source,
-        });
-        let (tagger, other) = (element.downgrade(), other(source));
-        branch.connect_full(move || {
-            let Some(tagger) = tagger.upgrade() else {
-                return;
-            };
-            let imp = tagger.imp();
-            let branch = |source| imp.streams.lock().unwrap().slot(source).clone();
-            if let Some(full) = branch(source) {
-                full.relieve(|| branch(other).is_some_and(|other| other.starves()));
+            self.sink_pad(source, template),
+            self.src_pad(source, &src),
+        ));
+        self.analyse(&tap)?;
+        {
+            let mut taps = self.taps.lock().unwrap();
+            taps[usize::from(source == Source::Audio)] = Some(tap.clone());
+        }
+        gst::debug!(CAT, imp = self, "Adding {}", tap.sink.name());
+        for pad in [&tap.src, &tap.sink] {
+            if element.current_state() >= gst::State::Paused
+                || element.pending_state() >= gst::State::Paused
+            {
+                pad.set_active(true)?;
             }
-        });
-        let tagger = element.downgrade();
-        branch.listen(move |message| {
-            if let Some(tagger) = tagger.upgrade() {
-                tagger.imp().handle_decode_message(message);
-            }
-        });
-        *self.streams.lock().unwrap().slot(source) = Some(branch.clone());
-        self.configure();
-        branch.sync_states();
-        for pad in [&branch.sink, &branch.src] {
-            pad.set_active(true)?;
             element.add_pad(pad)?;
         }
-        Ok(branch.sink.upcast())
+        Ok(tap.sink.clone())
     }
 
-    /// Passes the messages of decodebin on that say what failed or is missing; the others are about its own states.
-    fn handle_decode_message(&self, message: gst::Message) {
-        match message.type_() {
-            gst::MessageType::Error | gst::MessageType::Warning | gst::MessageType::Element => {
-                self.handle_message(message);
+    /// Adds the analysis of the stream that passes `tap`.
+    fn analyse(&self, tap: &Tap) -> Result<(), glib::BoolError> {
+        let analysis = self.analysis().ok_or_else(|| {
+            glib::bool_error!(
+                "instrumenttagger cannot create the elements that it contains: see its debug log"
+            )
+        })?;
+        let weak = self.downgrade();
+        let decoding = move || {
+            let imp = weak.upgrade();
+            let settings = imp.as_ref().map(|imp| imp.settings.lock().unwrap().clone());
+            let settings = settings.unwrap_or_default();
+            let threads = imp.map_or(0, |imp| imp.inference.lock().unwrap().threads);
+            Decoding {
+                mode: settings.decode,
+                interval: settings.interval,
+                longest: settings.window / 2,
+                threads,
             }
+        };
+        let branch = analysis.add(tap.source, &tap.sink, decoding, || self.configure())?;
+        tap.set_branch(Some(branch));
+        Ok(())
+    }
+
+    fn sink_pad(&self, source: Source, template: &gst::PadTemplate) -> gst::Pad {
+        gst::Pad::builder_from_template(template)
+            .name(source.name())
+            .flags(gst::PadFlags::PROXY_CAPS | gst::PadFlags::PROXY_ALLOCATION)
+            .chain_function(move |_, parent, buffer| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |imp| imp.chain(source, buffer),
+                )
+            })
+            .chain_list_function(move |_, parent, list| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |imp| imp.chain_list(source, list),
+                )
+            })
+            .event_function(move |pad, parent, event| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |imp| imp.sink_event(source, pad, event),
+                )
+            })
+            .iterate_internal_links_function(move |_, parent| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || gst::Iterator::from_vec(Vec::new()),
+                    |imp| {
+                        let tap = imp.tap(source);
+                        gst::Iterator::from_vec(
+                            tap.map(|tap| tap.src.clone()).into_iter().collect(),
+                        )
+                    },
+                )
+            })
+            .build()
+    }
+
+    fn src_pad(&self, source: Source, template: &gst::PadTemplate) -> gst::Pad {
+        gst::Pad::builder_from_template(template)
+            .name(format!("{}_src", source.name()))
+            .flags(gst::PadFlags::PROXY_CAPS | gst::PadFlags::PROXY_ALLOCATION)
+            .iterate_internal_links_function(move |_, parent| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || gst::Iterator::from_vec(Vec::new()),
+                    |imp| {
+                        let tap = imp.tap(source);
+                        gst::Iterator::from_vec(
+                            tap.map(|tap| tap.sink.clone()).into_iter().collect(),
+                        )
+                    },
+                )
+            })
+            .build()
+    }
+
+    fn chain(&self, source: Source, mut buffer: gst::Buffer) -> Flow {
+        let tap = self.tap(source).ok_or(gst::FlowError::Flushing)?;
+        self.release_end(&tap);
+        self.feed(&tap, &buffer);
+        self.attach(&tap, &mut buffer);
+        tap.src.push(buffer)
+    }
+
+    fn chain_list(&self, source: Source, mut list: gst::BufferList) -> Flow {
+        let tap = self.tap(source).ok_or(gst::FlowError::Flushing)?;
+        self.release_end(&tap);
+        for buffer in list.iter_owned() {
+            self.feed(&tap, &buffer);
+        }
+        list.make_mut().foreach_mut(|mut buffer, _| {
+            self.attach(&tap, &mut buffer);
+            std::ops::ControlFlow::Continue(Some(buffer))
+        });
+        tap.src.push_list(list)
+    }
+
+    fn feed(&self, tap: &Tap, buffer: &gst::Buffer) {
+        let interval = self.settings.lock().unwrap().interval;
+        let other = self
+            .analysis()
+            .and_then(|analysis| analysis.beside(tap.source));
+        tap.feed(buffer, interval, self.is_live(tap), other.as_deref());
+    }
+
+    fn attach(&self, tap: &Tap, buffer: &mut gst::Buffer) {
+        let named = self.settings.lock().unwrap().source.named();
+        let (repeat, when) = {
+            let inference = self.inference.lock().unwrap();
+            let repeat = inference.repeat_tags.then_some(inference.tag_lifetime);
+            (repeat, inference.stream_tags)
+        };
+        if let Some(latest) = tap.attach(buffer, named, repeat) {
+            tap.push_stream_tags(when, &latest, false);
+        }
+    }
+
+    fn sink_event(&self, source: Source, pad: &gst::Pad, event: gst::Event) -> bool {
+        let element = self.obj();
+        let Some(tap) = self.tap(source) else {
+            return false;
+        };
+        let pass = |event| gst::Pad::event_default(pad, Some(&*element), event);
+        match event.view() {
+            gst::EventView::FlushStart(_) => {
+                gst::debug!(CAT, imp = self, "Flush of the {}", source.name());
+                tap.drop_end();
+                if let Some(branch) = tap.branch() {
+                    branch.interrupt();
+                }
+                pass(event)
+            }
+            gst::EventView::FlushStop(_) => {
+                tap.flushed();
+                if let Some(branch) = tap.branch() {
+                    branch.resume(&event);
+                }
+                pass(event)
+            }
+            gst::EventView::Eos(_) => {
+                self.release_end(&tap);
+                tap.feed_event(&event);
+                self.end(&tap, event);
+                true
+            }
+            _ if event.is_serialized() => {
+                self.release_end(&tap);
+                tap.feed_event(&event);
+                pass(event)
+            }
+            _ => pass(event),
+        }
+    }
+
+    /// Whether media must not wait for the analysis of the stream that passes `tap`.
+    fn is_live(&self, tap: &Tap) -> bool {
+        tap.is_live(|| {
+            let scheduling = self.settings.lock().unwrap().scheduling;
+            let live = !scheduling.waits(&tap.sink);
+            gst::info!(CAT, imp = self, "{} is live: {live}", tap.source.name());
+            live
+        })
+    }
+
+    /// Ends the stream that passes `tap`: at once where media must not wait, else when the analysis has ended or lacks
+    /// the other stream.
+    fn end(&self, tap: &Arc<Tap>, end: gst::Event) {
+        tap.hold_end(end);
+        let analysis = self.analysis();
+        let Some(analysis) = analysis.filter(|_| !self.is_live(tap)) else {
+            self.release_end(tap);
+            return;
+        };
+        let (weak, tap) = (self.downgrade(), tap.clone());
+        // Both streams may come from the same thread, so this one must not wait.
+        self.obj().call_async(move |_| {
+            let mut idle = (analysis.progress(), Instant::now());
+            while !analysis.has_ended() && tap.holds_end() {
+                let progress = analysis.progress();
+                if progress != idle.0 || analysis.is_busy() {
+                    idle = (progress, Instant::now());
+                }
+                let patience = if analysis.is_idle() { IDLE } else { STALLED };
+                if idle.1.elapsed() > patience {
+                    break;
+                }
+                std::thread::sleep(LOOK);
+            }
+            if let Some(imp) = weak.upgrade() {
+                imp.release_end(&tap);
+            }
+        });
+    }
+
+    fn release_end(&self, tap: &Tap) {
+        if tap.holds_end() {
+            let when = self.inference.lock().unwrap().stream_tags;
+            tap.release_end(when);
+        }
+    }
+
+    /// The analysis has ended.
+    fn release_ends(&self) {
+        gst::debug!(CAT, imp = self, "The analysis has ended");
+        for tap in self.all_taps() {
+            self.release_end(&tap);
+        }
+    }
+
+    /// Handles a message of the analysis, in the thread that posts it.
+    fn handle(&self, message: &gst::Message) {
+        match message.view() {
+            gst::MessageView::Element(_) => match Tags::from_message(message) {
+                Some((tags, clip)) => self.announce(message, tags, clip),
+                None => self.post(message),
+            },
+            gst::MessageView::Progress(_) | gst::MessageView::Warning(_) => self.post(message),
+            gst::MessageView::Error(err)
+                if self.obj().current_state() >= gst::State::Paused
+                    || self.obj().pending_state() > gst::State::Paused =>
+            {
+                self.give_up(message, err)
+            }
+            gst::MessageView::Error(_) => self.post(message),
             _ => (),
         }
+    }
+
+    fn post(&self, message: &gst::Message) {
+        // Without a bus there is no reader.
+        let _ = self.obj().post_message(message.clone());
+    }
+
+    /// Ends the analysis of the stream that the error is about, or of both, with one warning.
+    fn give_up(&self, message: &gst::Message, err: &gst::message::Error) {
+        let Some(analysis) = self.analysis() else {
+            return;
+        };
+        let branch = message.src().and_then(|src| analysis.branch_of(src));
+        let first = match &branch {
+            Some(branch) => branch.give_up(),
+            None => analysis.give_up(),
+        };
+        if !first {
+            gst::info!(
+                CAT,
+                imp = self,
+                "After tagging has stopped: {}",
+                err.error()
+            );
+            return;
+        }
+        let stream = branch.map_or("", |branch| branch.source.name());
+        gst::element_imp_warning!(
+            self,
+            gst::StreamError::Failed,
+            (
+                "Tagging has stopped, the media continues without tags: {}",
+                err.error()
+            ),
+            ["{}", err.debug().unwrap_or_default()],
+            details: gst::Structure::builder("instrumenttagger-failure")
+                .field("stream", stream)
+                .field("cause", err.error().to_string())
+                .build()
+        );
+    }
+
+    /// Passes a result on: to the buffers that pass, and to the bus in the element's name.
+    fn announce(&self, message: &gst::Message, tags: Tags, clip: bool) {
+        *self.latest.lock().unwrap() = Some(Instant::now());
+        gst::debug!(
+            CAT,
+            imp = self,
+            "Result of {:?} by {} from {}, whole stream: {clip}",
+            tags.sources,
+            tags.source.name(),
+            tags.start.display()
+        );
+        let riding = self.settings.lock().unwrap().source;
+        let post = self.inference.lock().unwrap().post_messages;
+        let structure = message.structure().expect("the message has tags");
+        for tap in self.all_taps() {
+            let mut results = tap.results.lock().unwrap();
+            if clip && tags.source == riding.named() {
+                results.clip = Some(tags.clone());
+            } else if !clip && riding.takes(tags.source) {
+                results.push(Finding {
+                    running_time: structure.get("running-time").ok(),
+                    tags: tags.clone(),
+                });
+            }
+        }
+        if post {
+            let message = gst::message::Element::builder(structure.to_owned())
+                .src(&*self.obj())
+                .seqnum(message.seqnum())
+                .build();
+            self.post(&message);
+        }
+    }
+
+    fn stats(&self) -> gst::Structure {
+        let mut stats = gst::Structure::new_empty("instrumenttagger-stats");
+        for tap in self.all_taps() {
+            stats.set(tap.source.name(), tap.stats());
+        }
+        if let Some(latest) = *self.latest.lock().unwrap() {
+            let age = u64::try_from(latest.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            stats.set("age", gst::ClockTime::from_nseconds(age));
+        }
+        stats
     }
 
     fn set_low_delay(&self, low_delay: bool) {
@@ -387,8 +706,11 @@ impl InstrumentTagger {
         PACE.iter().for_each(|name| self.forward(name));
     }
 
-    /// Hands the property `name` to the elements inside that take it.
+    /// Hands the property `name` to the elements of the analysis that take it.
     fn forward(&self, name: &str) {
+        let Some(analysis) = self.pipeline() else {
+            return;
+        };
         let forwarded = FORWARDED.iter().find(|(own, ..)| *own == name);
         let (elements, inside) = match forwarded {
             Some(&(_, elements, inside)) => (elements, inside),
@@ -397,87 +719,32 @@ impl InstrumentTagger {
             }
             None => return,
         };
-        let bin = self.obj();
-        for element in elements.iter().filter_map(|element| bin.by_name(element)) {
-            element.set_property_from_value(inside, &bin.property_value(name));
+        let value = self.obj().property_value(name);
+        for element in elements
+            .iter()
+            .filter_map(|element| analysis.by_name(element))
+        {
+            // A funnel in place of the fusion has none of them.
+            if element.find_property(inside).is_some() {
+                element.set_property_from_value(inside, &value);
+            }
+        }
+        if name == "frames"
+            && let Some(fuse) = analysis.by_name(FUSE)
+            && fuse.find_property(name).is_some()
+        {
+            let frames = match value.get() {
+                Ok(frames) if frames > 0 => frames,
+                _ => DEFAULT_FRAMES,
+            };
+            fuse.set_property("frames", frames);
         }
     }
 
-    /// Hands all properties to the elements inside.
+    /// Hands all properties to the elements of the analysis.
     fn configure(&self) {
         for pspec in Self::properties() {
             self.forward(pspec.name());
-        }
-    }
-
-    fn set_decode_state(&self, state: gst::State) {
-        let branches: Vec<_> = self.streams.lock().unwrap().branches().cloned().collect();
-        for branch in branches {
-            branch.set_decode_state(state);
-        }
-    }
-
-    /// Passes a result of an element inside on: to the buffers that pass, and to the bus in the bin's name.
-    fn announce(&self, message: &gst::Message, tags: Tags, clip: bool) {
-        let riding = self.settings.lock().unwrap().source;
-        let post = self.inference.lock().unwrap().post_messages;
-        let structure = message.structure().expect("the message has tags");
-        if clip && tags.source == riding.named() {
-            for branch in self.streams.lock().unwrap().branches() {
-                branch.results.lock().unwrap().clip = Some(tags.clone());
-            }
-        } else if !clip && riding.takes(tags.source) {
-            let finding = Finding {
-                running_time: structure.get("running-time").ok(),
-                tags,
-            };
-            let streams = self.streams.lock().unwrap();
-            for branch in streams.branches() {
-                branch.results.lock().unwrap().push(finding.clone());
-            }
-        }
-        if post {
-            let message = gst::message::Element::builder(structure.to_owned())
-                .src(&*self.obj())
-                .seqnum(message.seqnum())
-                .build();
-            // Without a bus there is no reader.
-            let _ = self.obj().post_message(message);
-        }
-    }
-
-    /// Whether media must not wait for the analysis of a stream that comes in on `sink`.
-    pub(super) fn is_live(&self, sink: &gst::GhostPad) -> bool {
-        let scheduling = self.settings.lock().unwrap().scheduling;
-        !scheduling.waits(sink)
-    }
-
-    /// Ends the analysis of both streams after a part that they share failed. Returns whether it ended just now.
-    fn end_analysis(&self) -> bool {
-        if std::mem::replace(&mut self.streams.lock().unwrap().failed, true) {
-            return false;
-        }
-        self.obj().call_async(|element| {
-            if let Some(pad) = element.imp().sink().static_pad("sink") {
-                end(&pad);
-            }
-        });
-        true
-    }
-
-    /// Lets the ends of the streams go that were held back: the analysis has ended.
-    fn release_ends(&self) {
-        let held: Vec<_> = {
-            let mut streams = self.streams.lock().unwrap();
-            streams.ended = true;
-            let held = std::mem::take(&mut streams.held);
-            held.into_iter()
-                .filter_map(|(source, end)| Some((streams.slot(source).clone()?, end)))
-                .collect()
-        };
-        let when = self.inference.lock().unwrap().stream_tags;
-        for (branch, end) in held {
-            branch.end(end, when);
         }
     }
 }

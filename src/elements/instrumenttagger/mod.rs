@@ -5,12 +5,13 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod analysis;
 mod branch;
+mod decode;
 mod imp;
-mod key_frames;
 mod results;
 mod settings;
-mod streams;
+mod tap;
 
 pub use results::Riding;
 
@@ -33,8 +34,7 @@ pub enum Decode {
 glib::wrapper! {
     /// The element; see the documentation of the module `imp`.
     pub struct InstrumentTagger(ObjectSubclass<imp::InstrumentTagger>)
-        @extends gst::Bin, gst::Element, gst::Object,
-        @implements gst::ChildProxy;
+        @extends gst::Element, gst::Object;
 }
 
 /// Registers the element.

@@ -8,7 +8,7 @@ use crate::elements::avfuse::{DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WIND
 use crate::elements::frameclassify::{
     DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL, Scheduling,
 };
-use crate::elements::melspec::DEFAULT_PATCH_INTERVAL;
+use crate::elements::melspec::{DEFAULT_PATCH_INTERVAL, Partial, Segmentation};
 
 /// Names of the elements inside.
 pub const FUSE: &str = "fuse";
@@ -17,7 +17,7 @@ pub const CLASSIFY_AUDIO: &str = "classify-audio";
 pub const CLASSIFY_VIDEO: &str = "classify-video";
 
 /// Properties that elements inside take, with their names there.
-pub const FORWARDED: [(&str, &[&str], &str); 9] = [
+pub const FORWARDED: [(&str, &[&str], &str); 11] = [
     ("audio-model", &[CLASSIFY_AUDIO], "model"),
     ("video-model", &[CLASSIFY_VIDEO], "model"),
     ("fusion-model", &[FUSE], "model"),
@@ -26,17 +26,15 @@ pub const FORWARDED: [(&str, &[&str], &str); 9] = [
     ("interval", &[CLASSIFY_VIDEO], "interval"),
     ("patch-interval", &[MELSPEC], "patch-interval"),
     ("patch-duration", &[MELSPEC], "patch-duration"),
-    (
-        "scheduling",
-        &[CLASSIFY_AUDIO, CLASSIFY_VIDEO],
-        "scheduling",
-    ),
+    ("segmentation", &[MELSPEC], "segmentation"),
+    ("partial", &[MELSPEC], "partial"),
+    ("frames", &[CLASSIFY_VIDEO], "frames"),
 ];
 
 /// The elements that run a model, which take the properties of `Inference` but for [`OWN`].
 pub const MODELS: &[&str] = &[CLASSIFY_AUDIO, CLASSIFY_VIDEO, FUSE];
 
-/// Properties of `Inference` that are about the buffers that pass and the messages of the bin itself.
+/// Properties of `Inference` that are about the buffers that pass and the messages of the element itself.
 pub const OWN: [&str; 4] = [
     "repeat-tags",
     "tag-lifetime",
@@ -63,8 +61,11 @@ pub struct Settings {
     pub window: u64,
     pub stride: u64,
     pub interval: u64,
+    pub frames: u32,
     pub patch_interval: u64,
     pub patch_duration: u64,
+    pub segmentation: Segmentation,
+    pub partial: Partial,
     pub decode: Decode,
     pub source: Riding,
     pub scheduling: Scheduling,
@@ -80,8 +81,11 @@ impl Default for Settings {
             window: DEFAULT_WINDOW,
             stride: DEFAULT_STRIDE,
             interval: DEFAULT_INTERVAL,
+            frames: 0,
             patch_interval: DEFAULT_PATCH_INTERVAL,
             patch_duration: 0,
+            segmentation: Segmentation::default(),
+            partial: Partial::default(),
             decode: Decode::default(),
             source: Riding::default(),
             scheduling: Scheduling::default(),
@@ -90,6 +94,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether sound and pictures are not fused.
+    pub fn is_unfused(&self) -> bool {
+        self.fusion_model == "none"
+    }
+
     /// Sets the properties of [`PACE`] to what suits `low_delay`: measured in `docs/live.md`.
     pub fn set_low_delay(&mut self, low_delay: bool) {
         let usual = Self::default();
