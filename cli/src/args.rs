@@ -164,13 +164,6 @@ pub struct Models {
     pub fusion_model: Option<String>,
 }
 
-impl Models {
-    /// Whether audio and video results stay apart.
-    pub fn unfused(&self) -> bool {
-        self.fusion_model.as_deref() == Some("none")
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
 pub enum Format {
     /// Readable table of segments
@@ -220,6 +213,16 @@ pub enum Decode {
     Auto,
     Keyframes,
     All,
+}
+
+impl Decode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Decode::Auto => "auto",
+            Decode::Keyframes => "keyframes",
+            Decode::All => "all",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Debug)]

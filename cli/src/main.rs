@@ -5,9 +5,9 @@
 mod archive;
 mod args;
 mod doctor;
+mod extent;
 mod formats;
 mod inputs;
-mod keyframes;
 mod pictures;
 mod png;
 mod progress;

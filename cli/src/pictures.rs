@@ -9,6 +9,7 @@ use gstinstruments::fusion::Sample;
 use gstinstruments::meta::{self, Features, Kind, Tags};
 
 use crate::args::Modality;
+use crate::extent::Extent;
 use crate::report::{Picture, Report};
 use crate::spectrogram::{Spectrogram, jpeg};
 
@@ -23,6 +24,7 @@ const QUALITY: u8 = 68;
 pub struct Collector(Arc<Mutex<Collected>>);
 
 struct Collected {
+    extent: Extent,
     pictures: Sample<Picture>,
     spectrogram: Spectrogram,
     converter: Option<(
@@ -33,17 +35,25 @@ struct Collected {
 }
 
 impl Collector {
-    pub fn new() -> Self {
+    /// Of the input that is known by its `extent`.
+    pub fn new(extent: Extent) -> Self {
         Self(Arc::new(Mutex::new(Collected {
+            extent,
             pictures: Sample::new(PICTURES),
             spectrogram: Spectrogram::default(),
             converter: None,
         })))
     }
 
-    /// Looks at what `classify` sends on.
-    pub fn watch(&self, classify: &gst::Element, modality: Modality) {
-        let Some(pad) = classify.static_pad("src") else {
+    /// Looks at what the analysis of `tagger` makes of the stream of `output`, one of its pads.
+    pub fn watch(&self, tagger: &gst::Element, output: &gst::Pad) {
+        let (name, modality) = match output.name().as_str() {
+            "audio_src" => ("classify-audio", Modality::Audio),
+            _ => ("classify-video", Modality::Video),
+        };
+        let analysis = tagger.property::<Option<gst::Pipeline>>("analysis");
+        let classify = analysis.and_then(|analysis| analysis.by_name(name));
+        let Some(pad) = classify.and_then(|classify| classify.static_pad("src")) else {
             return;
         };
         let own = self.clone();
@@ -58,11 +68,11 @@ impl Collector {
                     let _ = collected.picture(pad, buffer);
                 }
                 (Some(gst::PadProbeData::Buffer(buffer)), Modality::Audio) => {
-                    collected.sound(&Features::of_kind(buffer, Kind::Mel));
+                    collected.sound(pad, &Features::of_kind(buffer, Kind::Mel));
                 }
                 (Some(gst::PadProbeData::Event(event)), Modality::Audio) => {
                     if let Some((_, features)) = meta::from_event(event) {
-                        collected.sound(&features);
+                        collected.sound(pad, &features);
                     }
                 }
                 _ => {}
@@ -114,13 +124,21 @@ impl Collected {
             .copied()
             .collect();
         self.pictures.push(Picture {
-            time: buffer.pts()?.seconds_f64(),
+            time: self.time(pad, buffer.pts())?,
             jpeg: jpeg(&pixels, width, height, QUALITY)?,
         });
         Some(())
     }
 
-    fn sound(&mut self, features: &[Features]) {
+    /// Seconds from the input's start to what `pad` gives the timestamp `time`.
+    fn time(&self, pad: &gst::Pad, time: Option<gst::ClockTime>) -> Option<f64> {
+        let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+        let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
+        let time = segment.to_stream_time(time)?;
+        Some(self.extent.get().relative(time.seconds_f64()))
+    }
+
+    fn sound(&mut self, pad: &gst::Pad, features: &[Features]) {
         for patch in features
             .iter()
             .filter(|features| features.kind == Kind::Mel)
@@ -129,10 +147,12 @@ impl Collected {
                 let field = patch.front_end.iter().find(|(key, _)| key == name)?;
                 field.1.parse::<f64>().ok()
             };
-            if let (Some(hop), Some(rate), Some(start), Some(duration)) =
-                (number("hop"), number("rate"), patch.start, patch.duration)
-            {
-                let start = start.seconds_f64();
+            if let (Some(hop), Some(rate), Some(start), Some(duration)) = (
+                number("hop"),
+                number("rate"),
+                self.time(pad, patch.start),
+                patch.duration,
+            ) {
                 let bands = patch.dims.first().map_or(0, |bands| *bands as usize);
                 let time = start..start + duration.seconds_f64();
                 self.spectrogram.add(&patch.data, bands, time, hop / rate);

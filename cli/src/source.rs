@@ -1,159 +1,126 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! From a URI to its first audio and its first video stream, decoded.
-//!
-//! decodebin exposes all streams at once, as soon as each has data or its queues are full, and never a stream that
-//! comes later: sound under the first seconds only, or from the middle on, is missed. Here demuxers are plugged one by
-//! one and each stream gets a decodebin of its own whenever it appears. Streams that are not tagged are not decoded.
+//! From a URI to the streams that are tagged: GStreamer's own elements read, demultiplex and parse, and the chosen
+//! streams go to `instrumenttagger`, still encoded.
 
-use std::io::Read;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gst::{glib, prelude::*};
 
-use crate::args::{Decode, Modality};
-use crate::keyframes::{Filter, Unit};
+use crate::args::Modality;
+use crate::extent::Extent;
 
-/// Buffers of a stream that wait for its decoder, and more while another stream has none.
-const WAITING_BUFFERS: u32 = 60;
-/// Encoded bytes of a stream that wait for its decoder at most: how far apart streams may lie in a file.
-const WAITING_BYTES: u32 = 256 << 20;
-
-/// Makes the elements that take a decoded stream, and returns the first of them, a funnel.
-pub type Open = Box<dyn Fn(Modality) -> Result<gst::Element> + Send + Sync>;
-
-/// How pictures are decoded.
-#[derive(Debug, Clone, Copy)]
-pub struct Decoding {
-    pub mode: Decode,
-    /// Nanoseconds between pictures that are needed.
-    pub interval: u64,
-    /// Nanoseconds that key frames may lie apart with [`Decode::Auto`].
-    pub longest: u64,
-    /// Threads of a decoder; 0: as many as it likes.
-    pub threads: u32,
-}
+/// How long streams that have ended may be followed by others, as in chained Ogg files.
+const FOLLOWED: Duration = Duration::from_millis(50);
+/// The same for a stream beside which others go on.
+const FOLLOWED_ALONE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct Source(Arc<Shared>);
 
 struct Shared {
     pipeline: glib::WeakRef<gst::Pipeline>,
-    queue: gst::Element,
-    open: Open,
+    tagger: gst::Element,
     wanted: Vec<Modality>,
-    /// What the file says that it has.
-    promised: Vec<Modality>,
+    extent: Extent,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Type finders and demuxers that may still bring a stream.
-    pending: usize,
+    /// Whether anything was found behind the source.
     begun: bool,
+    /// Streams that wait for the others of their container.
+    waiting: Vec<(gst::Pad, gst::PadProbeId)>,
     streams: Vec<Stream>,
+    /// When the latest stream ended.
+    ended: Option<Instant>,
 }
 
 struct Stream {
+    /// The pad that brings it, while it is there.
+    pad: Option<gst::Pad>,
     modality: Modality,
-    caps: String,
+    caps: gst::Caps,
     fate: Fate,
+    ended: Arc<AtomicBool>,
 }
 
 /// What becomes of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It is decoded into a branch.
-    Tagged(Arc<Branch>),
+    Tagged,
     /// GStreamer has no decoder for it.
     Undecodable,
+    Encrypted,
     /// It is not asked for, or another of its kind is tagged.
     Dropped,
 }
 
-struct Branch {
-    /// The first element, without a sink pad until something is decoded.
-    funnel: gst::Element,
-    /// Whether the encoded stream has ended.
-    eos: AtomicBool,
-    /// Whether the branch was ended because nothing came out of the decoder.
-    silent: AtomicBool,
+impl Stream {
+    fn has_ended(&self) -> bool {
+        self.ended.load(Relaxed)
+    }
 }
 
 impl Source {
-    /// Puts the elements that read and decode `uri` into `pipeline`.
+    /// Puts the elements that read `uri` into `pipeline`, whose `tagger` gets the `wanted` streams.
     pub fn add(
         pipeline: &gst::Pipeline,
         uri: &str,
+        tagger: &gst::Element,
         wanted: Vec<Modality>,
-        decoding: Decoding,
-        open: Open,
+        extent: Extent,
     ) -> Result<Self> {
-        let queue = gst::ElementFactory::make("multiqueue")
-            .property("max-size-buffers", WAITING_BUFFERS)
-            .property("max-size-bytes", WAITING_BYTES)
-            .property("max-size-time", 0u64)
+        let reader = gst::ElementFactory::make("urisourcebin")
+            .name("reader")
+            .property("uri", uri)
             .build()?;
-        let reader = if uri.starts_with("file:") {
-            gst::Element::make_from_uri(gst::URIType::Src, uri, Some("reader"))?
-        } else {
-            let reader = gst::ElementFactory::make("urisourcebin").name("reader");
-            reader.property("uri", uri).build()?
-        };
-        // It starts last: what it brings would be lost on elements that do not run yet.
-        reader.set_locked_state(true);
-        pipeline.add_many([&reader, &queue])?;
+        pipeline.add(&reader)?;
         let source = Self(Arc::new(Shared {
             pipeline: pipeline.downgrade(),
-            queue,
-            open,
+            tagger: tagger.clone(),
             wanted,
-            promised: promised(uri),
+            extent,
             state: Mutex::default(),
         }));
         let own = source.clone();
-        reader.connect_pad_added(move |_, pad| own.guard(|own| own.find_type(pad)));
-        pipeline.connect_deep_element_added(move |_, _, element| tune_decoder(element, decoding));
+        reader.connect_pad_added(move |_, pad| own.guard(|own| own.parse(pad)));
         Ok(source)
-    }
-
-    /// Begins to read, when the rest of the pipeline runs.
-    pub fn start(&self) -> Result<()> {
-        let reader = self.0.pipeline()?.by_name("reader");
-        let reader = reader.context("the pipeline has no reader")?;
-        reader.set_locked_state(false);
-        if let Some(pad) = reader.static_pad("src") {
-            reader.set_state(gst::State::Ready)?;
-            self.find_type(&pad)?;
-        }
-        Ok(reader.sync_state_with_parent()?)
     }
 
     /// Whether it is known that nothing of it is tagged, and why; `failed`: GStreamer gave up, maybe before the last
     /// stream was known.
     pub fn check(&self, failed: bool) -> Result<()> {
         let state = self.0.state();
-        let any = |fate: fn(&Fate) -> bool| state.streams.iter().find(|stream| fate(&stream.fate));
-        let complete = state.begun && state.pending == 0;
-        if !(complete || failed) || any(|fate| matches!(fate, Fate::Tagged(_))).is_some() {
+        let any = |fate| state.streams.iter().find(|stream| stream.fate == fate);
+        let complete = state.begun && state.waiting.is_empty();
+        if !(complete || failed) || any(Fate::Tagged).is_some() {
             return Ok(());
         }
-        if let Some(stream) = any(|fate| matches!(fate, Fate::Undecodable)) {
-            bail!(
-                "cannot be decoded: GStreamer has no decoder for {}",
-                stream.caps
-            );
+        if any(Fate::Encrypted).is_some() {
+            bail!("is encrypted (DRM), and can be tagged only after decryption");
         }
-        if !complete {
-            return Ok(());
+        if let Some(stream) = any(Fate::Undecodable) {
+            bail!("cannot be decoded: {}", no_decoder(&stream.caps));
         }
-        if let Some(stream) = any(|fate| matches!(fate, Fate::Dropped)) {
+        if let Some(stream) = any(Fate::Dropped) {
             let modality = stream.modality.name();
             bail!("has only {modality}, and --without {modality} leaves nothing to tag");
         }
-        bail!("has neither audio nor video");
+        Ok(())
+    }
+
+    /// Whether anything is tagged.
+    pub fn is_tagged(&self) -> bool {
+        let state = self.0.state();
+        state
+            .streams
+            .iter()
+            .any(|stream| stream.fate == Fate::Tagged)
     }
 
     /// What is not tagged though it was asked for, each a sentence.
@@ -161,58 +128,64 @@ impl Source {
         let state = self.0.state();
         let mut notes = Vec::new();
         for &modality in &self.0.wanted {
-            let of = |fate: fn(&Fate) -> bool| -> Vec<_> {
-                let own = state
+            let name = modality.name();
+            let own = || {
+                state
                     .streams
                     .iter()
-                    .filter(|stream| stream.modality == modality);
-                own.filter(|stream| fate(&stream.fate)).collect()
+                    .filter(|stream| stream.modality == modality)
             };
-            let name = modality.name();
-            if self.0.promised.contains(&modality) && of(|_| true).is_empty() {
-                notes.push(format!(
-                    "its {name} is not tagged: it begins more than 6 s late, and GStreamer's flvdemux ignores such streams"
-                ));
+            for stream in own() {
+                let why = match stream.fate {
+                    Fate::Undecodable => no_decoder(&stream.caps),
+                    Fate::Encrypted => "it is encrypted (DRM)".into(),
+                    Fate::Tagged | Fate::Dropped => continue,
+                };
+                notes.push(format!("its {name} is not tagged: {why}"));
             }
-            for stream in of(|fate| matches!(fate, Fate::Undecodable)) {
-                notes.push(format!(
-                    "its {name} is not tagged: GStreamer has no decoder for {}",
-                    stream.caps
-                ));
-            }
-            let dropped = of(|fate| matches!(fate, Fate::Dropped)).len();
+            let dropped = own().filter(|stream| stream.fate == Fate::Dropped).count();
             if dropped > 0 {
                 notes.push(format!(
-                    "only the first of its {} {name} streams is tagged",
+                    "only one of its {} {name} streams is tagged: choose another with --{name}-track",
                     dropped + 1
                 ));
-            }
-            if !of(|fate| matches!(fate, Fate::Tagged(branch) if branch.silent.load(Ordering::Relaxed))).is_empty() {
-                notes.push(format!("its {name} stream contains nothing that can be decoded"));
             }
         }
         notes
     }
 
-    /// Ends the branches of streams that ended without anything decoded, for which fusion would wait for ever.
-    pub fn end_silent(&self) {
-        let branches: Vec<_> = {
+    /// Ends the streams of the tagger whose own have ended and are not followed by others.
+    pub fn end_streams(&self) {
+        let over: Vec<_> = {
             let state = self.0.state();
-            let branch = |stream: &Stream| match &stream.fate {
-                Fate::Tagged(branch) => Some(branch.clone()),
-                _ => None,
+            let Some(since) = state.ended.map(|since| since.elapsed()) else {
+                return;
             };
-            state.streams.iter().filter_map(branch).collect()
-        };
-        for branch in branches {
-            if branch.eos.load(Ordering::Relaxed)
-                && branch.funnel.num_sink_pads() == 0
-                && !branch.silent.swap(true, Ordering::Relaxed)
-                && let Some(src) = branch.funnel.static_pad("src")
-            {
-                src.push_event(gst::event::StreamStart::new("none"));
-                src.push_event(gst::event::Eos::new());
+            let is_empty = |(pad, _): &(gst::Pad, _)| pad.pad_flags().contains(gst::PadFlags::EOS);
+            let all =
+                state.streams.iter().all(Stream::has_ended) && state.waiting.iter().all(is_empty);
+            let patience = if all { FOLLOWED } else { FOLLOWED_ALONE };
+            let over = |modality: &&Modality| {
+                let mut own = state
+                    .streams
+                    .iter()
+                    .filter(|stream| stream.modality == **modality && stream.fate == Fate::Tagged);
+                own.all(Stream::has_ended)
+            };
+            if since < patience {
+                return;
             }
+            self.0.wanted.iter().filter(over).copied().collect()
+        };
+        for modality in over {
+            self.0.end(modality);
+        }
+    }
+
+    /// Ends all streams of the tagger: nothing more is read.
+    pub fn stop(&self) {
+        for &modality in &self.0.wanted {
+            self.0.end(modality);
         }
     }
 
@@ -225,70 +198,49 @@ impl Source {
         }
     }
 
-    fn find_type(&self, pad: &gst::Pad) -> Result<()> {
-        self.0.state().begun = true;
-        // urisourcebin has found the type already; a second search would send a second stream-start, after the end.
-        let caps = pad.current_caps().or_else(|| Some(pad.query_caps(None)));
-        if let Some(caps) = caps.filter(|caps| caps.is_fixed()) {
-            return self.plug(pad, &caps);
-        }
-        let finder = self.0.add("typefind")?;
-        self.0.state().pending += 1;
+    /// Finds out what comes from a pad of the reader.
+    fn parse(&self, pad: &gst::Pad) -> Result<()> {
+        let parser = gst::ElementFactory::make("parsebin").build()?;
         let own = self.clone();
-        finder.connect("have-type", false, move |values| {
-            let finder = values[0].get::<gst::Element>().expect("the element itself");
-            let caps = values[2].get::<gst::Caps>().expect("the caps found");
-            let pad = finder.static_pad("src").expect("typefind has a source pad");
-            own.guard(|own| own.plug(&pad, &caps));
-            own.0.state().pending -= 1;
-            None
+        parser.connect_pad_added(move |_, pad| {
+            own.0.state().begun = true;
+            // Data comes when all streams of the container are there: now one can choose.
+            let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+            let chooser = own.clone();
+            let hold = pad.add_probe(gst::PadProbeType::BLOCK | data, move |pad, _| {
+                chooser.guard(|own| own.choose(pad));
+                gst::PadProbeReturn::Remove
+            });
+            if let Some(hold) = hold {
+                own.0.state().waiting.push((pad.clone(), hold));
+            }
         });
+        let own = self.clone();
+        parser.connect_pad_removed(move |_, pad| own.0.forget(pad));
+        self.0.pipeline()?.add(&parser)?;
+        parser.sync_state_with_parent()?;
         pad.link(
-            &finder
+            &parser
                 .static_pad("sink")
-                .context("typefind has no sink pad")?,
+                .context("parsebin has no sink pad")?,
         )?;
-        finder.sync_state_with_parent()?;
         Ok(())
     }
 
-    /// Puts a demuxer or a decoder behind a pad of the given caps.
-    fn plug(&self, pad: &gst::Pad, caps: &gst::Caps) -> Result<()> {
-        if let Some(factory) = demuxer(caps) {
-            let demuxer = factory.create().build()?;
-            self.0.state().pending += 1;
-            let own = self.clone();
-            demuxer.connect_pad_added(move |_, pad| {
-                let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-                own.guard(|own| own.plug(pad, &caps));
-            });
-            let own = self.clone();
-            demuxer.connect_no_more_pads(move |_| {
-                let mut state = own.0.state();
-                state.pending = state.pending.saturating_sub(1);
-            });
-            return self.0.put_behind(pad, &demuxer);
+    /// Decides about the streams that wait, among them that of `first`, which goes on by itself.
+    fn choose(&self, first: &gst::Pad) -> Result<()> {
+        let mut waiting = std::mem::take(&mut self.0.state().waiting);
+        // What the container would play comes first, and pictures of a cover last.
+        waiting.sort_by_key(|(pad, _)| (is_cover(pad), !is_default(pad)));
+        for (pad, _) in &waiting {
+            self.0.place(pad)?;
         }
-        // Pads of streams that are not tagged stay unlinked; demuxers continue as long as one is linked.
-        let Some(modality) = modality(caps) else {
-            return Ok(());
-        };
-        let fate = self.0.fate(modality, caps)?;
-        let tagged = match &fate {
-            Fate::Tagged(branch) => Some(branch.clone()),
-            _ => None,
-        };
-        self.0.state().streams.push(Stream {
-            modality,
-            caps: caps
-                .structure(0)
-                .map_or(String::new(), |caps| caps.name().to_string()),
-            fate,
-        });
-        match tagged {
-            Some(branch) => self.0.decode(pad, &branch),
-            None => Ok(()),
+        for (pad, hold) in waiting {
+            if pad != *first {
+                pad.remove_probe(hold);
+            }
         }
+        Ok(())
     }
 }
 
@@ -301,92 +253,111 @@ impl Shared {
         self.pipeline.upgrade().context("the pipeline is gone")
     }
 
-    fn add(&self, factory: &str) -> Result<gst::Element> {
-        let element = gst::ElementFactory::make(factory).build()?;
-        self.pipeline()?.add(&element)?;
-        Ok(element)
-    }
-
-    fn put_behind(&self, pad: &gst::Pad, element: &gst::Element) -> Result<()> {
-        if element.parent().is_none() {
-            self.pipeline()?.add(element)?;
+    /// Sends the stream of `pad` to the tagger, or nowhere.
+    fn place(self: &Arc<Self>, pad: &gst::Pad) -> Result<()> {
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let empty = pad.sticky_event::<gst::event::Eos>(0).is_some();
+        let ended = Arc::new(AtomicBool::new(empty));
+        if empty {
+            self.state().ended = Some(Instant::now());
         }
-        pad.link(&element.static_pad("sink").context("no sink pad")?)?;
-        element.sync_state_with_parent()?;
+        let (own, flag) = (Arc::downgrade(self), ended.clone());
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            let is_end = |event: &gst::Event| event.type_() == gst::EventType::Eos;
+            if !info.event().is_some_and(is_end) {
+                return gst::PadProbeReturn::Ok;
+            }
+            flag.store(true, Relaxed);
+            if let Some(own) = own.upgrade() {
+                own.state().ended = Some(Instant::now());
+            }
+            // Another stream may follow: see `end_streams`.
+            info.data = None;
+            gst::PadProbeReturn::Handled
+        });
+        let modality = modality(&caps);
+        let fate = modality.map_or(Fate::Dropped, |modality| self.fate(modality, &caps));
+        if fate == Fate::Tagged
+            && let Some(modality) = modality
+        {
+            self.tag(pad, modality)?;
+        } else {
+            let sink = gst::ElementFactory::make("fakesink")
+                .property("sync", false)
+                .property("async", false)
+                .build()?;
+            self.pipeline()?.add(&sink)?;
+            sink.sync_state_with_parent()?;
+            pad.link(&sink.static_pad("sink").context("a sink has a pad")?)?;
+        }
+        if let Some(modality) = modality {
+            self.state().streams.push(Stream {
+                pad: Some(pad.clone()),
+                modality,
+                caps,
+                fate,
+                ended,
+            });
+        }
         Ok(())
     }
 
-    fn fate(&self, modality: Modality, caps: &gst::Caps) -> Result<Fate> {
-        let taken =
-            |stream: &Stream| stream.modality == modality && matches!(stream.fate, Fate::Tagged(_));
+    fn fate(&self, modality: Modality, caps: &gst::Caps) -> Fate {
+        let taken = |stream: &Stream| {
+            stream.modality == modality && stream.fate == Fate::Tagged && !stream.has_ended()
+        };
         if !self.wanted.contains(&modality) || self.state().streams.iter().any(taken) {
-            return Ok(Fate::Dropped);
+            Fate::Dropped
+        } else if is_encrypted(caps) {
+            Fate::Encrypted
+        } else if !is_decodable(caps) {
+            Fate::Undecodable
+        } else {
+            Fate::Tagged
         }
-        if !decodable(caps) {
-            return Ok(Fate::Undecodable);
-        }
-        Ok(Fate::Tagged(Arc::new(Branch {
-            funnel: (self.open)(modality)?,
-            eos: false.into(),
-            silent: false.into(),
-        })))
     }
 
-    /// Decodes the stream of a pad into a branch.
-    fn decode(&self, pad: &gst::Pad, branch: &Arc<Branch>) -> Result<()> {
-        let decoder = self.add("decodebin")?;
-        let funnel = branch.funnel.clone();
-        decoder.connect_pad_added(move |_, decoded| {
-            // A stream within the stream, e.g. the other eye, is not looked at.
-            if funnel.num_sink_pads() == 0
-                && let Some(sink) = funnel.request_pad_simple("sink_%u")
-            {
-                // A pad that cannot be linked fails its stream, which is reported on the bus.
-                let _ = decoded.link(&sink);
+    /// Links `pad` to the tagger, in place of a stream that it follows.
+    fn tag(&self, pad: &gst::Pad, modality: Modality) -> Result<()> {
+        let name = modality.name();
+        let sink = match self.tagger.static_pad(name) {
+            Some(sink) => {
+                if let Some(before) = sink.peer() {
+                    before.unlink(&sink)?;
+                }
+                sink
             }
-        });
-        let input = self
-            .queue
-            .request_pad_simple("sink_%u")
-            .context("the queue takes no other stream")?;
-        let output = self
-            .queue
-            .static_pad(&input.name().replace("sink", "src"))
-            .context("the queue has no source pad")?;
-        let branch = branch.clone();
-        output.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            if info
-                .event()
-                .is_some_and(|event| event.type_() == gst::EventType::Eos)
-            {
-                branch.eos.store(true, Ordering::Relaxed);
+            None => {
+                let sink = self.tagger.request_pad_simple(name);
+                let sink = sink.context("instrumenttagger gives no pad")?;
+                self.extent.watch(&sink);
+                sink
             }
-            gst::PadProbeReturn::Ok
-        });
-        output.link(&decoder.static_pad("sink").context("no sink pad")?)?;
-        decoder.sync_state_with_parent()?;
-        pad.link(&input)?;
+        };
+        pad.link(&sink)?;
         Ok(())
     }
-}
 
-/// What the header of a Flash Video file says that it has; nothing for other files.
-fn promised(uri: &str) -> Vec<Modality> {
-    let header = || {
-        let (path, _) = glib::filename_from_uri(uri).ok()?;
-        let mut header = [0; 5];
-        std::fs::File::open(path)
-            .ok()?
-            .read_exact(&mut header)
-            .ok()?;
-        header.starts_with(b"FLV").then_some(header[4])
-    };
-    let flags = header().unwrap_or_default();
-    [(Modality::Audio, 4), (Modality::Video, 1)]
-        .into_iter()
-        .filter(|(_, flag)| flags & flag != 0)
-        .map(|(modality, _)| modality)
-        .collect()
+    /// A pad went.
+    fn forget(&self, pad: &gst::Pad) {
+        let mut state = self.state();
+        state.ended = Some(Instant::now());
+        for stream in &mut state.streams {
+            if stream.pad.as_ref() == Some(pad) {
+                stream.ended.store(true, Relaxed);
+                stream.pad = None;
+            }
+        }
+    }
+
+    /// Ends the tagger's stream of that modality.
+    fn end(&self, modality: Modality) {
+        if let Some(sink) = self.tagger.static_pad(modality.name())
+            && !sink.pad_flags().contains(gst::PadFlags::EOS)
+        {
+            sink.send_event(gst::event::Eos::new());
+        }
+    }
 }
 
 /// What a stream of these caps is, if it is either.
@@ -394,32 +365,52 @@ fn modality(caps: &gst::CapsRef) -> Option<Modality> {
     let structure = caps.structure(0)?;
     let name = match structure.name().as_str() {
         "application/x-rtp" => structure.get::<&str>("media").ok()?,
-        name => name.split('/').next()?,
+        "application/x-cenc" | "application/x-cbcs" => {
+            structure.get::<&str>("original-media-type").ok()?
+        }
+        name => name,
     };
-    match name {
+    match name.split('/').next()? {
         "audio" => Some(Modality::Audio),
         "video" | "image" => Some(Modality::Video),
         _ => None,
     }
 }
 
-/// The demuxer that GStreamer would choose; `None` when it would choose something else.
-fn demuxer(caps: &gst::Caps) -> Option<gst::ElementFactory> {
-    use gst::ElementFactoryType as Type;
-    let all = gst::ElementFactory::factories_with_type(Type::DECODABLE, gst::Rank::MARGINAL);
-    let best = all
-        .into_iter()
-        .filter(|factory| factory.can_sink_any_caps(caps))
-        .max_by_key(|factory| factory.rank())?;
-    let adds_pads = best.static_pad_templates().iter().any(|template| {
-        template.direction() == gst::PadDirection::Src
-            && template.presence() == gst::PadPresence::Sometimes
-    });
-    (best.has_type(Type::DEMUXER) && adds_pads).then_some(best)
+fn is_encrypted(caps: &gst::CapsRef) -> bool {
+    caps.structure(0).is_some_and(|caps| {
+        matches!(
+            caps.name().as_str(),
+            "application/x-cenc" | "application/x-cbcs"
+        )
+    })
+}
+
+/// Whether a stream is a picture, e.g. of a cover.
+fn is_cover(pad: &gst::Pad) -> bool {
+    let caps = pad.current_caps();
+    caps.is_some_and(|caps| {
+        caps.structure(0)
+            .is_some_and(|caps| caps.name().starts_with("image/"))
+    })
+}
+
+/// Whether the container says that a stream is one to play.
+fn is_default(pad: &gst::Pad) -> bool {
+    let start = pad.sticky_event::<gst::event::StreamStart>(0);
+    start.is_some_and(|start| start.stream_flags().contains(gst::StreamFlags::SELECT))
+}
+
+/// Why a stream of these caps has no decoder, as a part of a sentence.
+fn no_decoder(caps: &gst::CapsRef) -> String {
+    let name = caps
+        .structure(0)
+        .map_or("unknown data", |caps| caps.name().as_str());
+    format!("GStreamer has no decoder for {name}")
 }
 
 /// Whether there is a decoder for these caps, or for what a parser or a depayloader makes of them.
-fn decodable(caps: &gst::Caps) -> bool {
+fn is_decodable(caps: &gst::Caps) -> bool {
     use gst::ElementFactoryType as Type;
     if caps
         .structure(0)
@@ -439,8 +430,7 @@ fn decodable(caps: &gst::Caps) -> bool {
     }
     let between = factories(Type::PARSER)
         .into_iter()
-        .chain(factories(Type::DEPAYLOADER))
-        .chain(factories(Type::DEMUXER));
+        .chain(factories(Type::DEPAYLOADER));
     between
         .filter(|factory| factory.can_sink_any_caps(caps))
         .any(|factory| {
@@ -449,68 +439,4 @@ fn decodable(caps: &gst::Caps) -> bool {
                 template.direction() == gst::PadDirection::Src && (caps.is_any() || decoded(&caps))
             })
         })
-}
-
-/// Limits a video decoder to the threads and the units that it needs.
-fn tune_decoder(element: &gst::Element, decoding: Decoding) {
-    let Some(factory) = element.factory() else {
-        return;
-    };
-    if !factory.has_type(gst::ElementFactoryType::DECODER) {
-        return;
-    }
-    if decoding.threads > 0
-        && let Some(property) = element.find_property("max-threads")
-        && property.value_type() == i32::static_type()
-    {
-        element.set_property("max-threads", decoding.threads as i32);
-    }
-    if decoding.mode == Decode::All || !factory.has_type(gst::ElementFactoryType::MEDIA_VIDEO) {
-        return;
-    }
-    let Some(sink) = element.static_pad("sink") else {
-        return;
-    };
-    let longest = (decoding.mode == Decode::Auto).then_some(decoding.longest);
-    let filter = Mutex::new(Filter::<gst::Buffer>::new(decoding.interval, longest));
-    let replaying = AtomicBool::new(false);
-    let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_FLUSH;
-    sink.add_probe(mask, move |pad, info| {
-        let filter = || filter.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(info.data, Some(gst::PadProbeData::Event(_))) {
-            filter().reset();
-        }
-        let buffer = match info.data.take() {
-            Some(gst::PadProbeData::Buffer(buffer)) if !replaying.load(Ordering::Relaxed) => buffer,
-            other => {
-                info.data = other;
-                return gst::PadProbeReturn::Ok;
-            }
-        };
-        let unit = Unit {
-            time: buffer.pts().or(buffer.dts()).map(gst::ClockTime::nseconds),
-            // Headers are needed whatever comes after them.
-            delta: buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)
-                && !buffer.flags().contains(gst::BufferFlags::HEADER),
-        };
-        let own = buffer.as_ptr();
-        let mut passed = filter().push(unit, buffer);
-        let last = passed.pop_if(|last| last.as_ptr() == own);
-        // What was held back goes first, through this same pad.
-        replaying.store(true, Ordering::Relaxed);
-        let replayed = passed
-            .into_iter()
-            .try_for_each(|held| pad.chain(held).map(drop));
-        replaying.store(false, Ordering::Relaxed);
-        match (replayed, last) {
-            (Ok(()), Some(buffer)) => {
-                info.data = Some(gst::PadProbeData::Buffer(buffer));
-                gst::PadProbeReturn::Ok
-            }
-            (replayed, _) => {
-                info.flow_res = replayed.map(|()| gst::FlowSuccess::Ok);
-                gst::PadProbeReturn::Handled
-            }
-        }
-    });
 }

@@ -2,25 +2,25 @@
 
 //! Tags one input after the other in a GStreamer pipeline of its own.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gst::prelude::*;
 use gstinstruments::meta::Tags;
 
-use crate::args::{Format, Modality, Models, Tag};
+use crate::args::{Format, Modality, Tag};
+use crate::extent::{Extent, Passed};
 use crate::inputs::{Input, hide, redact};
 use crate::pictures::Collector;
-use crate::report::{Report, Window};
-use crate::source::{Decoding, Source};
+use crate::report::{Report, Window, clock};
+use crate::source::Source;
 
 /// How long an input that is stopped may take for what it has read already.
-const GRACE: Duration = Duration::from_secs(5);
-/// A stream that has ended and of which nothing came out is given up after this.
-const SILENCE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(3);
+/// How long a pipeline may take to stop before it is left behind.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Nanoseconds of a patch of sound, or the window where that is shorter. Patches lie side by side, so that each second is
 /// analysed once, and a window takes the mean of those in it.
 const PATCH: u64 = 5_000_000_000;
@@ -38,8 +38,8 @@ pub struct Tagger<'a> {
     options: &'a Tag,
     /// Threads of one inference and of one decoder; 0: as many as they like.
     threads: u32,
-    /// The elements that run a model, kept in READY.
-    warm: HashMap<String, gst::Element>,
+    /// The elements of the last inputs with sound and with pictures, kept in READY for their models.
+    warm: [Option<gst::Element>; 2],
     stop: &'a AtomicBool,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Tagger<'a> {
         Self {
             options,
             threads,
-            warm: HashMap::new(),
+            warm: Default::default(),
             stop,
         }
     }
@@ -57,156 +57,206 @@ impl<'a> Tagger<'a> {
     pub fn tag(&mut self, input: &Input, watch: &dyn Watch) -> Result<Report> {
         let started = Instant::now();
         let pipeline = gst::Pipeline::new();
-        let tagged = self.run(&pipeline, input, watch, started);
-        self.keep_warm(&pipeline);
-        pipeline.set_state(gst::State::Null)?;
-        let mut report =
-            tagged.map_err(|error| anyhow::anyhow!(hide(&format!("{error:#}"), &input.uri)))?;
-        report.notes = report
-            .notes
-            .iter()
-            .map(|note| hide(note, &input.uri))
-            .collect();
-        report.name = input.name.clone();
-        report.uri = redact(&input.uri);
-        report.elapsed = started.elapsed().as_secs_f64();
-        Ok(report)
+        let tagger = self.element()?;
+        pipeline.add(&tagger)?;
+        let tagged = self.run(&pipeline, &tagger, input, watch);
+        self.close(pipeline, tagger);
+        let hidden = |text: &str| hide(text, &input.uri);
+        let report = tagged.map_err(|error| anyhow::anyhow!(hidden(&format!("{error:#}"))))?;
+        Ok(Report {
+            notes: report.notes.iter().map(|note| hidden(note)).collect(),
+            name: input.name.clone(),
+            uri: redact(&input.uri),
+            elapsed: started.elapsed().as_secs_f64(),
+            ..report
+        })
     }
 
     fn run(
         &self,
         pipeline: &gst::Pipeline,
+        tagger: &gst::Element,
         input: &Input,
         watch: &dyn Watch,
-        started: Instant,
     ) -> Result<Report> {
-        let collector = (self.options.format == Format::Html).then(Collector::new);
-        let branches = Branches {
-            collector: collector.clone(),
-            pipeline: pipeline.downgrade(),
-            options: self.options.clone(),
-            threads: self.threads,
-            going: Arc::default(),
-        };
-        if !self.options.models.unfused() {
-            branches.add_fusion(pipeline)?;
-        }
+        let extent = Extent::default();
+        let is_page = self.options.format == Format::Html;
+        let collector = is_page.then(|| Collector::new(extent.clone()));
+        let ends = Ends::default();
+        ends.watch(pipeline, tagger, collector.clone());
         let without = self.options.without;
         let wanted = [Modality::Audio, Modality::Video]
             .into_iter()
             .filter(|modality| Some(*modality) != without);
-        let decoding = Decoding {
-            mode: self.options.decode,
-            interval: self.options.interval,
-            longest: self.options.window / 2,
-            threads: self.threads,
+        let source = Source::add(
+            pipeline,
+            &input.uri,
+            tagger,
+            wanted.collect(),
+            extent.clone(),
+        )?;
+        let mut progress = Progress {
+            pipeline,
+            source: &source,
+            extent: &extent,
+            ends: &ends,
+            report: Report::default(),
+            failures: Vec::new(),
+            error: None,
+            stopped: None,
         };
-        let open = Box::new(move |modality| branches.open(modality));
-        let source = Source::add(pipeline, &input.uri, wanted.collect(), decoding, open)?;
-        let mut report = Report::default();
-        let timeout = Duration::from_nanos(self.options.timeout);
-        let bus = pipeline.bus().context("a pipeline has a bus")?;
-        let mut position = None;
-        let mut moved = started;
-        let mut stopped = None;
-        // Failures to start are reported on the bus like any other.
-        if pipeline.set_state(gst::State::Playing).is_ok() {
-            let _ = source.start();
-        }
-        loop {
-            if stopped.is_none() && self.stop.load(Ordering::Relaxed) {
-                stopped = Some(Instant::now());
-                report.interrupted = true;
-                pipeline.send_event(gst::event::Eos::new());
-            }
-            let now = pipeline.query_position::<gst::ClockTime>();
-            if now != position {
-                (position, moved) = (now, Instant::now());
-                if let Some((now, duration)) = now.zip(pipeline.query_duration::<gst::ClockTime>())
-                {
-                    watch.progress((now.seconds_f64() / duration.seconds_f64().max(1e-3)).min(1.0));
-                }
-            }
-            let Some(message) = bus.timed_pop(gst::ClockTime::from_mseconds(100)) else {
-                if stopped.is_some_and(|since| since.elapsed() > GRACE) {
-                    break;
-                }
-                source.check(false)?;
-                if moved.elapsed() > SILENCE {
-                    source.end_silent();
-                }
-                if moved.elapsed() > timeout {
-                    let seconds = timeout.as_secs_f64();
-                    bail!("cannot be decoded: no progress for {seconds} s (--timeout)");
-                }
-                continue;
-            };
-            match message.view() {
-                gst::MessageView::Eos(_) | gst::MessageView::Application(_) => break,
-                gst::MessageView::Element(_) => {
-                    if let Some((window, clip)) = result(&message) {
-                        let results = if clip {
-                            &mut report.clip
-                        } else {
-                            &mut report.windows
-                        };
-                        results.push(window);
-                    }
-                }
-                gst::MessageView::Progress(_) => moved = Instant::now(),
-                gst::MessageView::Warning(warning) => {
-                    let note = warning.error().to_string();
-                    if report.notes.len() < MOST_NOTES && !report.notes.contains(&note) {
-                        report.notes.push(note);
-                    }
-                }
-                // Errors that follow from an interruption are not the input's.
-                gst::MessageView::Error(_) if stopped.is_some() => break,
-                gst::MessageView::Error(error) => {
-                    source.check(true)?;
-                    return Err(failure(error));
-                }
-                _ => {}
+        self.watch(&mut progress, watch)?;
+        let Progress {
+            mut report,
+            failures,
+            error,
+            ..
+        } = progress;
+        let passed = extent.get();
+        source
+            .check(error.is_some())
+            .or_else(|error| match report.interrupted {
+                true => Ok(()),
+                false => Err(error),
+            })?;
+        if passed.buffers == 0 && !report.interrupted {
+            match error {
+                Some(error) => return Err(error),
+                None if source.is_tagged() => bail!("contains nothing that can be decoded"),
+                None => bail!("has neither audio nor video"),
             }
         }
-        source.check(false).or_else(|error| {
-            if stopped.is_some() {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        })?;
-        report.notes.extend(source.notes());
-        let ends = report
-            .windows
-            .iter()
-            .chain(&report.clip)
-            .map(|window| window.end);
-        let known = pipeline
-            .query_duration::<gst::ClockTime>()
-            .filter(|_| stopped.is_none());
-        let position = pipeline.query_position::<gst::ClockTime>().or(position);
-        report.duration = match known.or(position) {
-            Some(time) => time.seconds_f64(),
-            None => ends.fold(0.0, f64::max),
-        };
+        if report.windows.is_empty() && report.clip.is_empty() && !failures.is_empty() {
+            bail!("cannot be decoded: {}", failures.join("; "));
+        }
+        report.notes.splice(0..0, source.notes());
+        if let Some(error) = error {
+            let at = clock(passed.duration().unwrap_or_default());
+            report.notes.push(format!("ends early, at {at}: {error:#}"));
+        }
+        place(&mut report, &passed);
         if let Some(collector) = collector {
             collector.finish(&mut report);
         }
         Ok(report)
     }
 
-    /// Keeps the elements with models in READY, so that these stay open for the next input.
-    fn keep_warm(&mut self, pipeline: &gst::Pipeline) {
-        let with_model = |element: &gst::Element| element.name().starts_with("model-");
-        let _ = pipeline.set_state(gst::State::Ready);
-        let elements = pipeline.iterate_elements().into_iter().flatten();
-        for element in elements.filter(with_model) {
-            if element.current_state() == gst::State::Ready {
-                element.set_locked_state(true);
-                if let Some(last) = self.warm.insert(element.name().into(), element) {
-                    let _ = last.set_state(gst::State::Null);
+    /// Watches the pipeline until its end, or until it is stopped. After an error, what had been read is analysed.
+    fn watch(&self, run: &mut Progress, watch: &dyn Watch) -> Result<()> {
+        let timeout = Duration::from_nanos(self.options.timeout);
+        let bus = run.pipeline.bus().context("a pipeline has a bus")?;
+        let (mut moved, mut count) = (Instant::now(), (0, 0));
+        // Failures to start are reported on the bus like any other.
+        let _ = run.pipeline.set_state(gst::State::Playing);
+        loop {
+            if run.stopped.is_none() && self.stop.load(Ordering::Relaxed) {
+                run.report.interrupted = true;
+                run.stop();
+            }
+            if run.stopped.is_some_and(|since| since.elapsed() > GRACE) {
+                return Ok(());
+            }
+            run.source.end_streams();
+            // What came before the end is on the bus by now.
+            let over = run.ends.all();
+            let patience = gst::ClockTime::from_mseconds(if over { 0 } else { 20 });
+            let Some(message) = bus.timed_pop(patience) else {
+                if over {
+                    return Ok(());
                 }
+                let passed = run.extent.get();
+                let now = (passed.buffers, run.report.windows.len());
+                if now != count {
+                    (count, moved) = (now, Instant::now());
+                    let all = run.pipeline.query_duration::<gst::ClockTime>();
+                    if let Some((now, all)) = passed.duration().zip(all) {
+                        watch.progress((now / all.seconds_f64().max(1e-3)).min(1.0));
+                    }
+                }
+                run.source.check(false)?;
+                if moved.elapsed() > timeout {
+                    let seconds = timeout.as_secs_f64();
+                    bail!("cannot be decoded: no progress for {seconds} s (--timeout)");
+                }
+                continue;
+            };
+            if matches!(message.type_(), gst::MessageType::Progress) {
+                moved = Instant::now();
+            }
+            run.handle(&message);
+            if run.error.is_some() && run.stopped.is_none() {
+                if run.extent.get().buffers == 0 {
+                    return Ok(());
+                }
+                run.stop();
+            }
+        }
+    }
+
+    /// The element that tags, with the options.
+    fn element(&self) -> Result<gst::Element> {
+        let options = self.options;
+        let models = &options.models;
+        let patch = options.window.min(PATCH);
+        let tagger = gst::ElementFactory::make("instrumenttagger")
+            .name("tagger")
+            .property_from_str("scheduling", "sync")
+            .property_from_str("decode", options.decode.name())
+            .property_from_str("segmentation", &options.segmentation)
+            .property_from_str("partial", &options.partial)
+            .property_from_str("execution-provider", &models.provider)
+            .property_from_str("precision", &models.precision)
+            .property("window", options.window)
+            .property("stride", options.stride)
+            .property("interval", options.interval)
+            .property("frames", options.frames.unwrap_or(0))
+            .property_if("patch-duration", patch, options.segmentation == "sliding")
+            .property("patch-interval", patch)
+            // Every label is reported.
+            .property("threshold", 0f32)
+            .property("max-tags", 0u32)
+            .property("threads", self.threads)
+            .property_if_some("audio-model", models.audio_model.as_deref())
+            .property_if_some("video-model", models.video_model.as_deref())
+            .property_if_some("fusion-model", models.fusion_model.as_deref())
+            .build()?;
+        Ok(tagger)
+    }
+
+    /// Stops `pipeline`, in a thread of its own: a decoder that never returns is left behind. The models of `tagger` stay
+    /// open for the next input.
+    fn close(&mut self, pipeline: gst::Pipeline, tagger: gst::Element) {
+        let (done, closed) = mpsc::channel();
+        let element = tagger.clone();
+        std::thread::spawn(move || {
+            // What fails to stop is dropped all the same.
+            let _ = pipeline.set_state(gst::State::Ready);
+            let ready = element.current_state() == gst::State::Ready;
+            element.set_locked_state(true);
+            let _ = pipeline.set_state(gst::State::Null);
+            let _ = pipeline.remove(&element);
+            // Nobody waits any more if it took too long.
+            let _ = done.send(ready);
+        });
+        let ready = closed.recv_timeout(PATIENCE) == Ok(true);
+        let pads = ["audio", "video"].map(|name| tagger.static_pad(name).is_some());
+        let mut old = Vec::new();
+        for (slot, has) in self.warm.iter_mut().zip(pads) {
+            if ready && has {
+                old.extend(slot.replace(tagger.clone()));
+            }
+        }
+        if ready {
+            old.push(tagger);
+        }
+        self.cool(old);
+    }
+
+    /// Closes the models of those of `elements` that are not kept.
+    fn cool(&self, elements: Vec<gst::Element>) {
+        for element in elements {
+            if !self.warm.iter().flatten().any(|warm| *warm == element) {
+                let _ = element.set_state(gst::State::Null);
             }
         }
     }
@@ -214,9 +264,136 @@ impl<'a> Tagger<'a> {
 
 impl Drop for Tagger<'_> {
     fn drop(&mut self) {
-        for element in self.warm.values() {
-            let _ = element.set_state(gst::State::Null);
+        let warm = std::mem::take(&mut self.warm);
+        self.cool(warm.into_iter().flatten().collect());
+    }
+}
+
+/// An input while it is tagged.
+struct Progress<'a> {
+    pipeline: &'a gst::Pipeline,
+    source: &'a Source,
+    extent: &'a Extent,
+    ends: &'a Ends,
+    report: Report,
+    /// Why streams could not be tagged to their end.
+    failures: Vec<String>,
+    /// What ended the input early.
+    error: Option<anyhow::Error>,
+    /// Since when nothing more is read.
+    stopped: Option<Instant>,
+}
+
+impl Progress<'_> {
+    /// Reads no more; what had been read is analysed.
+    fn stop(&mut self) {
+        self.stopped = Some(Instant::now());
+        self.source.stop();
+    }
+
+    fn handle(&mut self, message: &gst::Message) {
+        match message.view() {
+            gst::MessageView::Element(_) => {
+                if let Some((window, clip)) = result(message) {
+                    let report = &mut self.report;
+                    let results = if clip {
+                        &mut report.clip
+                    } else {
+                        &mut report.windows
+                    };
+                    results.push(window);
+                }
+            }
+            gst::MessageView::Warning(warning) => {
+                let note = match warning.details() {
+                    Some(details) if details.name() == "instrumenttagger-failure" => {
+                        let field = |name| details.get::<String>(name).unwrap_or_default();
+                        let (stream, cause) = (field("stream"), field("cause"));
+                        self.failures.push(cause.clone());
+                        match stream.as_str() {
+                            "" => format!("it is not tagged to its end: {cause}"),
+                            _ => format!("its {stream} is not tagged to its end: {cause}"),
+                        }
+                    }
+                    _ => warning.error().to_string(),
+                };
+                let notes = &mut self.report.notes;
+                if notes.len() < MOST_NOTES && !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
+            // Errors that follow from an interruption, or from another error, are not the input's.
+            gst::MessageView::Error(error) if self.stopped.is_none() => {
+                self.error.get_or_insert_with(|| failure(error));
+            }
+            _ => {}
         }
+    }
+}
+
+/// The ends of the streams that leave the tagger.
+#[derive(Clone, Default)]
+struct Ends {
+    begun: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
+}
+
+impl Ends {
+    /// Whether all streams have ended.
+    fn all(&self) -> bool {
+        let begun = self.begun.load(Ordering::Relaxed);
+        begun > 0 && begun == self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Takes what leaves `tagger`; `collector` looks at what is analysed.
+    fn watch(&self, pipeline: &gst::Pipeline, tagger: &gst::Element, collector: Option<Collector>) {
+        let (own, pipeline) = (self.clone(), pipeline.downgrade());
+        tagger.connect_pad_added(move |tagger, pad| {
+            if let Some(pipeline) = pipeline.upgrade()
+                && pad.direction() == gst::PadDirection::Src
+            {
+                own.begun.fetch_add(1, Ordering::Relaxed);
+                // A pad without a sink fails its stream, which is reported on the bus.
+                let _ = own.add_sink(&pipeline, pad);
+                if let Some(collector) = &collector {
+                    collector.watch(tagger, pad);
+                }
+            }
+        });
+    }
+
+    fn add_sink(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<()> {
+        let sink = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build()?;
+        let input = sink.static_pad("sink").context("a sink has a pad")?;
+        let ended = self.ended.clone();
+        input.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            let is_end = |event: &gst::Event| event.type_() == gst::EventType::Eos;
+            if info.event().is_some_and(is_end) {
+                ended.fetch_add(1, Ordering::Relaxed);
+            }
+            gst::PadProbeReturn::Ok
+        });
+        pipeline.add(&sink)?;
+        sink.sync_state_with_parent()?;
+        pad.link(&input)?;
+        Ok(())
+    }
+}
+
+/// Has all times of `report` count from the input's start, and none lie beyond its end.
+fn place(report: &mut Report, passed: &Passed) {
+    let results = report.windows.iter_mut().chain(&mut report.clip);
+    let last = results.fold(0f64, |last, result| {
+        (result.start, result.end) = (passed.relative(result.start), passed.relative(result.end));
+        last.max(result.end)
+    });
+    report.duration = passed.duration().unwrap_or(last);
+    for result in report.windows.iter_mut().chain(&mut report.clip) {
+        result.start = result.start.min(report.duration);
+        result.end = result.end.min(report.duration);
     }
 }
 
@@ -253,135 +430,11 @@ fn failure(error: &gst::message::Error) -> anyhow::Error {
         }
         false
     };
-    if within("model-") || within("tagger-") || cause.matches(gst::CoreError::Failed) {
+    if within("tagger") || cause.matches(gst::CoreError::Failed) {
         anyhow::anyhow!("{cause}")
     } else if cause.is::<gst::ResourceError>() || within("reader") {
         anyhow::anyhow!("cannot be read: {cause}")
     } else {
         anyhow::anyhow!("cannot be decoded: {cause}")
-    }
-}
-
-/// Makes the elements that tag a stream.
-struct Branches {
-    pipeline: gst::glib::WeakRef<gst::Pipeline>,
-    options: Tag,
-    threads: u32,
-    collector: Option<Collector>,
-    /// Sinks whose streams have not ended.
-    going: Arc<AtomicUsize>,
-}
-
-impl Branches {
-    /// The elements of one modality, from a funnel that waits for the decoded stream to the fusion, if there is one.
-    fn open(&self, modality: Modality) -> Result<gst::Element> {
-        let pipeline = self.pipeline.upgrade().context("the pipeline is gone")?;
-        let options = &self.options;
-        let funnel = gst::ElementFactory::make("funnel").build()?;
-        let mut elements = vec![funnel.clone()];
-        let name = modality.name();
-        let classify = gst::ElementFactory::make("frameclassify")
-            .name(format!("model-{name}"))
-            .property_from_str("scheduling", "sync");
-        if modality == Modality::Audio {
-            let patch = options.window.min(PATCH);
-            let mut melspec = gst::ElementFactory::make("melspec")
-                .name("tagger-melspec")
-                .property_from_str("partial", &options.partial);
-            melspec = match options.segmentation.as_str() {
-                "sliding" => melspec
-                    .property("patch-duration", patch)
-                    .property("patch-interval", patch),
-                other => melspec.property_from_str("segmentation", other),
-            };
-            elements.push(melspec.build()?);
-            elements.push(
-                self.inference(classify, &options.models.audio_model)
-                    .build()?,
-            );
-        } else {
-            let classify = classify
-                .property("interval", options.interval)
-                .property("frames", options.frames.unwrap_or(0));
-            elements.push(
-                self.inference(classify, &options.models.video_model)
-                    .build()?,
-            );
-        }
-        if let (Some(collector), Some(classify)) = (&self.collector, elements.last()) {
-            collector.watch(classify, modality);
-        }
-        let fuse = pipeline.by_name("model-fusion");
-        if fuse.is_none() {
-            elements.push(self.sink()?);
-        }
-        pipeline.add_many(&elements)?;
-        gst::Element::link_many(&elements)?;
-        if let (Some(fuse), Some(last)) = (fuse, elements.last()) {
-            last.link_pads(Some("src"), &fuse, Some(name))?;
-        }
-        for element in elements.iter().rev() {
-            element.sync_state_with_parent()?;
-        }
-        Ok(funnel)
-    }
-
-    fn add_fusion(&self, pipeline: &gst::Pipeline) -> Result<()> {
-        let options = &self.options;
-        let fuse = gst::ElementFactory::make("avfuse")
-            .name("model-fusion")
-            .property("window", options.window)
-            .property("stride", options.stride)
-            .property_if_some("frames", options.frames);
-        let fuse = self.inference(fuse, &options.models.fusion_model).build()?;
-        let sink = self.sink()?;
-        pipeline.add_many([&fuse, &sink])?;
-        fuse.link(&sink)?;
-        Ok(())
-    }
-
-    /// Sets what all elements with a model have; every label is reported.
-    fn inference<'b>(
-        &'b self,
-        builder: gst::element_factory::ElementBuilder<'b>,
-        model: &'b Option<String>,
-    ) -> gst::element_factory::ElementBuilder<'b> {
-        let Models {
-            provider,
-            precision,
-            ..
-        } = &self.options.models;
-        builder
-            .property("threshold", 0f32)
-            .property("max-tags", 0u32)
-            .property("threads", self.threads)
-            .property_from_str("execution-provider", provider)
-            .property_from_str("precision", precision)
-            .property_if_some("model", model.as_deref())
-    }
-
-    /// Takes what passes. When all of them have the end of their streams, an application message says so: the
-    /// pipeline's own is lost if a decoder that was added meanwhile is still changing its state.
-    fn sink(&self) -> Result<gst::Element> {
-        let sink = gst::ElementFactory::make("fakesink")
-            .property("sync", false)
-            .property("async", false)
-            .build()?;
-        let pad = sink.static_pad("sink").context("no sink pad")?;
-        self.going.fetch_add(1, Ordering::Relaxed);
-        let (going, pipeline) = (self.going.clone(), self.pipeline.clone());
-        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            let is_end = |event: &gst::Event| event.type_() == gst::EventType::Eos;
-            if info.event().is_some_and(is_end)
-                && going.fetch_sub(1, Ordering::Relaxed) == 1
-                && let Some(pipeline) = pipeline.upgrade()
-            {
-                let ended = gst::Structure::new_empty("ended");
-                // Without a bus there is no loop to end.
-                let _ = pipeline.post_message(gst::message::Application::new(ended));
-            }
-            gst::PadProbeReturn::Ok
-        });
-        Ok(sink)
     }
 }
