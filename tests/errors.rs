@@ -247,7 +247,7 @@ fn onnx_runtime_is_missing() {
     place.models = root().join("models");
     place.assert_inspects();
     place.assert_fails(&[
-        "ONNX Runtime was not found",
+        "no usable ONNX Runtime was found",
         "/nowhere/libonnxruntime.so",
         "pip install onnxruntime",
     ]);
@@ -259,9 +259,9 @@ fn onnx_runtime_is_too_old() {
     place.runtime = place.folder.join("libold.so");
     place.models = root().join("models");
     let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
+        .args(["-shared", "-fPIC", "-DVERSION=\"1.16.3\"", "-o"])
         .arg(&place.runtime)
-        .arg(root().join("tests/data/old_runtime.c"))
+        .arg(root().join("tests/data/fake_runtime.c"))
         .status();
     assert!(compiled.unwrap().success());
     place.assert_inspects();
