@@ -163,8 +163,13 @@ impl BaseTransformImpl for FrameClassify {
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        let mut state = self.state.lock().unwrap();
-        (state.stream, state.opening) = (None, None);
+        let before = {
+            let mut state = self.state.lock().unwrap();
+            (state.stream, state.opening) = (None, None);
+            state.before.take()
+        };
+        // Closing a model takes a while: no lock is held.
+        drop(before);
         Ok(())
     }
 
