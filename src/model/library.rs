@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_file_of_an_address_is_this_program() {
-        let file = mapped_file(mapped_file as usize);
+        let file = mapped_file(mapped_file as *const () as usize);
         assert_eq!(file, Some(std::env::current_exe().unwrap()));
         assert_eq!(mapped_file(0), None);
     }

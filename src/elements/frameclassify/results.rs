@@ -10,7 +10,7 @@ use gst_base::prelude::*;
 
 use super::Activation;
 use super::imp::{CAT, FrameClassify};
-use super::requests::{Answer, Span};
+use super::requests::{Answer, Request, Span};
 use super::state::Settled;
 use crate::elements::analysis::Analysis;
 use crate::elements::inference::{Latest, StreamTags};
@@ -57,7 +57,17 @@ impl FrameClassify {
                 media: span.media,
             };
             finished.extend(stream.add(&card, &tagger.card, &analysis));
-            tags.push(inference.tags(&analysis, source, &card));
+            let found = inference.tags(&analysis, source, &card);
+            gst::debug!(
+                CAT,
+                imp = self,
+                "{} for {}: {:?} by {}",
+                span.start.display(),
+                span.duration.display(),
+                found.scores,
+                card.name
+            );
+            tags.push(found);
             if let Some((space, data)) = card.embedding.as_ref().zip(output.embedding) {
                 embeddings.push(Features {
                     id: space.id.clone(),
@@ -111,6 +121,20 @@ impl FrameClassify {
         results
     }
 
+    /// Hands the requests to the model without waiting.
+    pub(super) fn post_requests(&self, requests: Vec<Request>) {
+        for request in requests {
+            if let Some(dropped) = self.requests.post(request) {
+                gst::debug!(
+                    CAT,
+                    imp = self,
+                    "{}: dropped, the model is slower than the stream",
+                    dropped.start.display()
+                );
+            }
+        }
+    }
+
     /// Analyses patches that came in an event and sends what follows from them on in another.
     pub(super) fn analyse_event(&self, features: Vec<Features>) {
         let (asked, wait) = {
@@ -122,9 +146,7 @@ impl FrameClassify {
             Ok(asked) if asked.is_empty() => (),
             Ok(asked) if wait => self.push_answers(self.requests.ask(asked).unwrap_or_default()),
             Ok(asked) => {
-                asked
-                    .into_iter()
-                    .for_each(|request| self.requests.post(request));
+                self.post_requests(asked);
                 self.push_answers(self.requests.take());
             }
             Err(message) => {
@@ -151,6 +173,7 @@ impl FrameClassify {
         if !starts(&mut self.state.lock().unwrap()) {
             return;
         }
+        gst::debug!(CAT, imp = self, "a stream begins");
         self.push_answers(self.requests.take());
         self.finish();
         self.requests.flush();
@@ -179,6 +202,13 @@ impl FrameClassify {
         let inference = self.inference.lock().unwrap().clone();
         for (card, analysis) in results {
             let tags = inference.tags(&analysis, analysis.sources[0], &card);
+            gst::info!(
+                CAT,
+                imp = self,
+                "the whole stream: {:?} by {}",
+                tags.scores,
+                card.name
+            );
             if inference.post_messages {
                 self.post(&tags, None, true);
             }

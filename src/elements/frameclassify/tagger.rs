@@ -140,6 +140,7 @@ impl FrameClassify {
     /// Opens what was asked for on a thread of its own, in place of what is being opened; the
     /// stream continues meanwhile with the model that it has.
     fn open_beside(&self, state: &mut State, asked: Asked) {
+        gst::debug!(CAT, imp = self, "opening {} beside the stream", asked.name);
         let opening = Arc::new(asked);
         state.failed = false;
         state.opening = Some(opening.clone());
