@@ -575,6 +575,89 @@ fn a_model_for_other_patches_is_a_bad_one() {
     }
 }
 
+/// Sets a model that opens and then fails on what passes.
+fn swap_for_a_model_that_fails(bad: &str, scheduling: &str) {
+    let properties = format!("model=audio scheduling={scheduling} threshold=0.1");
+    let mut bench = Bench::new(&format!("frameclassify name=f {properties}"), AUDIO_CAPS);
+    // Of silence there is no logarithm, and this index is beyond the table.
+    let value = if bad == "nan" { 0.5 } else { 8.0 };
+    let mut time = 0;
+    let mut pass = |bench: &mut Bench| {
+        let mut sound = buffer(vec![0; 1600], ms(time), ms(100));
+        Features::attach(&[patch(value, ms(time))], sound.get_mut().unwrap());
+        time += 100;
+        bench.pass(sound)
+    };
+    pass(&mut bench);
+    let element = bench.element("f");
+    let deadline = Instant::now() + PATIENCE;
+    let model = || element.property::<Option<String>>("model");
+    // Twice: the second time the old model has run in between.
+    for _ in 0..2 {
+        element.set_property("model", bad);
+        while model().as_deref() != Some("audio") {
+            assert!(Instant::now() < deadline, "{bad} stays");
+            pass(&mut bench);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for _ in 0..3 {
+            let tags = Tags::from_buffer(&pass(&mut bench));
+            assert_eq!(tags[0].model, "audio");
+        }
+        let outcome = bench.outcome();
+        assert!(outcome.error.is_none(), "{outcome:?}");
+        assert_eq!(outcome.warnings.len(), 1, "{outcome:?}");
+        let warning = &outcome.warnings[0];
+        let parts = [
+            format!("The model {bad} cannot be used, audio stays in use"),
+            format!("the model `{bad}` "),
+        ];
+        assert!(parts.iter().all(|part| warning.contains(part)), "{warning}");
+        let windows = outcome.windows("f");
+        assert!(
+            windows.iter().all(|tags| tags.model == "audio"),
+            "{outcome:?}"
+        );
+    }
+    bench.end();
+    let outcome = bench.outcome();
+    assert_eq!(outcome.clip("f").unwrap().model, "audio");
+}
+
+#[test]
+fn a_new_model_that_fails_at_its_first_run_gives_way_to_the_old_one() {
+    for bad in ["nan", "fails"] {
+        for scheduling in ["sync", "async"] {
+            swap_for_a_model_that_fails(bad, scheduling);
+        }
+    }
+}
+
+#[test]
+fn a_new_model_that_has_worked_and_fails_later_is_an_error() {
+    let mut bench = Bench::new("frameclassify name=f model=audio", AUDIO_CAPS);
+    let sound = |value, time| {
+        let mut sound = buffer(vec![0; 1600], ms(time), ms(100));
+        Features::attach(&[mel_patch([value; 4], ms(time))], sound.get_mut().unwrap());
+        sound
+    };
+    bench.pass(sound(1.0, 0));
+    bench.element("f").set_property("model", "nan");
+    let deadline = Instant::now() + PATIENCE;
+    let mut time = 100;
+    while Tags::from_buffer(&bench.pass(sound(1.0, time)))[0].model != "nan" {
+        assert!(Instant::now() < deadline);
+        time += 100;
+    }
+    assert!(bench.push(sound(-1.0, time + 100)).is_err());
+    let outcome = bench.outcome();
+    assert!(
+        outcome.error_text().contains("the model `nan` gave NaN"),
+        "{outcome:?}"
+    );
+    assert!(outcome.warnings.is_empty(), "{outcome:?}");
+}
+
 #[test]
 fn a_file_that_was_replaced_is_loaded_again() {
     let models = common::root().join("tests/data/models");

@@ -14,6 +14,7 @@ use std::{
 
 use gstinstruments::{
     fusion::{Fusion, Source, Span, Window},
+    mel::{FrontEnd, Partial, Patch, PatchOptions, Patcher, Segmentation},
     model::{
         Activation, Client, Error, Fit, Input, Modality, Model, Options, Output, Provider, Space,
         Stats,
@@ -353,7 +354,7 @@ fn every_bad_model_is_one_sentence_that_names_it() {
         (
             "bad-bands",
             |e| matches!(e, Error::Card { .. }),
-            "`instruments.frontend.bands` is `four`; use a whole number from 1 to 67108864",
+            "`instruments.frontend.bands` is `four`, but must be a whole number, 0 or above",
         ),
         (
             "bad-fit",
@@ -403,7 +404,7 @@ fn every_bad_model_is_one_sentence_that_names_it() {
         (
             "many-frames",
             |e| matches!(e, Error::Card { .. }),
-            "`instruments.frontend.patch-frames` is `68719476736`; use a whole number from 1 to 16777216",
+            "`instruments.frontend.patch-frames` is `68719476736`, but must be 1 to 1048576 with this number of bands",
         ),
         (
             "large",
@@ -443,6 +444,142 @@ fn every_bad_model_is_one_sentence_that_names_it() {
         assert!(message.contains(name), "{name}: {message}");
         assert!(!message.contains('\n'), "{name}: {message}");
     }
+}
+
+/// What is wrong with the front end's numbers, or a patch of it: each number in turn zero, negative, huge, tiny, no
+/// number. A card that opens must describe what can be computed.
+#[test]
+fn a_card_with_a_front_end_that_cannot_be_computed_is_refused() {
+    let dir = directory("front-ends");
+    let model = dir.join("model.onnx");
+    fs::copy(path("audio"), &model).unwrap();
+    let sidecar = dir.join("model.onnx.modelinfo");
+    let keys = [
+        "rate",
+        "fft-size",
+        "window-size",
+        "hop",
+        "bands",
+        "fmin",
+        "fmax",
+        "power",
+        "reference",
+        "amin",
+        "offset",
+        "scale",
+        "top-db",
+        "patch-frames",
+    ];
+    let never = [
+        "-1", "-0.5", "-1e308", "NaN", "inf", "-inf", "x", "", "1e999",
+    ];
+    let sometimes = [
+        "0",
+        "-0",
+        "1e-320",
+        "1e308",
+        "4294967295",
+        "4294967296",
+        "18446744073709551616",
+    ];
+    let (mut refused, mut computed) = (0, 0);
+    for key in keys {
+        for value in never.into_iter().chain(sometimes) {
+            let text = format!("[instruments]\nfrontend.{key}={value}\n");
+            fs::write(&sidecar, text).unwrap();
+            match Model::open(model.to_str().unwrap(), &Options::default()) {
+                Err(error) => {
+                    assert!(matches!(error, Error::Card { .. }), "{error:?}");
+                    let message = error.to_string();
+                    let says = format!("`instruments.frontend.{key}` is `{value}`, but must ");
+                    assert!(message.contains(&says), "{message}\ndoes not say {says}");
+                    assert!(message.len() < 500 && !message.contains('\n'), "{message}");
+                    refused += 1;
+                }
+                Ok(model) => {
+                    assert!(!never.contains(&value), "{key}={value}");
+                    let zero_has_a_meaning = ["fmin", "offset"].contains(&key);
+                    assert!(value != "0" || zero_has_a_meaning, "{key}={value}");
+                    assert_computes(&model, &format!("{key}={value}"));
+                    computed += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(refused + computed, keys.len() * 16);
+    assert!(computed > 10, "{computed}");
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// Asserts that the front end of the model's card makes patches of finite values of silence and of a tone.
+fn assert_computes(model: &Model, name: &str) {
+    let Modality::Audio {
+        front_end,
+        bands,
+        frames,
+        ..
+    } = &model.card().modality
+    else {
+        panic!("an audio model");
+    };
+    let fields = front_end.iter();
+    let fields = fields.map(|(key, value)| (key.as_str(), value.as_str()));
+    let front_end = FrontEnd::from_fields(fields).unwrap();
+    let options = PatchOptions {
+        segmentation: Segmentation::Sliding,
+        partial: Partial::Zero,
+        interval: 1.0,
+        content: None,
+        total: None,
+    };
+    for loudness in [0.0, 0.5] {
+        let mut patcher = Patcher::new(&front_end, 8000, options.clone()).unwrap();
+        let tone: Vec<f32> = (0..8000)
+            .map(|n| loudness * (n as f32 * 0.3).sin())
+            .collect();
+        let mut patches = 0;
+        let mut check = |patch: Patch| {
+            patches += 1;
+            assert_eq!(patch.data.len(), bands * frames, "{name}");
+            let finite = patch.data.iter().all(|value| value.is_finite());
+            assert!(finite, "{name}: {:?}", patch.data);
+        };
+        patcher.push(&tone, &mut check);
+        patcher.finish(&mut check);
+        assert!(patches > 0, "{name}");
+    }
+}
+
+#[test]
+fn other_numbers_of_a_card_that_mean_nothing_are_refused() {
+    let dir = directory("numbers");
+    for (name, key) in [
+        ("any-length", "mel.min-frames"),
+        ("video", "frame.crop-fraction"),
+        ("fusion-two", "fusion.frames"),
+    ] {
+        let model = dir.join(format!("{name}.onnx"));
+        fs::copy(path(name), &model).unwrap();
+        for value in [
+            "0",
+            "-1",
+            "NaN",
+            "inf",
+            "1e308",
+            "18446744073709551616",
+            "x",
+            "",
+        ] {
+            let text = format!("[instruments]\n{key}={value}\n");
+            fs::write(dir.join(format!("{name}.onnx.modelinfo")), text).unwrap();
+            let error = Model::open(model.to_str().unwrap(), &Options::default()).unwrap_err();
+            let message = error.to_string();
+            let says = format!("`instruments.{key}` is ");
+            assert!(matches!(error, Error::Card { .. }), "{error:?}");
+            assert!(message.contains(&says), "{value}: {message}");
+        }
+    }
+    fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]

@@ -82,6 +82,7 @@ fn open(args: &Args, environment: &Environment, library: Option<&Path>) -> ort::
 
 pub fn run(args: &Args) -> Result<()> {
     let runtime = std::env::var_os("ORT_DYLIB_PATH").context("ORT_DYLIB_PATH is not set")?;
+    gstinstruments::model::disable_telemetry();
     let environment = ort::init_from(&runtime)?.build()?;
     let library = args.provider.find_library(runtime.as_ref())?;
     let mut session = open(args, &environment, library.as_deref())?;

@@ -12,11 +12,15 @@ plugin's scores with the original package's.
 import argparse
 import ast
 import json
+import os
 import pathlib
 import zipfile
 
 import numpy as np
 import onnx
+
+# ONNX Runtime sends telemetry unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 import torch
 import torch.nn.functional as F

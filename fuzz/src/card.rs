@@ -63,9 +63,8 @@ fn run(u: &mut Unstructured) -> Result<()> {
             let pairs = front_end
                 .iter()
                 .map(|(key, value)| (key.as_str(), value.as_str()));
-            if let Ok(front_end) = FrontEnd::from_fields(pairs) {
-                assert_eq!((front_end.bands, front_end.patch_frames), (*bands, *frames));
-            }
+            let front_end = FrontEnd::from_fields(pairs).expect("a front end that can be computed");
+            assert_eq!((front_end.bands, front_end.patch_frames), (*bands, *frames));
             4 * *bands as u128 * *frames as u128
         }
         Modality::Video {

@@ -26,7 +26,7 @@ macro_rules! text {
 }
 
 text! {
-    u32: "must be a whole number, 0 or above",
+    u32: "must be a whole number from 0 to 4294967295",
     usize: "must be a whole number, 0 or above",
     f64: "must be a number",
     bool: "must be true or false"

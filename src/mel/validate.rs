@@ -68,6 +68,9 @@ impl FrontEnd {
                 format!("must be at most half the rate ({nyquist} Hz): lower fmax or raise rate");
             return Err(E::value("fmax", self.fmax, must));
         }
+        if self.fmax <= 0.0 {
+            return Err(E::value("fmax", self.fmax, "must be above 0"));
+        }
         if !(0.0 <= self.fmin && self.fmin < self.fmax) {
             let must = format!("must be at least 0 and below fmax ({} Hz)", self.fmax);
             return Err(E::value("fmin", self.fmin, must));
@@ -155,7 +158,7 @@ mod tests {
             (
                 "rate",
                 "-1",
-                "rate is -1, but must be a whole number, 0 or above",
+                "rate is -1, but must be a whole number from 0 to 4294967295",
             ),
             (
                 "fmax",
@@ -167,6 +170,7 @@ mod tests {
                 "NaN",
                 "fmax is NaN, but must be at most half the rate (6000 Hz): lower fmax or raise rate",
             ),
+            ("fmax", "-1", "fmax is -1, but must be above 0"),
             (
                 "fmin",
                 "6000",

@@ -33,7 +33,7 @@ pub struct Card {
 pub enum Modality {
     /// Patches of a mel spectrogram, float32 `[1, bands, frames]`.
     Audio {
-        /// The front end's parameters by name, e.g. `("rate", "12000")`.
+        /// The front end's parameters by name, e.g. `("rate", "12000")`; one that can be computed.
         front_end: Vec<(String, String)>,
         /// Mel bands.
         bands: usize,

@@ -8,9 +8,9 @@ use std::{path::PathBuf, time::Duration};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No ONNX Runtime library could be loaded.
+    /// No ONNX Runtime library could be loaded, or none that has the interface used here.
     #[error(
-        "ONNX Runtime was not found ({}); install it (for example `pip install onnxruntime`) and set \
+        "no usable ONNX Runtime was found ({}); install it (for example `pip install onnxruntime`) and set \
          ORT_DYLIB_PATH to its libonnxruntime.so", .tried.join("; ")
     )]
     RuntimeMissing {

@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | types | `error`, `card`, `precision`, `item`, `stats`, `plugin_dir` |
 //! | what models run on | `provider`: one file each behind the trait `Backend`; `engines`, `options`, `limits` |
-//! | running | `runtime`; `run`: memory, batches, the queue of requests, the thread |
+//! | running | `telemetry`, `library`, `runtime`; `run`: memory, batches, the queue of requests, the thread |
 //! | loading | `load`: files, card against graph, sessions, engines |
 //! | opening | `handle`, `client`, `open` |
 
@@ -23,6 +23,7 @@ mod engines;
 mod error;
 mod handle;
 mod item;
+mod library;
 mod limits;
 mod load;
 mod names;
@@ -34,6 +35,7 @@ pub(crate) mod provider;
 mod run;
 mod runtime;
 mod stats;
+mod telemetry;
 
 pub use self::{
     card::{Activation, Card, Fit, Modality, Space},
@@ -48,6 +50,7 @@ pub use self::{
     provider::Provider,
     runtime::{Log, set_log},
     stats::Stats,
+    telemetry::disable_telemetry,
 };
 pub use ort::logging::LogLevel;
 

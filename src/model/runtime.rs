@@ -2,21 +2,22 @@
 //! ONNX Runtime: loaded once in a process, when the first model is opened.
 
 use std::{
-    env,
-    error::Error as _,
-    fs,
-    panic::{AssertUnwindSafe, catch_unwind},
+    env, fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use ort::{
-    LoadDynamicError,
     environment::{Environment, EnvironmentBuilder},
     logging::LogLevel,
 };
 
-use super::{error::Error, plugin_dir::plugin_dir};
+use super::{
+    error::Error,
+    library::{self, Unusable},
+    plugin_dir::plugin_dir,
+    telemetry::disable_telemetry,
+};
 
 /// Where ONNX Runtime's log goes: level and message.
 pub type Log = fn(LogLevel, &str);
@@ -71,15 +72,7 @@ const NEAR: [&str; 4] = [".", "..", "../gst-instruments", "../../gst-instruments
 /// what lies near the plugin, then the names that the loader looks for itself.
 fn candidates() -> Vec<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
-        let path = PathBuf::from(path);
-        // A bare file name is for the loader; anything else means a file, seen from the current directory.
-        let is_name = path.file_name() == Some(path.as_os_str());
-        let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
-        return vec![if is_name && !absolute.exists() {
-            path
-        } else {
-            absolute
-        }];
+        return vec![named(PathBuf::from(path))];
     }
     let plugin = plugin_dir();
     plugin
@@ -89,6 +82,15 @@ fn candidates() -> Vec<PathBuf> {
         .chain(["libonnxruntime.so".into(), "libonnxruntime.so.1".into()])
         .chain(distributions())
         .collect()
+}
+
+/// What `ORT_DYLIB_PATH` means. A bare file name is for the loader, which does not look in the current folder: what
+/// somebody left there is not run. Anything else is a file, seen from the current folder.
+fn named(path: PathBuf) -> PathBuf {
+    if path.file_name() == Some(path.as_os_str()) {
+        return path;
+    }
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// The names by which distributions install ONNX Runtime, newest first: Debian's are those of one minor version.
@@ -121,46 +123,39 @@ fn libraries(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn load(candidates: &[PathBuf]) -> Result<Runtime, Error> {
+    disable_telemetry();
     let mut tried = Vec::new();
     let mut too_old = None;
-    for path in candidates {
-        // ort keeps the first library that loads with a version new enough; only failures before that leave it
-        // free to try another. It panics on a library that has the symbol but not the interface behind it.
-        match catch_unwind(AssertUnwindSafe(|| ort::init_from(path))) {
-            Ok(Ok(builder)) => {
-                return catch_unwind(AssertUnwindSafe(|| environment(builder)))
-                    .unwrap_or_else(|_| Err("it is not a working ONNX Runtime".into()))
-                    .map(|environment| Runtime {
-                        environment,
-                        path: loaded_path(path),
-                    })
-                    .map_err(|cause| Error::RuntimeMissing {
-                        tried: vec![format!("{}: {cause}", path.display())],
-                    });
-            }
-            Ok(Err(LoadDynamicError::BadVersion { version_str, path })) => {
+    for candidate in candidates {
+        // ort keeps the first library that it loads for good, and panics if that is not the right one: it gets none
+        // that has not been examined.
+        let library = match library::load(candidate) {
+            Ok(library) => library,
+            Err(Unusable::TooOld { path, version }) => {
                 too_old = too_old.or(Some(Error::RuntimeTooOld {
                     path,
-                    version: version_str,
-                    needed: format!("1.{}", ort::MINOR_VERSION),
+                    version,
+                    needed: library::needed(),
                 }));
+                continue;
             }
-            Ok(Err(LoadDynamicError::Dlopen { error, path })) => {
-                // One name says it for all.
-                if distributions().any(|name| name == path) {
-                    continue;
-                }
-                // The loader's own words are in the source.
-                let cause = error.source().map(ToString::to_string);
-                let cause = cause.unwrap_or_else(|| error.to_string());
-                tried.push(format!("{}: {cause}", path.display()));
+            // One name says it for all.
+            Err(Unusable::NotLoaded(_)) if distributions().any(|name| name == *candidate) => {
+                continue;
             }
-            Ok(Err(error)) => tried.push(error.to_string()),
-            Err(_) => tried.push(format!(
-                "{}: it is not a working ONNX Runtime",
-                path.display()
-            )),
-        }
+            Err(unusable) => {
+                tried.push(format!("{}: {unusable}", candidate.display()));
+                continue;
+            }
+        };
+        let path = library.file.clone();
+        let environment = ort::init_from(&path).map_err(|error| error.to_string());
+        return match environment.and_then(self::environment) {
+            Ok(environment) => Ok(Runtime { environment, path }),
+            Err(cause) => Err(Error::RuntimeMissing {
+                tried: vec![format!("{}: {cause}", path.display())],
+            }),
+        };
     }
     Err(too_old.unwrap_or(Error::RuntimeMissing { tried }))
 }
@@ -179,24 +174,6 @@ fn environment(builder: EnvironmentBuilder) -> Result<Environment, String> {
     Ok(environment)
 }
 
-/// Where the loader found a library that was given by its name alone.
-fn loaded_path(path: &Path) -> PathBuf {
-    if path.is_absolute() {
-        return path.into();
-    }
-    fs::read_to_string("/proc/self/maps")
-        .unwrap_or_default()
-        .lines()
-        .filter_map(|line| line.find('/').map(|start| PathBuf::from(&line[start..])))
-        .find(|mapped| {
-            mapped
-                .file_name()
-                .and_then(|name| name.to_str())
-                .is_some_and(|name| name.starts_with("libonnxruntime.so"))
-        })
-        .unwrap_or_else(|| path.into())
-}
-
 /// The runtime that `scripts/setup` fetched, unless the environment names another.
 #[cfg(test)]
 pub fn of_this_tree() -> Runtime {
@@ -212,6 +189,21 @@ pub fn of_this_tree() -> Runtime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_name_is_for_the_loader_and_a_path_is_a_file() {
+        let here = env::current_dir().unwrap();
+        for (path, expected) in [
+            ("libonnxruntime.so", "libonnxruntime.so".into()),
+            // A file of the current folder.
+            ("Cargo.toml", "Cargo.toml".into()),
+            ("./Cargo.toml", here.join("Cargo.toml")),
+            ("lib/libonnxruntime.so", here.join("lib/libonnxruntime.so")),
+            ("/lib/libonnxruntime.so", "/lib/libonnxruntime.so".into()),
+        ] {
+            assert_eq!(named(path.into()), expected, "{path}");
+        }
+    }
 
     #[test]
     fn libraries_are_the_runtime_itself_newest_first() {

@@ -163,8 +163,13 @@ impl BaseTransformImpl for FrameClassify {
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        let mut state = self.state.lock().unwrap();
-        (state.stream, state.opening) = (None, None);
+        let before = {
+            let mut state = self.state.lock().unwrap();
+            (state.stream, state.opening) = (None, None);
+            state.before.take()
+        };
+        // Closing a model takes a while: no lock is held.
+        drop(before);
         Ok(())
     }
 
@@ -187,6 +192,11 @@ impl BaseTransformImpl for FrameClassify {
                 return false;
             };
             let structure = query.structure_mut();
+            gst::debug!(
+                CAT,
+                imp = self,
+                "melspec asks for the model's front end: {front_end:?}"
+            );
             for (key, value) in &front_end {
                 structure.set(key.as_str(), value);
             }
@@ -209,12 +219,14 @@ impl BaseTransformImpl for FrameClassify {
                 if let Some(orientation) = VideoOrientationMethod::from_tag(tags.tag())
                     && let Some(stream) = &mut self.state.lock().unwrap().stream
                 {
+                    gst::debug!(CAT, imp = self, "pictures are {orientation:?}");
                     stream.orientation = orientation;
                 }
             }
             // A seek does not wait for the inference under way.
             gst::EventView::FlushStart(_) => self.interrupt(),
             gst::EventView::FlushStop(_) => {
+                gst::debug!(CAT, imp = self, "flush: results so far are forgotten");
                 if let Some(stream) = &mut self.state.lock().unwrap().stream {
                     stream.restart();
                 }
@@ -250,6 +262,7 @@ impl BaseTransformImpl for FrameClassify {
                     Err(gst::FlowError::Flushing)
                 } else if opening {
                     // Live media passes without tags until the model is open.
+                    gst::log!(CAT, imp = self, "no model yet: {buffer:?} passes");
                     Ok(GenerateOutputSuccess::Buffer(buffer))
                 } else {
                     // An error has said why.
@@ -265,9 +278,7 @@ impl BaseTransformImpl for FrameClassify {
         let asked = asked.map_err(|message| self.fail(message))?;
         // No lock is held while the model runs.
         let answers = if !wait {
-            asked
-                .into_iter()
-                .for_each(|request| self.requests.post(request));
+            self.post_requests(asked);
             self.requests.take()
         } else if asked.is_empty() {
             Vec::new()
@@ -297,6 +308,8 @@ impl FrameClassify {
             return Ok(());
         };
         (stream.caps, stream.wait) = (Some(caps.clone()), wait);
+        let media = if wait { "waits" } else { "does not wait" };
+        gst::debug!(CAT, imp = self, "{caps}: media {media} for results");
         if !wait && stream.branch.is_none() && Media::of(caps) == Some(Media::Video) {
             stream.grid = Grid::with_phase(phase());
         }

@@ -78,19 +78,23 @@ impl Requests {
         self.wait(epoch)
     }
 
-    /// Hands `request` to its model without waiting; while another runs it waits, and replaces one that waits already.
-    pub fn post(&self, request: Request) {
+    /// Hands `request` to its model without waiting; while another runs it waits, and replaces one that waits already,
+    /// whose time is given.
+    pub fn post(&self, request: Request) -> Option<Span> {
         let mut shared = self.lock();
         if shared.running == 0 {
             drop(shared);
             self.submit(request);
-        } else if !shared.interrupted {
-            let replaced = shared.waiting.replace(request);
-            shared.dropped += u64::from(replaced.is_some());
-            // It may hold the last handle of a model, which is not closed under a lock.
-            drop(shared);
-            drop(replaced);
+            return None;
         }
+        if shared.interrupted {
+            return None;
+        }
+        let replaced = shared.waiting.replace(request);
+        shared.dropped += u64::from(replaced.is_some());
+        // It may hold the last handle of a model, which is not closed under a lock.
+        drop(shared);
+        replaced.map(|replaced| replaced.span)
     }
 
     /// The answers that have come since the last call, oldest first.

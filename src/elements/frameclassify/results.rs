@@ -9,12 +9,13 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 
 use super::Activation;
-use super::imp::FrameClassify;
-use super::requests::Answer;
+use super::imp::{CAT, FrameClassify};
+use super::requests::{Answer, Request, Span};
+use super::state::Settled;
 use crate::elements::analysis::Analysis;
 use crate::elements::inference::{Latest, StreamTags};
 use crate::meta::{self, Features, Kind, Tags};
-use crate::model::{self, Card};
+use crate::model::{self, Card, Output};
 
 impl FrameClassify {
     /// Turns answers into tags and embeddings for the buffer at `timestamp`, or for an event, and
@@ -30,21 +31,21 @@ impl FrameClassify {
         let inference = self.inference.lock().unwrap().clone();
         let asked = self.settings.lock().unwrap().activation;
         let (mut tags, mut embeddings, mut finished) = (Vec::new(), Vec::new(), Vec::new());
+        let settled = self.state.lock().unwrap().settle(answers);
+        let results = match settled {
+            Ok(settled) => self.settled(settled),
+            Err(err) => {
+                self.post_model_error(&err);
+                return Err(gst::FlowError::Error);
+            }
+        };
         let mut guard = self.state.lock().unwrap();
         let state = &mut *guard;
         let (Some(tagger), Some(stream)) = (&state.tagger, &mut state.stream) else {
             return Err(gst::FlowError::Flushing);
         };
         let source = stream.source();
-        for Answer { card, span, result } in answers {
-            let output = match result {
-                Ok(output) => output,
-                Err(err) => {
-                    drop(guard);
-                    self.post_model_error(&err);
-                    return Err(gst::FlowError::Error);
-                }
-            };
+        for (card, span, output) in results {
             stream.remember(&card, &span, &output);
             let mut scores = output.tags;
             activation(asked, card.activation).apply(&mut scores);
@@ -56,7 +57,17 @@ impl FrameClassify {
                 media: span.media,
             };
             finished.extend(stream.add(&card, &tagger.card, &analysis));
-            tags.push(inference.tags(&analysis, source, &card));
+            let found = inference.tags(&analysis, source, &card);
+            gst::debug!(
+                CAT,
+                imp = self,
+                "{} for {}: {:?} by {}",
+                span.start.display(),
+                span.duration.display(),
+                found.scores,
+                card.name
+            );
+            tags.push(found);
             if let Some((space, data)) = card.embedding.as_ref().zip(output.embedding) {
                 embeddings.push(Features {
                     id: space.id.clone(),
@@ -72,7 +83,9 @@ impl FrameClassify {
                 });
             }
         }
-        stream.latest = tags.last().map(|tags| Latest::new(tags, timestamp));
+        if let Some(tags) = tags.last() {
+            stream.latest = Some(Latest::new(tags, timestamp));
+        }
         drop(guard);
         self.post_whole(finished);
         if inference.post_messages {
@@ -86,6 +99,42 @@ impl FrameClassify {
         Ok((tags, embeddings))
     }
 
+    /// The results among the answers, once it is said that a model gave way to another.
+    fn settled(&self, settled: Settled) -> Vec<(Arc<Card>, Span, Output)> {
+        let Settled {
+            results,
+            ignored,
+            gave_way,
+            unused,
+        } = settled;
+        if ignored > 0 {
+            gst::debug!(
+                CAT,
+                imp = self,
+                "{ignored} failures of a replaced model are ignored"
+            );
+        }
+        if let (Some(err), Some(failed)) = (gave_way, unused.last()) {
+            self.keep_model(&failed.asked, &err.to_string());
+            self.obj().notify("active-provider");
+        }
+        results
+    }
+
+    /// Hands the requests to the model without waiting.
+    pub(super) fn post_requests(&self, requests: Vec<Request>) {
+        for request in requests {
+            if let Some(dropped) = self.requests.post(request) {
+                gst::debug!(
+                    CAT,
+                    imp = self,
+                    "{}: dropped, the model is slower than the stream",
+                    dropped.start.display()
+                );
+            }
+        }
+    }
+
     /// Analyses patches that came in an event and sends what follows from them on in another.
     pub(super) fn analyse_event(&self, features: Vec<Features>) {
         let (asked, wait) = {
@@ -97,9 +146,7 @@ impl FrameClassify {
             Ok(asked) if asked.is_empty() => (),
             Ok(asked) if wait => self.push_answers(self.requests.ask(asked).unwrap_or_default()),
             Ok(asked) => {
-                asked
-                    .into_iter()
-                    .for_each(|request| self.requests.post(request));
+                self.post_requests(asked);
                 self.push_answers(self.requests.take());
             }
             Err(message) => {
@@ -126,6 +173,7 @@ impl FrameClassify {
         if !starts(&mut self.state.lock().unwrap()) {
             return;
         }
+        gst::debug!(CAT, imp = self, "a stream begins");
         self.push_answers(self.requests.take());
         self.finish();
         self.requests.flush();
@@ -154,6 +202,13 @@ impl FrameClassify {
         let inference = self.inference.lock().unwrap().clone();
         for (card, analysis) in results {
             let tags = inference.tags(&analysis, analysis.sources[0], &card);
+            gst::info!(
+                CAT,
+                imp = self,
+                "the whole stream: {:?} by {}",
+                tags.scores,
+                card.name
+            );
             if inference.post_messages {
                 self.post(&tags, None, true);
             }

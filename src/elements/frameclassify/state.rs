@@ -8,7 +8,7 @@ use gst::prelude::MulDiv;
 use gst_video::VideoOrientationMethod;
 
 use super::picture::Picture;
-use super::requests::{Request, Span, Work};
+use super::requests::{Answer, Request, Span, Work};
 use super::signal::{Motion, is_blank};
 use super::tagger::{Asked, Media, Tagger};
 use crate::elements::Trained;
@@ -18,7 +18,7 @@ use crate::fusion::Sample;
 use crate::grid::Grid;
 use crate::mel::FrontEnd;
 use crate::meta::{Features, Kind, Source};
-use crate::model::{Card, Input, Modality, Output};
+use crate::model::{Card, Error, Input, Modality, Output};
 
 /// A warning follows after this much audio without a mel patch.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
@@ -27,6 +27,8 @@ const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 pub struct State {
     /// The model that runs, from READY on where it can be known.
     pub tagger: Option<Tagger>,
+    /// The model that it replaced in the running stream, until its own first result.
+    pub before: Option<Tagger>,
     /// The model that is being opened to take its place.
     pub opening: Option<Arc<Asked>>,
     /// No model could be opened, and an error says so.
@@ -81,6 +83,18 @@ struct Whole {
     card: Arc<Card>,
     clip: Clip,
     pictures: Option<Sample<Analysis>>,
+}
+
+/// What became of answers.
+#[derive(Default)]
+pub struct Settled {
+    pub results: Vec<(Arc<Card>, Span, Output)>,
+    /// Failures of models that were replaced.
+    pub ignored: usize,
+    /// Why the model that ran gave way to the one before it; it is the last of `unused`.
+    pub gave_way: Option<Error>,
+    /// Models that are not needed any more; to be dropped without a lock, as closing a model takes a while.
+    pub unused: Vec<Tagger>,
 }
 
 impl Branch {
@@ -146,40 +160,90 @@ impl Branch {
 }
 
 impl State {
-    /// Has `tagger` take the place of the model that runs, which is returned.
+    /// Has `tagger` take the place of the model that runs. Gives a model that is not needed any more.
     ///
     /// # Errors
     /// A sentence for the user when the model cannot take what passes; nothing changes then.
     pub fn install(&mut self, mut tagger: Tagger) -> Result<Option<Tagger>, String> {
-        let before = self.tagger.as_ref();
-        if let Some(before) =
-            before.filter(|before| Arc::ptr_eq(before.client.model(), tagger.client.model()))
-        {
-            tagger.card = before.card.clone();
+        let same = |open: &Option<Tagger>| {
+            let open = open.as_ref();
+            let open = open.filter(|open| Arc::ptr_eq(open.client.model(), tagger.client.model()));
+            open.map(|open| open.card.clone())
+        };
+        let (running, before) = (same(&self.tagger), same(&self.before));
+        let (again, back) = (running.is_some(), before.is_some());
+        if let Some(card) = running.or(before) {
+            tagger.card = card;
         }
-        if let Some(stream) = &mut self.stream
-            && let Some(caps) = &stream.caps
-        {
-            let branch = Branch::new(&tagger.card, caps)?;
-            match (&mut stream.branch, branch) {
-                (
-                    Some(Branch::Audio {
-                        trained, front_end, ..
-                    }),
-                    Branch::Audio { trained: new, .. },
-                ) => {
-                    // `melspec` does not change its patches in mid-stream.
-                    if let Some(differences) = new.contradictions(front_end) {
-                        return Err(format!(
-                            "It takes other mel patches than those of the stream ({differences}): stop the stream before changing to it"
-                        ));
-                    }
-                    *trained = new;
+        self.branch(&tagger.card)?;
+        let replaced = self.tagger.replace(tagger);
+        if back && !again {
+            self.before = None;
+        } else if self.before.is_none() && !again && self.runs() {
+            self.before = replaced;
+            return Ok(None);
+        }
+        Ok(replaced)
+    }
+
+    /// Prepares what passes for the model of `card`.
+    fn branch(&mut self, card: &Card) -> Result<(), String> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(());
+        };
+        let Some(caps) = &stream.caps else {
+            return Ok(());
+        };
+        let branch = Branch::new(card, caps)?;
+        match (&mut stream.branch, branch) {
+            (
+                Some(Branch::Audio {
+                    trained, front_end, ..
+                }),
+                Branch::Audio { trained: new, .. },
+            ) => {
+                // `melspec` does not change its patches in mid-stream.
+                if let Some(differences) = new.contradictions(front_end) {
+                    return Err(format!(
+                        "It takes other mel patches than those of the stream ({differences}): stop the stream before changing to it"
+                    ));
                 }
-                (before, branch) => *before = Some(branch),
+                *trained = new;
+            }
+            (before, branch) => *before = Some(branch),
+        }
+        Ok(())
+    }
+
+    /// Sorts answers into results and failures. Of a model that another has replaced, a failure means nothing; one that
+    /// fails before its first result gives way to the model that it replaced.
+    ///
+    /// # Errors
+    /// The failure of a model that has no other to give way to.
+    pub fn settle(&mut self, answers: Vec<Answer>) -> Result<Settled, Error> {
+        let mut settled = Settled::default();
+        for Answer { card, span, result } in answers {
+            let running = self.tagger.as_ref();
+            let is_running = running.is_some_and(|running| Arc::ptr_eq(&running.card, &card));
+            match result {
+                Ok(output) => {
+                    if is_running {
+                        settled.unused.extend(self.before.take());
+                    }
+                    settled.results.push((card, span, output));
+                }
+                Err(_) if !is_running => settled.ignored += 1,
+                Err(error) => {
+                    let before = self.before.take().ok_or_else(|| error.clone())?;
+                    // The caps may have changed since.
+                    self.branch(&before.card).map_err(|_| error.clone())?;
+                    let failed = self.tagger.replace(before);
+                    settled.unused.extend(failed);
+                    settled.gave_way = Some(error);
+                }
             }
         }
-        Ok(self.tagger.replace(tagger))
+        Ok(settled)
     }
 
     /// Whether a model can take what passes.

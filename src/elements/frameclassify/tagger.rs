@@ -100,7 +100,13 @@ impl FrameClassify {
             Err(err) => (None, Err(err)),
             Ok(tagger) => (Some(tagger), Ok(())),
         };
-        let before = std::mem::replace(&mut self.state.lock().unwrap().tagger, tagger);
+        let before = {
+            let mut state = self.state.lock().unwrap();
+            (
+                std::mem::replace(&mut state.tagger, tagger),
+                state.before.take(),
+            )
+        };
         // Closing a model takes a while: no lock is held.
         drop(before);
         result
@@ -134,6 +140,7 @@ impl FrameClassify {
     /// Opens what was asked for on a thread of its own, in place of what is being opened; the
     /// stream continues meanwhile with the model that it has.
     fn open_beside(&self, state: &mut State, asked: Asked) {
+        gst::debug!(CAT, imp = self, "opening {} beside the stream", asked.name);
         let opening = Arc::new(asked);
         state.failed = false;
         state.opening = Some(opening.clone());
@@ -155,45 +162,53 @@ impl FrameClassify {
         let installed = result
             .map_err(|err| err.to_string())
             .and_then(|tagger| state.install(tagger));
-        let running = state.tagger.as_ref().filter(|_| state.runs());
-        let running = running.map(|tagger| tagger.asked.clone());
+        let runs = state.runs();
         drop(guard);
-        match (&installed, &running) {
-            (Err(message), Some(running)) => {
-                let (bad, old) = (&opening.name, &running.name);
-                gst::element_imp_warning!(
-                    self,
-                    gst::LibraryError::Settings,
-                    ("The model {bad} cannot be used, {old} stays in use: {message}")
-                );
-            }
-            (Err(message), None) => {
+        match &installed {
+            Err(message) if runs => self.keep_model(opening, message),
+            Err(message) => {
                 gst::element_imp_error!(self, gst::LibraryError::Init, ("{message}"));
             }
-            _ => (),
+            Ok(_) => (),
         }
         // The streaming thread hears of it after the bus, or its own error would come first.
         let mut guard = self.state.lock().unwrap();
         if guard.is_opening(opening) {
             guard.opening = None;
-            guard.failed = installed.is_err() && running.is_none();
+            guard.failed = installed.is_err() && !runs;
         }
         drop(guard);
         self.changed.notify_all();
-        match (installed, running) {
-            (Ok(before), _) => {
-                drop(before);
-                self.obj().notify("active-provider");
-            }
-            (Err(_), Some(running)) => {
-                let mut settings = self.settings.lock().unwrap();
-                if settings.model == opening.property {
-                    settings.model = running.property;
-                    drop(settings);
-                    self.obj().notify("model");
-                }
-            }
-            (Err(_), None) => (),
+        if let Ok(unused) = installed {
+            drop(unused);
+            self.obj().notify("active-provider");
+        }
+    }
+
+    /// Warns that the model that was asked for as `bad` cannot be used, and names the one that stays in use in the
+    /// property `model`, unless that was set again.
+    pub(super) fn keep_model(&self, bad: &Asked, message: &str) {
+        let Some(kept) = self
+            .state
+            .lock()
+            .unwrap()
+            .tagger
+            .as_ref()
+            .map(|kept| kept.asked.clone())
+        else {
+            return;
+        };
+        let (bad_name, kept_name) = (&bad.name, &kept.name);
+        gst::element_imp_warning!(
+            self,
+            gst::LibraryError::Settings,
+            ("The model {bad_name} cannot be used, {kept_name} stays in use: {message}")
+        );
+        let mut settings = self.settings.lock().unwrap();
+        if settings.model == bad.property {
+            settings.model = kept.property;
+            drop(settings);
+            self.obj().notify("model");
         }
     }
 

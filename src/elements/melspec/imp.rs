@@ -24,7 +24,7 @@ use crate::elements::{FRONT_END_QUERY, MIN_FRAMES, Trained, always_pads, is_live
 use crate::mel::{self, FrontEnd, PatchOptions, Patcher};
 use crate::meta::{self, Features};
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "melspec",
         gst::DebugColorFlags::empty(),
@@ -147,11 +147,13 @@ impl BaseTransformImpl for MelSpec {
             let mut state = self.state.lock().unwrap();
             if let Some(state) = state.as_mut().filter(|state| state.rate() == info.rate()) {
                 // Mono stays mono: windows run on over a change of format or channels.
+                gst::debug!(CAT, imp = self, "{caps}: the windows continue");
                 state.set_info(info);
                 return Ok(());
             }
             state.take()
         };
+        gst::debug!(CAT, imp = self, "{caps}: windows begin");
         // Rejecting sticky caps repeats the error on every buffer; accept them and fail on the next buffer.
         self.renew(info, before);
         Ok(())
@@ -166,12 +168,19 @@ impl BaseTransformImpl for MelSpec {
                 self.push_ready();
             }
             gst::EventView::FlushStop(_) => {
+                gst::debug!(CAT, imp = self, "flush: the windows begin anew");
                 if let Some(state) = self.state.lock().unwrap().as_mut() {
                     state.restart();
                 }
             }
             gst::EventView::Gap(gap) => {
                 let (timestamp, duration) = gap.get();
+                gst::debug!(
+                    CAT,
+                    imp = self,
+                    "gap at {timestamp} for {}",
+                    duration.display()
+                );
                 if let (Some(state), Some(duration)) =
                     (self.state.lock().unwrap().as_mut(), duration)
                 {
@@ -180,6 +189,7 @@ impl BaseTransformImpl for MelSpec {
                 self.push_ready();
             }
             gst::EventView::Eos(_) => {
+                gst::debug!(CAT, imp = self, "end of the stream: the windows end");
                 if let Some(state) = self.state.lock().unwrap().as_mut() {
                     state.end();
                 }
@@ -199,7 +209,7 @@ impl BaseTransformImpl for MelSpec {
         let ready = {
             let mut state = self.state.lock().unwrap();
             let state = state.as_mut().ok_or(gst::FlowError::Error)?;
-            if let Err(message) = state.push(&buffer, &segment) {
+            if let Err(message) = state.push(self, &buffer, &segment) {
                 gst::warning!(CAT, imp = self, "{message}: this buffer passes unanalysed");
             }
             state.take_ready()
@@ -270,7 +280,12 @@ impl MelSpec {
         } else {
             patcher
         };
-        gst::debug!(CAT, imp = self, "front end: {front_end:?}");
+        let origin = if model.is_some() {
+            "the model's"
+        } else {
+            "the preset's"
+        };
+        gst::info!(CAT, imp = self, "{origin} front end: {front_end:?}");
         let whole_stream = settings.segmentation != Segmentation::Sliding;
         Ok(State::new(info, patcher, &front_end, whole_stream))
     }
@@ -317,7 +332,16 @@ impl MelSpec {
     }
 
     fn post(&self, patches: &[Features]) {
-        gst::log!(CAT, imp = self, "{} patches", patches.len());
+        for patch in patches {
+            gst::debug!(
+                CAT,
+                imp = self,
+                "patch at {} for {}, {:.0} % media",
+                patch.start.display(),
+                patch.duration.display(),
+                patch.media * 100.0
+            );
+        }
         if self.settings.lock().unwrap().post_messages {
             for patch in patches {
                 let _ = self.obj().post_message(patch.message(&*self.obj()));

@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use gst::prelude::*;
+use gst::subclass::prelude::*;
 use gst_audio::AudioInfo;
 
 use super::downmix::Downmix;
+use super::imp::{CAT, MelSpec};
 use crate::mel::{FrontEnd, Patch, Patcher};
 use crate::meta::{Features, Kind};
 
@@ -99,8 +101,18 @@ impl State {
     }
 
     /// Analyses the samples of `buffer`, unless they are played backwards.
-    pub fn push(&mut self, buffer: &gst::BufferRef, segment: &gst::Segment) -> Result<(), String> {
+    pub fn push(
+        &mut self,
+        imp: &MelSpec,
+        buffer: &gst::BufferRef,
+        segment: &gst::Segment,
+    ) -> Result<(), String> {
         if segment.rate() < 0.0 {
+            gst::log!(
+                CAT,
+                imp = imp,
+                "{buffer:?} is played backwards: it passes unanalysed"
+            );
             return Ok(());
         }
         let mut mono = std::mem::take(&mut self.mono);
@@ -110,6 +122,7 @@ impl State {
                 || std::mem::take(&mut self.after_gap);
             if let Some(timestamp) = buffer.pts() {
                 self.follow(
+                    imp,
                     timestamp,
                     if flagged { JUMP } else { UNFLAGGED_JUMP },
                     segment,
@@ -142,16 +155,23 @@ impl State {
     /// Finds where the next sample is in time, by a timestamp that may be off by `tolerance`.
     fn follow(
         &mut self,
+        imp: &MelSpec,
         timestamp: gst::ClockTime,
         tolerance: gst::ClockTime,
         segment: &gst::Segment,
     ) {
         let expected = self.expected();
         if self.anchor.is_some() && timestamp > expected.saturating_add(tolerance) {
+            gst::debug!(CAT, imp = imp, "nothing from {expected} to {timestamp}");
             let missing = samples(timestamp - expected, self.rate());
             self.analyse(|patcher, emit| patcher.gap(missing, emit));
         }
         if self.anchor.is_some() && expected > timestamp.saturating_add(tolerance) {
+            gst::debug!(
+                CAT,
+                imp = imp,
+                "a jump back from {expected} to {timestamp}: the windows end"
+            );
             self.end();
         }
         if self.anchor.is_none() {

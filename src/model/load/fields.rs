@@ -72,8 +72,12 @@ impl Fields {
     /// # Errors
     /// [`Error::Card`] when it is not there.
     pub fn text(&self, key: &str) -> Result<&str, Error> {
-        self.optional(key)
-            .ok_or_else(|| self.problem(format!("the key `{PREFIX}{key}` is missing; add it")))
+        self.optional(key).ok_or_else(|| self.missing(key))
+    }
+
+    /// An [`Error::Card`] about a key that is not there.
+    pub fn missing(&self, key: &str) -> Error {
+        self.problem(format!("the key `{PREFIX}{key}` is missing; add it"))
     }
 
     /// The value of a key; `None` where it is missing.

@@ -4,10 +4,11 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{
-    fields::{Fields, labels},
+    fields::{Fields, PREFIX, labels},
     find,
     graph::{Element, Graph, Port},
 };
+use crate::mel::{FrontEnd, FrontEndError};
 use crate::model::{
     card::{Activation, Card, Fit, Modality, Space},
     error::Error,
@@ -129,9 +130,8 @@ impl<'a> Check<'a> {
     }
 
     fn audio(&self) -> Result<Input<'a>, Error> {
-        let bands = self.fields.count("frontend.bands", limits::VALUES)?;
-        let most = limits::VALUES / bands;
-        let frames = self.fields.count("frontend.patch-frames", most)?;
+        let front_end = self.fields.group("frontend.");
+        let (bands, frames) = self.patch(&front_end)?;
         let min_frames = match self.fields.optional(MIN_FRAMES) {
             Some(_) => self.fields.count(MIN_FRAMES, frames)?,
             None => frames,
@@ -162,12 +162,31 @@ impl<'a> Check<'a> {
             ));
         }
         let modality = Modality::Audio {
-            front_end: self.fields.group("frontend."),
+            front_end,
             bands,
             frames,
             min_frames,
         };
         Ok((modality, vec![mel], arrangement))
+    }
+
+    /// Bands and frames of a patch of the front end, which must be one that can be computed.
+    fn patch(&self, front_end: &[(String, String)]) -> Result<(usize, usize), Error> {
+        let fields = front_end.iter();
+        let fields = fields.map(|(key, value)| (key.as_str(), value.as_str()));
+        match FrontEnd::from_fields(fields) {
+            Ok(front_end) => Ok((front_end.bands, front_end.patch_frames)),
+            Err(FrontEndError::Value { name, must, .. }) => {
+                let key = format!("frontend.{name}");
+                let value = self.fields.text(&key)?;
+                let problem = format!("`{PREFIX}{key}` is `{value}`, but {must}");
+                Err(self.fields.problem(problem))
+            }
+            Err(FrontEndError::Missing { name }) => {
+                Err(self.fields.missing(&format!("frontend.{name}")))
+            }
+            Err(error) => Err(self.fields.problem(error.to_string())),
+        }
     }
 
     fn video(&self) -> Result<Input<'a>, Error> {

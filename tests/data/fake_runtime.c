@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-// A library that says it is ONNX Runtime 1.16.3. tests/runtime.rs compiles it.
+// A library that says it is ONNX Runtime, of the version VERSION (null if that is 0), but has no interface; with NOTHING
+// it does not even have the struct that says so. tests/runtime.rs and tests/errors.rs compile it.
 
 struct base {
   const void *(*get_api) (unsigned version);
@@ -16,12 +17,15 @@ get_api (unsigned version)
 static const char *
 get_version (void)
 {
-  return "1.16.3";
+  return VERSION;
 }
 
 const struct base *
 OrtGetApiBase (void)
 {
   static const struct base base = { get_api, get_version };
+#ifdef NOTHING
+  return 0;
+#endif
   return &base;
 }
