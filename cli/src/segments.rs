@@ -60,20 +60,24 @@ impl Segment {
     fn append(&mut self, next: &Segment) {
         let share = (next.length() / (self.length() + next.length())) as f32;
         let mean = |own: f32, other: f32| own + share * (other - own);
-        let either = |own: Option<f32>, other: Option<f32>| match (own, other) {
-            (Some(own), Some(other)) => Some(mean(own, other)),
-            (own, other) => own.or(other),
+        // What had no part in one of them is not heard or not seen there.
+        let either = |own: Option<f32>, other: Option<f32>| {
+            let any = own.is_some() || other.is_some();
+            any.then(|| mean(own.unwrap_or(0.0), other.unwrap_or(0.0)))
         };
         self.score = mean(self.score, next.score);
-        self.heard = either(self.heard, next.heard);
-        self.seen = either(self.seen, next.seen);
+        (self.heard, self.seen) = match (self.heard.or(self.seen), next.heard.or(next.seen)) {
+            (Some(_), Some(_)) => (either(self.heard, next.heard), either(self.seen, next.seen)),
+            (Some(_), None) => (self.heard, self.seen),
+            _ => (next.heard, next.seen),
+        };
         self.end = next.end;
     }
 }
 
 impl Settings {
-    /// Which of the two a result of the fusion rests on: those whose score would keep a segment going, or has at least
-    /// half of the other's.
+    /// Whether an instrument is heard, seen or both, by its scores: those count that would keep a segment going, or have
+    /// at least half of the other's.
     fn origin(&self, heard: Option<f32>, seen: Option<f32>) -> Source {
         let [heard, seen] = [heard, seen].map(|score| score.unwrap_or(-1.0));
         let level = (self.threshold * HYSTERESIS).min(heard.max(seen) / 2.0);
@@ -125,12 +129,16 @@ pub fn segments(report: &Report, settings: &Settings) -> Vec<Segment> {
         let part = |track: &Track| based(track.source).then(|| track.mean(&segment.label, time));
         segment.heard = part(&audio).flatten();
         segment.seen = part(&video).flatten();
-        segment.source = settings.origin(segment.heard, segment.seen);
+        segment.source = match (based(Source::Audio), based(Source::Video)) {
+            (true, false) => Source::Audio,
+            (false, true) => Source::Video,
+            _ => settings.origin(segment.heard, segment.seen),
+        };
     }
     let gaps = fused.gaps();
     let unfused = apart(&audio, &video).into_iter();
     found.extend(unfused.flat_map(|segment| clipped(&segment, &gaps, settings.stride)));
-    settled(found, report.duration, settings.stride)
+    settled(found, report.duration, settings)
 }
 
 /// Segments that begin and end where the pictures' do, if that is nearer than a window can tell.
@@ -182,20 +190,23 @@ fn apart(audio: &Track, video: &Track) -> Vec<Segment> {
                 at.map(|segment| segment.score)
             };
             let (heard, seen) = (score(&heard), score(&seen));
-            let (source, score) = match (heard, seen) {
-                (Some(heard), Some(seen)) => (Source::Fused, (heard + seen) / 2.0),
-                (Some(heard), None) => (Source::Audio, heard),
-                (None, Some(seen)) => (Source::Video, seen),
-                (None, None) => continue,
+            let score = match (heard, seen) {
+                (Some(heard), Some(seen)) => (heard + seen) / 2.0,
+                (heard, seen) => match heard.or(seen) {
+                    Some(score) => score,
+                    None => continue,
+                },
             };
+            let heard = heard.or_else(|| audio.mean(label, (start, end)));
+            let seen = seen.or_else(|| video.mean(label, (start, end)));
             pieces.push(Segment {
                 label: label.into(),
                 start,
                 end,
-                source,
+                source: audio.settings.origin(heard, seen),
                 score,
-                heard: heard.or_else(|| audio.mean(label, (start, end))),
-                seen: seen.or_else(|| video.mean(label, (start, end))),
+                heard,
+                seen,
             });
         }
     }
@@ -226,8 +237,8 @@ struct Edge {
 }
 
 /// The segments inside the input, with each label at most once at any time. Edges that are nearer to one another than
-/// `stride`, and those as near to the input's own, become one; but no label that plays is lost by that.
-fn settled(mut found: Vec<Segment>, duration: f64, stride: f64) -> Vec<Segment> {
+/// a stride, and those as near to the input's own, become one; but no label that plays is lost by that.
+fn settled(mut found: Vec<Segment>, duration: f64, settings: &Settings) -> Vec<Segment> {
     found.sort_by(|a, b| a.label.cmp(&b.label).then(a.start.total_cmp(&b.start)));
     let mut segments: Vec<Segment> = Vec::new();
     for mut segment in found {
@@ -238,7 +249,7 @@ fn settled(mut found: Vec<Segment>, duration: f64, stride: f64) -> Vec<Segment> 
             segments.push(segment);
         }
     }
-    for (of, is_end, time) in places(&segments, duration, stride) {
+    for (of, is_end, time) in places(&segments, duration, settings.stride) {
         let segment = &mut segments[of];
         *(if is_end {
             &mut segment.end
@@ -255,6 +266,9 @@ fn settled(mut found: Vec<Segment>, duration: f64, stride: f64) -> Vec<Segment> 
                     == (&segment.label, segment.source, segment.start) =>
             {
                 last.append(&segment);
+                if last.heard.is_some() && last.seen.is_some() {
+                    last.source = settings.origin(last.heard, last.seen);
+                }
             }
             _ => settled.push(segment),
         }
@@ -888,7 +902,7 @@ pub mod tests {
             heard: None,
             seen: None,
         };
-        let settled = |segments| settled(segments, 30.0, 2.5);
+        let settled = |segments| settled(segments, 30.0, &SETTINGS);
         let times = |segments: &[Segment]| -> Vec<_> {
             segments
                 .iter()
