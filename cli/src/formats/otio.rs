@@ -8,8 +8,9 @@ use super::Found;
 use crate::report::{Report, Source, rounded};
 use crate::segments::Segment;
 
-/// Units of a second of what has no pictures, or none at a regular rate.
-const RATE: f64 = 1000.0;
+/// Units of a second of what has no pictures, or none at a regular rate: a rate of time codes, which edit lists and Final
+/// Cut's XML require.
+const RATE: f64 = 50.0;
 
 /// The input's own time, in which editors find it: from its time code on, in its pictures.
 struct Ruler {
@@ -160,10 +161,10 @@ mod tests {
         let clip = &track["children"][0];
         let media = &clip["media_references"]["DEFAULT_MEDIA"];
         assert_eq!(media["target_url"], "file:///a.mp4");
-        assert_eq!(numbers(&media["available_range"]), [0.0, 30_000.0, 1000.0]);
+        assert_eq!(numbers(&media["available_range"]), [0.0, 1500.0, 50.0]);
         let marker = &clip["markers"][0];
         assert_eq!(marker["name"], "Flute");
-        assert_eq!(numbers(&marker["marked_range"]), [5000.0, 7500.0, 1000.0]);
+        assert_eq!(numbers(&marker["marked_range"]), [250.0, 375.0, 50.0]);
         assert_eq!(marker["color"], "CYAN");
         assert_eq!(marker["comment"], "80 %: heard 80 %");
     }

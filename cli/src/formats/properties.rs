@@ -448,7 +448,7 @@ fn check_otio(text: &str, report: &Report, segments: &[Read]) {
         match report.frame_rate {
             Some((25, 1)) if report.is_video() => 25.0,
             Some((30_000, 1001)) if report.is_video() => 30_000.0 / 1001.0,
-            _ => 1000.0,
+            _ => 50.0,
         }
     );
     assert!((start / rate - report.start_timecode.unwrap_or(0.0)).abs() <= 0.5 / rate);
