@@ -12,6 +12,8 @@ pub type Scores = Vec<(String, f32)>;
 pub struct Window {
     pub source: Source,
     pub model: String,
+    /// What it is based on: of the fusion, the sound, the pictures or both.
+    pub sources: Vec<Source>,
     /// Seconds.
     pub start: f64,
     pub end: f64,
@@ -47,6 +49,13 @@ pub struct Report {
     pub uri: String,
     /// Length of what was tagged, in seconds.
     pub duration: f64,
+    /// Pictures per second, as a fraction, where they are known and regular.
+    pub frame_rate: Option<(i32, i32)>,
+    /// Where the input's own time starts, in seconds: its time code or its first time stamp. All other times count from
+    /// there.
+    pub start_timecode: Option<f64>,
+    /// Whether it has pictures, other than a cover.
+    pub has_video: bool,
     /// What it took, in seconds.
     pub elapsed: f64,
     /// The results over time, in the order in which they came.
@@ -62,9 +71,28 @@ pub struct Report {
     pub spectrogram: Option<Vec<u8>>,
 }
 
+impl Report {
+    /// The part of a result's time that lies in the input.
+    pub fn inside(&self, window: &Window) -> (f64, f64) {
+        let start = window.start.min(self.duration);
+        (start, window.end.min(self.duration).max(start))
+    }
+
+    /// Whether there is something to see.
+    pub fn is_video(&self) -> bool {
+        let seen = |window: &Window| window.source == Source::Video;
+        self.has_video || self.windows.iter().any(seen)
+    }
+}
+
+/// Whole seconds, as [`clock`] shows them.
+pub fn seconds(time: f64) -> u64 {
+    time.round() as u64
+}
+
 /// Seconds as minutes and seconds, e.g. `1:05`.
-pub fn clock(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
+pub fn clock(time: f64) -> String {
+    let seconds = seconds(time);
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
         (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! From overlapping windows to segments: which instrument plays from when to when. Knows no GStreamer.
+//!
+//! Where there are results of the fusion, they decide; the results of sound and pictures then only explain them. Every
+//! format is made of the same segments: those of one label never overlap, none lies outside the input, and edges that
+//! the windows cannot tell apart are the same for all labels.
 
 use std::collections::BTreeSet;
 
-use crate::report::{Report, Source, Window};
+use crate::report::{Report, Source, Window, seconds};
 
 /// How windows become segments.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,6 +24,9 @@ pub struct Settings {
 /// A segment ends where its score falls below this share of the threshold.
 const HYSTERESIS: f32 = 0.6;
 
+/// Seconds of the shortest segment, and the unit of the edges: that of subtitles.
+const UNIT: f64 = 1e-3;
+
 /// An instrument that plays for some time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
@@ -27,18 +34,58 @@ pub struct Segment {
     /// Seconds.
     pub start: f64,
     pub end: f64,
-    /// Both together; what is only heard or only seen has the score of that.
+    /// Whether it is only heard, only seen, or both; see [`Settings::origin`].
     pub source: Source,
+    /// Of the fusion where there is one.
     pub score: f32,
-    /// The mean scores of sound and pictures in that time, where there were any.
+    /// The mean scores of sound and pictures in that time, of those that had a part in the result.
     pub heard: Option<f32>,
     pub seen: Option<f32>,
 }
 
 impl Segment {
-    /// The share of `start..end` that it covers.
-    fn share(&self, start: f64, end: f64) -> f64 {
-        overlap((self.start, self.end), (start, end)) / (end - start)
+    pub fn is_heard(&self) -> bool {
+        self.source != Source::Video
+    }
+
+    pub fn is_seen(&self) -> bool {
+        self.source != Source::Audio
+    }
+
+    fn length(&self) -> f64 {
+        self.end - self.start
+    }
+
+    /// Goes on as `next`, a later segment of the same label; the scores become the means over both.
+    fn append(&mut self, next: &Segment) {
+        let share = (next.length() / (self.length() + next.length())) as f32;
+        let mean = |own: f32, other: f32| own + share * (other - own);
+        // What had no part in one of them is not heard or not seen there.
+        let either = |own: Option<f32>, other: Option<f32>| {
+            let any = own.is_some() || other.is_some();
+            any.then(|| mean(own.unwrap_or(0.0), other.unwrap_or(0.0)))
+        };
+        self.score = mean(self.score, next.score);
+        (self.heard, self.seen) = match (self.heard.or(self.seen), next.heard.or(next.seen)) {
+            (Some(_), Some(_)) => (either(self.heard, next.heard), either(self.seen, next.seen)),
+            (Some(_), None) => (self.heard, self.seen),
+            _ => (next.heard, next.seen),
+        };
+        self.end = next.end;
+    }
+}
+
+impl Settings {
+    /// Whether an instrument is heard, seen or both, by its scores: those count that would keep a segment going, or have
+    /// at least half of the other's.
+    fn origin(&self, heard: Option<f32>, seen: Option<f32>) -> Source {
+        let [heard, seen] = [heard, seen].map(|score| score.unwrap_or(-1.0));
+        let level = (self.threshold * HYSTERESIS).min(heard.max(seen) / 2.0);
+        match (heard >= level, seen >= level) {
+            (true, false) => Source::Audio,
+            (false, true) => Source::Video,
+            _ => Source::Fused,
+        }
     }
 }
 
@@ -49,13 +96,11 @@ fn overlap(a: (f64, f64), b: (f64, f64)) -> f64 {
 
 /// A time in which the same instruments play.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct Row<'a> {
     pub start: f64,
     pub end: f64,
-    /// Labels and scores, best first.
-    pub both: Vec<(String, f32)>,
-    pub only_heard: Vec<(String, f32)>,
-    pub only_seen: Vec<(String, f32)>,
+    /// Best first.
+    pub playing: Vec<&'a Segment>,
 }
 
 /// An instrument's part in a whole input.
@@ -64,60 +109,36 @@ pub struct Total {
     pub label: String,
     /// Seconds.
     pub time: f64,
+    /// The sum of the segments' lengths as [`clock`](crate::report::clock) shows their edges.
+    pub shown: u64,
     /// The mean over that time.
     pub score: f32,
 }
 
-/// All segments by their start: those of both together, and of the sound and the pictures what no such segment of the
-/// same label covers.
+/// All segments by their start.
 pub fn segments(report: &Report, settings: &Settings) -> Vec<Segment> {
     let of = |source| Track::new(report, source, settings);
     let (audio, video, fused) = (of(Source::Audio), of(Source::Video), of(Source::Fused));
-    let mut all = sharpened(fused.segments(), &video);
-    if fused.points.is_empty() {
-        all = common(&audio.segments(), &video.segments());
+    let mut found = sharpened(fused.segments(), &video);
+    for segment in &mut found {
+        let time = (segment.start, segment.end);
+        let based = |source| {
+            let mut results = fused.around(time).iter();
+            results.any(|result| result.sources.contains(&source))
+        };
+        let part = |track: &Track| based(track.source).then(|| track.mean(&segment.label, time));
+        segment.heard = part(&audio).flatten();
+        segment.seen = part(&video).flatten();
+        segment.source = match (based(Source::Audio), based(Source::Video)) {
+            (true, false) => Source::Audio,
+            (false, true) => Source::Video,
+            _ => settings.origin(segment.heard, segment.seen),
+        };
     }
-    for track in [&audio, &video] {
-        let alone: Vec<_> = track
-            .segments()
-            .into_iter()
-            .filter(|segment| {
-                let same = all.iter().filter(|other| other.label == segment.label);
-                same.map(|other| other.share(segment.start, segment.end))
-                    .sum::<f64>()
-                    < 0.5
-            })
-            .collect();
-        all.extend(alone);
-    }
-    for segment in &mut all {
-        segment.heard = audio.mean(&segment.label, segment.start, segment.end);
-        segment.seen = video.mean(&segment.label, segment.start, segment.end);
-    }
-    all.sort_by(|a, b| {
-        a.start
-            .total_cmp(&b.start)
-            .then(b.score.total_cmp(&a.score))
-    });
-    all
-}
-
-/// All segments of each source, also those that [`segments`] leaves out because both together have them.
-pub fn lanes(report: &Report, settings: &Settings) -> Vec<(Source, Vec<Segment>)> {
-    let of = |source| Track::new(report, source, settings);
-    let tracks = [Source::Audio, Source::Fused, Source::Video].map(of);
-    let lane = |track: &Track| {
-        let mut segments = track.segments();
-        if track.source == Source::Fused {
-            segments = sharpened(segments, &tracks[2]);
-        }
-        for segment in &mut segments {
-            segment.heard = tracks[0].mean(&segment.label, segment.start, segment.end);
-            segment.seen = tracks[2].mean(&segment.label, segment.start, segment.end);
-        }
-        (track.source, segments)
-    };
-    tracks.iter().map(lane).collect()
+    let gaps = fused.gaps();
+    let unfused = apart(&audio, &video).into_iter();
+    found.extend(unfused.flat_map(|segment| clipped(&segment, &gaps, settings.stride)));
+    settled(found, report.duration, settings)
 }
 
 /// Segments that begin and end where the pictures' do, if that is nearer than a window can tell.
@@ -127,7 +148,8 @@ fn sharpened(mut segments: Vec<Segment>, video: &Track) -> Vec<Segment> {
     for segment in &mut segments {
         let same = || seen.iter().filter(|seen| seen.label == segment.label);
         let near = |own: f64, edge: fn(&Segment) -> f64| {
-            let edges = same().map(edge).filter(|edge| (edge - own).abs() <= stride);
+            let edges = same().map(edge).filter(|edge| video.knows(*edge));
+            let edges = edges.filter(|edge| (edge - own).abs() <= stride);
             edges.min_by(|a, b| (a - own).abs().total_cmp(&(b - own).abs()))
         };
         let start = near(segment.start, |seen| seen.start);
@@ -141,100 +163,229 @@ fn sharpened(mut segments: Vec<Segment>, video: &Track) -> Vec<Segment> {
     segments
 }
 
-/// What both tracks have of the same label at the same time.
-fn common(audio: &[Segment], video: &[Segment]) -> Vec<Segment> {
-    let mut both = Vec::new();
-    for heard in audio {
-        for seen in video.iter().filter(|seen| seen.label == heard.label) {
-            let (start, end) = (heard.start.max(seen.start), heard.end.min(seen.end));
-            if start < end {
-                both.push(Segment {
-                    start,
-                    end,
-                    source: Source::Fused,
-                    score: (heard.score + seen.score) / 2.0,
-                    ..heard.clone()
-                });
-            }
-        }
-    }
-    both
-}
-
-/// The input from its start to its end, cut wherever another set of instruments plays.
-pub fn rows(segments: &[Segment], duration: f64, settings: &Settings) -> Vec<Row> {
-    let edges = segments
+/// What is heard and what is seen without a fusion, cut wherever a label is both or begins or ceases to be so.
+fn apart(audio: &Track, video: &Track) -> Vec<Segment> {
+    let (heard, seen) = (audio.segments(), video.segments());
+    let labels: BTreeSet<&str> = heard
         .iter()
-        .flat_map(|segment| [segment.start, segment.end]);
-    let cuts = cuts(edges.collect(), duration, settings.stride);
-    let mut rows: Vec<Row> = Vec::new();
-    for pair in cuts.windows(2) {
-        let (start, end) = (pair[0], pair[1]);
-        let of = |source| {
-            let inside =
-                |segment: &&Segment| segment.source == source && segment.share(start, end) >= 0.5;
-            let mut found: Vec<_> = segments
-                .iter()
-                .filter(inside)
-                .map(|segment| (segment.label.clone(), segment.score))
-                .collect();
-            found.sort_by(|a, b| b.1.total_cmp(&a.1));
-            found
+        .chain(&seen)
+        .map(|s| s.label.as_str())
+        .collect();
+    let mut pieces = Vec::new();
+    for label in labels {
+        let own = |all: &[Segment]| -> Vec<Segment> {
+            let own = all.iter().filter(|segment| segment.label == label);
+            own.cloned().collect()
         };
-        let row = Row {
-            start,
-            end,
-            both: of(Source::Fused),
-            only_heard: of(Source::Audio),
-            only_seen: of(Source::Video),
-        };
-        match rows.last_mut() {
-            Some(last) if last.labels() == row.labels() => last.end = end,
-            _ => rows.push(row),
+        let (heard, seen) = (own(&heard), own(&seen));
+        let edges = heard.iter().chain(&seen).flat_map(|s| [s.start, s.end]);
+        let mut edges: Vec<f64> = edges.collect();
+        edges.sort_by(f64::total_cmp);
+        edges.dedup();
+        for edge in edges.windows(2) {
+            let (start, end) = (edge[0], edge[1]);
+            let score = |all: &[Segment]| {
+                let mut all = all.iter();
+                let at = all.find(|s| s.start <= start && end <= s.end);
+                at.map(|segment| segment.score)
+            };
+            let (heard, seen) = (score(&heard), score(&seen));
+            let score = match (heard, seen) {
+                (Some(heard), Some(seen)) => (heard + seen) / 2.0,
+                (heard, seen) => match heard.or(seen) {
+                    Some(score) => score,
+                    None => continue,
+                },
+            };
+            let heard = heard.or_else(|| audio.mean(label, (start, end)));
+            let seen = seen.or_else(|| video.mean(label, (start, end)));
+            pieces.push(Segment {
+                label: label.into(),
+                start,
+                end,
+                source: audio.settings.origin(heard, seen),
+                score,
+                heard,
+                seen,
+            });
         }
     }
-    rows
+    pieces
 }
 
-impl Row {
-    fn labels(&self) -> [BTreeSet<&str>; 3] {
-        [&self.both, &self.only_heard, &self.only_seen]
-            .map(|scores| scores.iter().map(|(label, _)| label.as_str()).collect())
+/// The segment, as far as it lies in the given times; without parts shorter than `least`, which the edges are not known
+/// well enough for.
+fn clipped(segment: &Segment, times: &[(f64, f64)], least: f64) -> Vec<Segment> {
+    let part = |&(from, to): &(f64, f64)| Segment {
+        start: segment.start.max(from),
+        end: segment.end.min(to),
+        ..segment.clone()
+    };
+    let counts = |part: &Segment| part.length() >= least.min(segment.length()).max(UNIT);
+    times.iter().map(part).filter(counts).collect()
+}
+
+/// An edge of a segment on its way to its place.
+struct Edge {
+    time: f64,
+    /// Index of the segment.
+    of: usize,
+    is_end: bool,
+    /// Number of the unbroken run of segments of a label, and whether that begins or ends here.
+    run: usize,
+    outer: bool,
+}
+
+/// The segments inside the input, with each label at most once at any time. Edges that are nearer to one another than
+/// a stride, and those as near to the input's own, become one; but no label that plays is lost by that.
+fn settled(mut found: Vec<Segment>, duration: f64, settings: &Settings) -> Vec<Segment> {
+    found.sort_by(|a, b| a.label.cmp(&b.label).then(a.start.total_cmp(&b.start)));
+    let mut segments: Vec<Segment> = Vec::new();
+    for mut segment in found {
+        let before = segments.last().filter(|last| last.label == segment.label);
+        segment.start = segment.start.max(before.map_or(0.0, |last| last.end));
+        segment.end = segment.end.min(duration);
+        if segment.length() >= UNIT {
+            segments.push(segment);
+        }
     }
+    for (of, is_end, time) in places(&segments, duration, settings.stride) {
+        let segment = &mut segments[of];
+        *(if is_end {
+            &mut segment.end
+        } else {
+            &mut segment.start
+        }) = time;
+    }
+    let mut settled: Vec<Segment> = Vec::new();
+    // Half a unit is for the rounding of differences.
+    for segment in segments.into_iter().filter(|s| s.length() >= UNIT / 2.0) {
+        match settled.last_mut() {
+            Some(last)
+                if (&last.label, last.source, last.end)
+                    == (&segment.label, segment.source, segment.start) =>
+            {
+                last.append(&segment);
+                if last.heard.is_some() && last.seen.is_some() {
+                    last.source = settings.origin(last.heard, last.seen);
+                }
+            }
+            _ => settled.push(segment),
+        }
+    }
+    settled.sort_by(|a, b| {
+        let by_time = a.start.total_cmp(&b.start);
+        by_time.then(b.score.total_cmp(&a.score))
+    });
+    settled
 }
 
-/// 0, the duration and between them the edges; edges nearer to one another than `least` become their mean.
-fn cuts(mut edges: Vec<f64>, duration: f64, least: f64) -> Vec<f64> {
-    edges.sort_by(f64::total_cmp);
-    let mut groups: Vec<Vec<f64>> = Vec::new();
+/// Where the edges of segments, which are sorted by label and time, belong: the segment's index, whether it is its end,
+/// and the time. The order of edges stays.
+fn places(segments: &[Segment], duration: f64, stride: f64) -> Vec<(usize, bool, f64)> {
+    let follows = |of: usize| {
+        let before = of.checked_sub(1).map(|before| &segments[before]);
+        before.is_some_and(|last| {
+            last.label == segments[of].label && segments[of].start - last.end < UNIT
+        })
+    };
+    let mut edges = Vec::new();
+    let mut run = 0;
+    for (of, segment) in segments.iter().enumerate() {
+        let first = !follows(of);
+        let last = of + 1 == segments.len() || !follows(of + 1);
+        run += usize::from(first);
+        let edge = |time, is_end, outer| Edge {
+            time,
+            of,
+            is_end,
+            run,
+            outer,
+        };
+        edges.push(edge(segment.start, false, first));
+        edges.push(edge(segment.end, true, last));
+    }
+    edges.sort_by(|a, b| a.time.total_cmp(&b.time));
+    let mut groups: Vec<Vec<Edge>> = Vec::new();
     for edge in edges {
+        let begins = |other: &Edge| other.outer && !other.is_end && other.run == edge.run;
         match groups.last_mut() {
-            Some(group) if edge - group[0] < least => group.push(edge),
+            Some(group)
+                if edge.time - group[0].time < stride
+                    && !(edge.outer && edge.is_end && group.iter().any(begins)) =>
+            {
+                group.push(edge);
+            }
             _ => groups.push(vec![edge]),
         }
     }
-    let means = groups
-        .iter()
-        .map(|group| group.iter().sum::<f64>() / group.len() as f64);
-    let inner = means.filter(|edge| *edge >= least / 2.0 && *edge <= duration - least / 2.0);
-    let inner: Vec<_> = inner.collect();
-    [0.0].into_iter().chain(inner).chain([duration]).collect()
+    let has = |group: &[Edge], end: bool| group.iter().any(|edge| edge.outer && edge.is_end == end);
+    let mean = |group: &Vec<Edge>| {
+        let sum: f64 = group.iter().map(|edge| edge.time).sum();
+        sum / group.len() as f64
+    };
+    // What begins at the start of the input or ends at its end.
+    let at_start = |group: &&Vec<Edge>| mean(group) < stride / 2.0 && !has(group, true);
+    let at_end = |group: &&Vec<Edge>| mean(group) > duration - stride / 2.0 && !has(group, false);
+    let begin = groups.iter().take_while(at_start).count();
+    let end = groups.len() - groups.iter().rev().take_while(at_end).count();
+    let place = |(index, group): (usize, Vec<Edge>)| {
+        let time = match index {
+            index if index < begin => 0.0,
+            index if index >= end => duration,
+            _ => ((mean(&group) / UNIT).round() * UNIT).min(duration),
+        };
+        let times = group
+            .into_iter()
+            .map(move |edge| (edge.of, edge.is_end, time));
+        times.collect::<Vec<_>>()
+    };
+    groups.into_iter().enumerate().flat_map(place).collect()
 }
 
-/// How long each instrument plays in all, longest first. It counts the same segments that the rows show.
+/// The input from its start to its end, cut wherever another set of instruments plays.
+pub fn rows(segments: &[Segment], duration: f64) -> Vec<Row<'_>> {
+    let edges = segments
+        .iter()
+        .flat_map(|segment| [segment.start, segment.end]);
+    let mut cuts: Vec<f64> = edges.chain([0.0, duration]).collect();
+    cuts.sort_by(f64::total_cmp);
+    cuts.dedup();
+    let mut playing: Vec<&Segment> = Vec::new();
+    let mut coming = segments.iter().peekable();
+    let row = |cut: &[f64]| {
+        let (start, end) = (cut[0], cut[1]);
+        playing.retain(|segment| segment.end > start);
+        while let Some(segment) = coming.next_if(|segment| segment.start <= start) {
+            playing.push(segment);
+        }
+        playing.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Row {
+            start,
+            end,
+            playing: playing.clone(),
+        }
+    };
+    cuts.windows(2).map(row).collect()
+}
+
+/// How long each instrument plays in all, longest first.
 pub fn totals(segments: &[Segment]) -> Vec<Total> {
     let mut totals: Vec<Total> = Vec::new();
     for segment in segments {
-        let time = segment.end - segment.start;
+        let time = segment.length();
+        let shown = seconds(segment.end) - seconds(segment.start);
         let weighted = segment.score * time as f32;
         match totals.iter_mut().find(|total| total.label == segment.label) {
             Some(total) => {
                 total.time += time;
+                total.shown += shown;
                 total.score += weighted;
             }
             None => totals.push(Total {
                 label: segment.label.clone(),
                 time,
+                shown,
                 score: weighted,
             }),
         }
@@ -248,27 +399,44 @@ pub fn totals(segments: &[Segment]) -> Vec<Total> {
     totals
 }
 
+/// The results of one source by the middle of their times, without those after the input's end. At the beginning of a
+/// stream, pictures have results before the first patch of sound is complete: what the fusion says of pictures alone is
+/// left out where a longer result from the same time on has the sound.
+pub fn results(report: &Report, source: Source) -> Vec<&Window> {
+    let inside = |window: &&Window| window.source == source && window.start < report.duration;
+    let mut results: Vec<_> = report.windows.iter().filter(inside).collect();
+    if source == Source::Fused {
+        let has_sound = |window: &&Window| window.sources.contains(&Source::Audio);
+        results.sort_by(|a, b| a.start.total_cmp(&b.start));
+        let same_start = results.chunk_by(|a, b| b.start - a.start < UNIT);
+        let kept = same_start.flat_map(|group| {
+            let with_sound = group.iter().copied().filter(has_sound);
+            let until = with_sound.map(|window| window.end).fold(0.0, f64::max);
+            let mut kept = group.to_vec();
+            kept.retain(|window| has_sound(window) || window.end > until);
+            kept
+        });
+        results = kept.collect();
+    }
+    results.sort_by(|a, b| a.centre().total_cmp(&b.centre()));
+    results
+}
+
 /// One source's results as a function of time.
 struct Track<'a> {
     source: Source,
     settings: Settings,
-    /// By their centres, at least one.
+    /// By their centres.
     points: Vec<&'a Window>,
     duration: f64,
 }
 
 impl<'a> Track<'a> {
     fn new(report: &'a Report, source: Source, settings: &Settings) -> Self {
-        let mut points: Vec<_> = report
-            .windows
-            .iter()
-            .filter(|window| window.source == source)
-            .collect();
-        points.sort_by(|a, b| a.centre().total_cmp(&b.centre()));
         Self {
             source,
             settings: *settings,
-            points,
+            points: results(report, source),
             duration: report.duration,
         }
     }
@@ -308,28 +476,50 @@ impl<'a> Track<'a> {
         (0..scores.len()).map(at).collect()
     }
 
-    /// The mean score of the points in a time, or of the nearest; `None` without any near.
-    fn mean(&self, label: &str, start: f64, end: f64) -> Option<f32> {
-        let inside = |point: &&&Window| (start..=end).contains(&point.centre());
-        let mut scores: Vec<_> = self
-            .points
-            .iter()
-            .filter(inside)
-            .map(|point| point.score(label))
-            .collect();
-        if scores.is_empty() {
-            let middle = (start + end) / 2.0;
-            let distance = |point: &&&Window| (point.centre() - middle).abs();
-            let nearest = self
-                .points
-                .iter()
-                .min_by(|a, b| distance(a).total_cmp(&distance(b)))?;
-            if distance(&nearest) > self.settings.window / 2.0 {
-                return None;
-            }
-            scores.push(nearest.score(label));
+    /// The points in a time, or the nearest one if that is not further away than half a window.
+    fn around(&self, (start, end): (f64, f64)) -> &[&'a Window] {
+        let first = self.points.partition_point(|point| point.centre() < start);
+        let last = self.points.partition_point(|point| point.centre() <= end);
+        if first < last {
+            return &self.points[first..last];
         }
-        Some(scores.iter().sum::<f32>() / scores.len() as f32)
+        let distance = |index: &usize| (self.points[*index].centre() - (start + end) / 2.0).abs();
+        let neighbours = first.saturating_sub(1)..(first + 1).min(self.points.len());
+        let nearest = neighbours.min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        let near = nearest.filter(|index| distance(index) <= self.settings.window / 2.0);
+        near.map_or(&[], |index| &self.points[index..=index])
+    }
+
+    /// The mean score of the points around a time; `None` without any.
+    fn mean(&self, label: &str, time: (f64, f64)) -> Option<f32> {
+        let points = self.around(time);
+        let sum: f32 = points.iter().map(|point| point.score(label)).sum();
+        (!points.is_empty()).then(|| sum / points.len() as f32)
+    }
+
+    /// The times of at least a stride without a result; all the time if there is none.
+    fn gaps(&self) -> Vec<(f64, f64)> {
+        if self.points.is_empty() {
+            return vec![(0.0, self.duration)];
+        }
+        let mut times: Vec<_> = self.points.iter().map(|p| (p.start, p.end)).collect();
+        times.sort_by(|a, b| a.0.total_cmp(&b.0));
+        times.push((self.duration, self.duration));
+        let mut gaps = Vec::new();
+        let mut until = 0.0;
+        for (start, end) in times {
+            if start - until >= self.settings.stride {
+                gaps.push((until, start));
+            }
+            until = end.max(until);
+        }
+        gaps
+    }
+
+    /// Whether a time lies between two points that speak for all time between them.
+    fn knows(&self, time: f64) -> bool {
+        let next = self.points.partition_point(|point| point.centre() < time);
+        (1..self.points.len()).contains(&next) && !self.gap(next)
     }
 
     fn segments(&self) -> Vec<Segment> {
@@ -393,9 +583,7 @@ impl<'a> Track<'a> {
         let centre = self.points[first].centre();
         if first == 0 || self.gap(first) {
             // What a window says at the very beginning holds for all of it.
-            return self.points[first]
-                .start
-                .max(centre - self.settings.window / 2.0);
+            return self.points[first].start;
         }
         crossing(
             self.points[first - 1].centre(),
@@ -409,11 +597,11 @@ impl<'a> Track<'a> {
     fn end(&self, last: usize, curve: &[f32], level: f32) -> f64 {
         let centre = self.points[last].centre();
         if last + 1 == curve.len() || self.gap(last + 1) {
-            let reach = (centre + self.settings.window / 2.0).min(self.duration);
+            let end = self.points[last].end;
             return match self.source {
                 // A picture is what is seen until the next one.
-                Source::Video => reach,
-                _ => self.points[last].end.min(self.duration.max(centre)),
+                Source::Video => end.max(centre + self.settings.window / 2.0),
+                _ => end,
             };
         }
         crossing(
@@ -453,6 +641,10 @@ pub mod tests {
         Window {
             source,
             model: "m".into(),
+            sources: match source {
+                Source::Fused => vec![Source::Video, Source::Audio],
+                source => vec![source],
+            },
             start,
             end,
             scores: scores.collect(),
@@ -515,13 +707,13 @@ pub mod tests {
             summary(&segments),
             expected.map(|(label, start, end)| (label.into(), start, end))
         );
-        let rows = rows(&segments, 30.0, &SETTINGS);
+        let rows = rows(&segments, 30.0);
         let times: Vec<_> = rows
             .iter()
             .map(|row| (row.start.round(), row.end.round()))
             .collect();
         assert_eq!(times, [(0.0, 10.0), (10.0, 20.0), (20.0, 30.0)]);
-        assert_eq!(rows[1].both[0].0, "Trumpet");
+        assert_eq!(rows[1].playing[0].label, "Trumpet");
         let totals = totals(&segments);
         assert_eq!(
             totals
@@ -548,47 +740,202 @@ pub mod tests {
         assert!((segments[0].score - 0.41667).abs() < 1e-4, "{segments:?}");
     }
 
-    #[test]
-    fn what_is_only_heard_or_only_seen_stands_apart() {
-        let mut windows = perfect(Source::Fused, 30.0, |_| "Guitar");
-        windows.extend(perfect(Source::Audio, 30.0, |time| {
+    /// Sound and pictures of 30 s: guitar and then drums are heard, a trumpet is seen.
+    fn lanes() -> Vec<Window> {
+        let mut windows = perfect(Source::Audio, 30.0, |time| {
             if time < 20.0 { "Guitar" } else { "Drums" }
-        }));
+        });
         windows.extend((0..30).map(|second| {
             let start = f64::from(second);
-            window(
-                Source::Video,
-                start,
-                start + 1.0,
-                &[("Trumpet", 0.9), ("Guitar", 0.1)],
-            )
+            let scores = &[("Trumpet", 0.9), ("Guitar", 0.1)];
+            window(Source::Video, start, start + 1.0, scores)
+        }));
+        windows
+    }
+
+    fn origins(segments: &[Segment]) -> Vec<(String, Source)> {
+        let of = |segment: &Segment| (segment.label.clone(), segment.source);
+        segments.iter().map(of).collect()
+    }
+
+    #[test]
+    fn the_fusion_decides_and_sound_and_pictures_explain_it() {
+        let mut windows = lanes();
+        windows.extend(perfect(Source::Fused, 30.0, |_| "Guitar"));
+        let segments = segments(&report(windows, 30.0), &SETTINGS);
+        // Neither the drums nor the trumpet.
+        assert_eq!(summary(&segments), [("Guitar".into(), 0, 30)]);
+        assert_eq!(origins(&segments), [("Guitar".into(), Source::Audio)]);
+        let guitar = &segments[0];
+        assert!((guitar.seen.unwrap() - 0.1).abs() < 1e-6, "{guitar:?}");
+        assert!((0.5..0.8).contains(&guitar.heard.unwrap()), "{guitar:?}");
+    }
+
+    #[test]
+    fn sound_and_pictures_stand_for_themselves_where_there_is_no_fusion() {
+        let mut windows = lanes();
+        let fused = perfect(Source::Fused, 10.0, |_| "Guitar").into_iter();
+        windows.extend(fused.map(|window| Window {
+            start: window.start + 10.0,
+            end: window.end + 10.0,
+            ..window
         }));
         let report = report(windows, 30.0);
         let segments = segments(&report, &SETTINGS);
-        let of = |source| -> Vec<_> {
-            summary(
-                &segments
-                    .iter()
-                    .filter(|s| s.source == source)
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            )
-        };
-        assert_eq!(of(Source::Fused), [("Guitar".into(), 0, 30)]);
-        assert_eq!(of(Source::Audio), [("Drums".into(), 20, 30)]);
-        assert_eq!(of(Source::Video), [("Trumpet".into(), 0, 30)]);
-        let guitar = &segments.iter().find(|s| s.label == "Guitar").unwrap();
-        assert!((guitar.seen.unwrap() - 0.1).abs() < 1e-6, "{guitar:?}");
-        assert!((0.5..0.8).contains(&guitar.heard.unwrap()), "{guitar:?}");
-        let rows = rows(&segments, 30.0, &SETTINGS);
-        assert_eq!(rows.len(), 2, "{rows:?}");
-        assert_eq!((rows[0].end.round(), rows[0].only_heard.len()), (20.0, 0));
-        assert_eq!(rows[1].only_heard[0].0, "Drums");
-        assert!(
-            rows.iter()
-                .all(|row| row.only_seen[0].0 == "Trumpet" && row.only_seen.len() == 1)
+        let mut found = summary(&segments);
+        found.sort();
+        let expected = [
+            ("Drums", 20, 30),
+            ("Guitar", 0, 20),
+            ("Trumpet", 0, 10),
+            ("Trumpet", 20, 30),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(label, start, end)| (label.into(), start, end))
         );
-        assert!(rows.iter().all(|row| row.both[0].0 == "Guitar"), "{rows:?}");
+        let rows = rows(&segments, 30.0);
+        let labels = |row: &Row| -> Vec<String> {
+            row.playing
+                .iter()
+                .map(|segment| segment.label.clone())
+                .collect()
+        };
+        let labels: Vec<_> = rows.iter().map(labels).collect();
+        assert_eq!(
+            labels,
+            [
+                vec!["Guitar", "Trumpet"],
+                vec!["Guitar"],
+                vec!["Trumpet", "Drums"]
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_heard_and_then_also_seen_counts_once() {
+        let mut windows = perfect(Source::Audio, 30.0, |_| "Guitar");
+        windows.extend((10..30).map(|second| {
+            let start = f64::from(second);
+            window(Source::Video, start, start + 1.0, &[("Guitar", 0.8)])
+        }));
+        let segments = segments(&report(windows, 30.0), &SETTINGS);
+        let expected = [("Guitar".into(), 0, 10), ("Guitar".into(), 10, 30)];
+        assert_eq!(summary(&segments), expected);
+        assert_eq!(
+            origins(&segments),
+            [
+                ("Guitar".into(), Source::Audio),
+                ("Guitar".into(), Source::Fused)
+            ]
+        );
+        let totals = totals(&segments);
+        assert_eq!(
+            (totals.len(), totals[0].time, totals[0].shown),
+            (1, 30.0, 30)
+        );
+    }
+
+    #[test]
+    fn a_still_cover_beside_sound_is_neither_first_nor_an_instrument() {
+        let mut windows = perfect(Source::Fused, 30.0, |_| "Guitar");
+        for window in &mut windows {
+            window.sources = vec![Source::Audio];
+        }
+        // No patch of the sound is complete yet.
+        windows[0] = window(Source::Fused, 0.0, 2.5, &[("Drums", 0.99)]);
+        windows[0].sources = vec![Source::Video];
+        windows.extend(perfect(Source::Audio, 30.0, |_| "Guitar"));
+        windows.extend((0..30).map(|second| {
+            let start = f64::from(second);
+            window(Source::Video, start, start + 1.0, &[("Drums", 0.99)])
+        }));
+        let segments = segments(&report(windows, 30.0), &SETTINGS);
+        assert_eq!(summary(&segments), [("Guitar".into(), 0, 30)]);
+        assert_eq!(origins(&segments), [("Guitar".into(), Source::Audio)]);
+        // The picture had no part in it.
+        assert_eq!((segments[0].heard, segments[0].seen), (Some(1.0), None));
+    }
+
+    #[test]
+    fn a_result_of_sound_alone_is_what_is_heard() {
+        let mut windows = perfect(Source::Fused, 30.0, scenes);
+        for window in &mut windows {
+            window.sources = vec![Source::Audio];
+        }
+        windows.extend(perfect(Source::Audio, 30.0, scenes));
+        let segments = segments(&report(windows, 30.0), &SETTINGS);
+        let expected = ["Guitar", "Trumpet", "Drums"].map(|label| (label.into(), Source::Audio));
+        assert_eq!(origins(&segments), expected);
+    }
+
+    #[test]
+    fn an_instrument_is_heard_and_seen_if_both_scores_are_substantial() {
+        let origin = |heard: f32, seen: f32| SETTINGS.origin(Some(heard), Some(seen));
+        assert_eq!(origin(0.9, 0.8), Source::Fused);
+        // 0.24 keeps a segment going.
+        assert_eq!(
+            (origin(0.9, 0.25), origin(0.9, 0.23)),
+            (Source::Fused, Source::Audio)
+        );
+        assert_eq!(
+            (origin(0.0, 0.9), origin(0.0, 0.01)),
+            (Source::Video, Source::Video)
+        );
+        // Weak evidence from both.
+        assert_eq!(
+            (origin(0.1, 0.06), origin(0.1, 0.04)),
+            (Source::Fused, Source::Audio)
+        );
+        assert_eq!(SETTINGS.origin(Some(0.0), None), Source::Audio);
+        assert_eq!(SETTINGS.origin(None, Some(0.5)), Source::Video);
+    }
+
+    #[test]
+    fn edges_that_are_near_to_one_another_are_one_but_no_short_segment_is_lost() {
+        let of = |label: &str, start, end| Segment {
+            label: label.into(),
+            start,
+            end,
+            source: Source::Fused,
+            score: 0.5,
+            heard: None,
+            seen: None,
+        };
+        let settled = |segments| settled(segments, 30.0, &SETTINGS);
+        let times = |segments: &[Segment]| -> Vec<_> {
+            segments
+                .iter()
+                .map(|s| (s.label.clone(), s.start, s.end))
+                .collect()
+        };
+        let two = settled(vec![of("A", 0.4, 9.5), of("B", 10.5, 31.9)]);
+        assert_eq!(
+            times(&two),
+            [("A".into(), 0.0, 10.0), ("B".into(), 10.0, 30.0)]
+        );
+        let short = settled(vec![
+            of("A", 0.4, 9.5),
+            of("B", 9.1, 9.6),
+            of("C", 29.5, 29.9),
+        ]);
+        let expected = [
+            ("A".into(), 0.0, 9.3),
+            ("B".into(), 9.3, 9.6),
+            ("C".into(), 29.5, 30.0),
+        ];
+        assert_eq!(times(&short), expected);
+        // A pause that is shorter than a stride is none.
+        let pause = settled(vec![
+            of("A", 0.0, 10.0),
+            of("A", 11.0, 20.0),
+            of("A", 25.0, 45.0),
+        ]);
+        assert_eq!(
+            times(&pause),
+            [("A".into(), 0.0, 20.0), ("A".into(), 25.0, 30.0)]
+        );
+        assert_eq!(settled(vec![of("A", 31.0, 35.0)]), []);
     }
 
     #[test]
@@ -651,13 +998,13 @@ pub mod tests {
         let segments = segments(&report, &SETTINGS);
         let expected = [("Flute".into(), 0, 10), ("Flute".into(), 90, 100)];
         assert_eq!(summary(&segments), expected);
-        let rows = rows(&segments, 100.0, &SETTINGS);
-        assert!(rows[1].both.is_empty() && rows.len() == 3, "{rows:?}");
+        let rows = rows(&segments, 100.0);
+        assert!(rows[1].playing.is_empty() && rows.len() == 3, "{rows:?}");
     }
 
     #[test]
     fn an_input_without_results_has_one_empty_row() {
-        let rows = rows(&[], 12.0, &SETTINGS);
+        let rows = rows(&[], 12.0);
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].start, rows[0].end), (0.0, 12.0));
     }

@@ -4,8 +4,10 @@
 
 use std::ops::Range;
 
-/// Seconds of a column that is kept.
+/// Seconds of a column, until there are too many of them.
 const COLUMN: f64 = 0.25;
+/// Columns at most that are kept; then two become one.
+const MOST_KEPT: usize = 2400;
 /// Columns of the picture at most.
 const MOST_COLUMNS: usize = 1200;
 /// Lines of the picture for a band.
@@ -24,14 +26,27 @@ const COLOURS: [[u8; 3]; 8] = [
     [252, 253, 191],
 ];
 
-/// The mel bands over time, in columns of a quarter of a second.
-#[derive(Debug, Clone, Default)]
+/// The mel bands over time, in a bounded number of columns.
+#[derive(Debug, Clone)]
 pub struct Spectrogram {
     bands: usize,
+    /// Seconds of a column.
+    column: f64,
     /// The sum of a column's frames, `[bands]`, and their count.
     columns: Vec<(Vec<f32>, u32)>,
     /// Seconds up to which frames came: patches overlap.
     until: f64,
+}
+
+impl Default for Spectrogram {
+    fn default() -> Self {
+        Self {
+            bands: 0,
+            column: COLUMN,
+            columns: Vec::new(),
+            until: 0.0,
+        }
+    }
 }
 
 impl Spectrogram {
@@ -51,7 +66,10 @@ impl Spectrogram {
             if at < self.until {
                 continue;
             }
-            let column = (at / COLUMN) as usize;
+            while at >= self.column * MOST_KEPT as f64 {
+                self.halve();
+            }
+            let column = (at / self.column) as usize;
             if column >= self.columns.len() {
                 self.columns.resize(column + 1, (Vec::new(), 0));
             }
@@ -63,6 +81,25 @@ impl Spectrogram {
             *count += 1;
             self.until = at + hop / 2.0;
         }
+    }
+
+    /// Makes one column of two.
+    fn halve(&mut self) {
+        self.column *= 2.0;
+        let pairs = self.columns.chunks_mut(2).map(|pair| match pair {
+            [(sums, count), (next, more)] if *count > 0 && *more > 0 => {
+                for (sum, next) in sums.iter_mut().zip(next) {
+                    *sum += *next;
+                }
+                (std::mem::take(sums), *count + *more)
+            }
+            // At most one of them has something.
+            pair => {
+                let filled = pair.iter_mut().find(|(_, count)| *count > 0);
+                filled.map(std::mem::take).unwrap_or_default()
+            }
+        });
+        self.columns = pairs.collect();
     }
 
     /// A JPEG from the input's start to its `duration`, low bands at the bottom; `None` without any sound.
@@ -88,7 +125,7 @@ impl Spectrogram {
         // A few outliers would leave the rest without contrast.
         let at = |share: f64| values[((values.len() - 1) as f64 * share) as usize];
         let (low, high) = (at(0.05), at(0.995));
-        let kept = ((duration / COLUMN).ceil() as usize).max(1);
+        let kept = ((duration / self.column).ceil() as usize).max(1);
         let (width, height) = (kept.min(MOST_COLUMNS), self.bands * LINES);
         let mut pixels = vec![0; width * height * 3];
         for x in 0..width {
@@ -169,6 +206,27 @@ mod tests {
             .unwrap();
         let size = &jpeg[frame + 5..frame + 9];
         assert_eq!(size, [0, 4, 0, 40]);
+    }
+
+    #[test]
+    fn a_long_input_and_a_jump_of_thirty_years_take_no_more_columns() {
+        let mut spectrogram = Spectrogram::default();
+        // A frame a second, as loud as it is late, for 2000 s; what is kept at first is 600 s.
+        for second in 0..2000 {
+            let start = f64::from(second);
+            spectrogram.add(&[start as f32], 1, start..start + 1.0, 1.0);
+        }
+        assert_eq!((spectrogram.column, spectrogram.columns.len()), (1.0, 2000));
+        assert!((0..2000).all(|second| spectrogram.columns[second] == (vec![second as f32], 1)));
+        let later = 30.0 * 365.25 * 86_400.0;
+        spectrogram.add(&[7.0], 1, later..later + 1.0, 1.0);
+        assert!(spectrogram.columns.len() <= MOST_KEPT);
+        let filled = || spectrogram.columns.iter().filter(|(_, count)| *count > 0);
+        assert_eq!(filled().map(|(_, count)| count).sum::<u32>(), 2001);
+        assert_eq!(filled().last().unwrap(), &(vec![7.0], 1));
+        let sums: f32 = filled().map(|(sums, _)| sums[0]).sum();
+        assert_eq!(sums, 1_999_000.0 + 7.0);
+        assert!(spectrogram.jpeg(later + 1.0).is_some());
     }
 
     #[test]

@@ -409,6 +409,7 @@ fn result(message: &gst::MessageRef) -> Option<(Window, bool)> {
     let window = Window {
         source: tags.source,
         model: tags.model,
+        sources: tags.sources,
         start,
         end: start + tags.duration.unwrap_or_default().seconds_f64(),
         scores: tags.scores,

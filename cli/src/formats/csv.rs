@@ -18,13 +18,14 @@ pub fn render(found: &Found) -> String {
     let mut text = String::new();
     if found.windows {
         for window in &found.report.windows {
+            let (start, end) = found.report.inside(window);
             for (label, score) in &window.scores {
                 text += &format!(
                     "{uri},{},{},{},{},{},{}\n",
                     window.source.name(),
                     field(&window.model),
-                    rounded(window.start),
-                    rounded(window.end),
+                    rounded(start),
+                    rounded(end),
                     field(label),
                     rounded((*score).into())
                 );
@@ -84,7 +85,7 @@ mod tests {
         };
         assert_eq!(
             render(Format::Csv, &report, &SETTINGS, false),
-            "\"file:///a,\"\"b\"\".mp4\",0,10,Guitar,fused,0.75,0.5,\n"
+            "\"file:///a,\"\"b\"\".mp4\",0,10,Guitar,audio,0.75,0.5,\n"
         );
         let windows = render(Format::Csv, &report, &SETTINGS, true);
         assert_eq!(windows.lines().count(), 3);

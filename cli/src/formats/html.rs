@@ -7,8 +7,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 
 use super::Found;
-use crate::report::{Report, Scores, Source, clock, rounded};
-use crate::segments::{Segment, Settings, lanes, totals};
+use crate::report::{Report, Source, Window, clock, rounded};
+use crate::segments::{Segment, Settings, results, totals};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -16,16 +16,20 @@ const SCRIPT: &str = include_str!("page.js");
 /// Lanes at most, so that a page of a hundred labels can be read.
 const MOST_LANES: usize = 24;
 
+/// Points of a curve at most; its picture is as wide.
+const MOST_POINTS: usize = 1000;
+
+/// Times, and the scores of the labels that have a lane.
+type Outline = Vec<(f64, Vec<f32>)>;
+
 /// The page. `media` is where the player finds the input, seen from the page.
 pub fn render(found: &Found, media: &str) -> String {
     let report = found.report;
     let duration = report.duration.max(1e-3);
-    let lanes = lanes(report, found.settings);
-    let labels: Vec<String> = totals(found.segments)
-        .into_iter()
-        .map(|total| total.label)
-        .take(MOST_LANES)
-        .collect();
+    let mut totals = totals(found.segments);
+    totals.truncate(MOST_LANES);
+    let labels: Vec<&str> = totals.iter().map(|total| total.label.as_str()).collect();
+    let outline = outline(report, found.settings, &labels);
     let name = escape(base_name(&report.name));
     let mut page = head(&name);
     page += &format!(
@@ -33,12 +37,12 @@ pub fn render(found: &Found, media: &str) -> String {
         facts(report)
     );
     page += "<ul class=\"totals\">";
-    for (index, total) in totals(found.segments).iter().take(MOST_LANES).enumerate() {
+    for (index, total) in totals.iter().enumerate() {
         page += &format!(
             "<li><i style=\"background:{}\"></i>{} <b>{}</b></li>",
             colour(index),
             escape(&total.label),
-            clock(total.time)
+            clock(total.shown as f64)
         );
     }
     page += "</ul></header>\n<main>";
@@ -51,7 +55,8 @@ pub fn render(found: &Found, media: &str) -> String {
     page += &axis(duration);
     page += &film(report, duration);
     for (index, label) in labels.iter().enumerate() {
-        page += &lane(found, &lanes, label, index, duration);
+        let curve = curve(&outline, index, duration);
+        page += &lane(found.segments, label, index, duration, &curve);
     }
     if labels.is_empty() {
         page += "<div class=\"lane\"><div class=\"label\"></div><div class=\"track empty\">No instrument was found.</div></div>\n";
@@ -63,14 +68,14 @@ pub fn render(found: &Found, media: &str) -> String {
         );
     }
     page += "<div class=\"head\" id=\"head\" hidden></div></section>\n";
-    page += "<p class=\"legend\"><span><i class=\"heard\"></i>heard</span><span><i class=\"both\"></i>heard and seen together</span><span><i class=\"seen\"></i>seen</span><span><i class=\"curve\"></i>score over time</span></p>\n";
+    page += "<p class=\"legend\"><span><i class=\"heard\"></i>heard</span><span><i class=\"both\"></i>heard and seen</span><span><i class=\"seen\"></i>seen</span><span><i class=\"curve\"></i>score over time</span></p>\n";
     for note in &report.notes {
         page += &format!("<p class=\"note\">{}</p>\n", escape(note));
     }
     page += "</main><div id=\"tip\" hidden></div>\n";
     page += &format!(
         "<script type=\"application/json\" id=\"data\">{}</script>\n",
-        scores(report, duration, &labels)
+        scores(&outline, duration)
     );
     page += &format!("<script>\n{SCRIPT}</script>\n</html>\n");
     page
@@ -124,7 +129,7 @@ pub fn index(entries: &[Entry]) -> String {
                         "<i style=\"background:{}\"></i>{} {}",
                         colour(place),
                         escape(&total.label),
-                        clock(total.time)
+                        clock(total.shown as f64)
                     )
                 });
                 format!(
@@ -166,11 +171,8 @@ fn facts(report: &Report) -> String {
     facts
 }
 
-fn player(report: &Report, media: &str, labels: &[String]) -> String {
-    let seen = report
-        .windows
-        .iter()
-        .any(|window| window.source == Source::Video);
+fn player(report: &Report, media: &str, labels: &[&str]) -> String {
+    let seen = report.is_video();
     let source = escape(media);
     let mut player = format!(
         "<section class=\"player{}\">",
@@ -246,46 +248,30 @@ fn film(report: &Report, duration: f64) -> String {
     )
 }
 
-fn lane(
-    found: &Found,
-    lanes: &[(Source, Vec<Segment>)],
-    label: &str,
-    index: usize,
-    duration: f64,
-) -> String {
-    let own = format!("--c:{};", colour(index));
-    let mut bars = curve(found.report, found.settings, label, duration);
-    for (source, segments) in lanes {
-        let class = match source {
+/// An instrument's segments over the curve of its score.
+fn lane(segments: &[Segment], label: &str, index: usize, duration: f64, curve: &str) -> String {
+    let mut bars = curve.to_owned();
+    for segment in segments.iter().filter(|segment| segment.label == label) {
+        let class = match segment.source {
             Source::Audio => "heard",
             Source::Video => "seen",
             Source::Fused => "both",
         };
-        for segment in segments.iter().filter(|segment| segment.label == label) {
-            let score = |name: &str, score: Option<f32>| {
-                score.map(|score| format!("{name} {:.0} %", 100.0 * score))
-            };
-            let scores = [
-                score(
-                    "together",
-                    (*source == Source::Fused).then_some(segment.score),
-                ),
-                score("heard", segment.heard),
-                score("seen", segment.seen),
-            ];
-            let scores: Vec<_> = scores.into_iter().flatten().collect();
-            let tip = format!(
-                "{label}  {} – {}\n{}",
-                clock(segment.start),
-                clock(segment.end),
-                scores.join(", ")
-            );
-            bars += &bar(class, segment, duration, "", &tip);
-        }
+        let percent = |score: f32| format!("{:.0} %", 100.0 * score);
+        let lane = |name: &str, score: Option<f32>| Some(format!(", {name} {}", percent(score?)));
+        let tip = format!(
+            "{label}  {} – {}\n{}{}{}",
+            clock(segment.start),
+            clock(segment.end),
+            percent(segment.score),
+            lane("heard", segment.heard).unwrap_or_default(),
+            lane("seen", segment.seen).unwrap_or_default(),
+        );
+        bars += &bar(class, segment, duration, "", &tip);
     }
-    let label = escape(label);
+    let (label, colour) = (escape(label), colour(index));
     format!(
-        "<div class=\"lane instrument\" style=\"{own}\"><div class=\"label\">{label}</div><div class=\"track\">{bars}</div></div>\n"
+        "<div class=\"lane instrument\" style=\"--c:{colour};\"><div class=\"label\">{label}</div><div class=\"track\">{bars}</div></div>\n"
     )
 }
 
@@ -301,83 +287,64 @@ fn bar(class: &str, segment: &Segment, duration: f64, style: &str, tip: &str) ->
     format!("<i class=\"{class}\" style=\"left:{left}%;width:{width}%;{style}\"{tip}></i>")
 }
 
-/// The score of a label over time as an area behind the bars.
-fn curve(report: &Report, settings: &Settings, label: &str, duration: f64) -> String {
-    let points = points(report);
+/// The scores of the labels over time: of the fusion or, without one, of the sound or of the pictures. Lines are drawn
+/// from point to point; before and after a time without results the scores are 0.
+fn outline(report: &Report, settings: &Settings, labels: &[&str]) -> Outline {
+    let of = |source| results(report, source);
+    let results = [Source::Fused, Source::Audio, Source::Video].map(of);
+    let results = results.into_iter().find(|results| !results.is_empty());
+    let results = results.unwrap_or_default();
+    let time = |window: &Window| window.centre().min(report.duration);
+    let near = settings.window.max(report.duration / MOST_POINTS as f64);
+    // Of a long input, a point is the mean of several results.
+    let several = results.len().div_ceil(MOST_POINTS).max(1);
+    let point = |group: &[&Window]| {
+        let mean = |label: &&str| {
+            let sum: f32 = group.iter().map(|window| window.score(label)).sum();
+            sum / group.len() as f32
+        };
+        let middle = (time(group[0]) + time(group[group.len() - 1])) / 2.0;
+        (middle, labels.iter().map(mean).collect::<Vec<_>>())
+    };
+    let mut outline = Outline::new();
+    for stretch in results.chunk_by(|a, b| time(b) - time(a) <= near) {
+        let points: Vec<_> = stretch.chunks(several).map(point).collect();
+        let reach = settings.window / 2.0;
+        let begin = (time(stretch[0]) - reach).max(0.0);
+        let end = (time(stretch[stretch.len() - 1]) + reach).min(report.duration);
+        let (first, last) = (points[0].1.clone(), points[points.len() - 1].1.clone());
+        let none = vec![0.0; labels.len()];
+        outline.extend([(begin, none.clone()), (begin, first)]);
+        outline.extend(points);
+        outline.extend([(end, last), (end, none)]);
+    }
+    outline
+}
+
+/// The outline's area for one of its labels, behind the bars.
+fn curve(outline: &Outline, label: usize, duration: f64) -> String {
+    let point = |(time, scores): &(f64, Vec<f32>)| {
+        let height = 100.0 - 100.0 * f64::from(scores[label]);
+        format!("{} {}", 10.0 * percent(*time, duration), rounded(height))
+    };
+    let points: Vec<_> = outline.iter().map(point).collect();
     if points.is_empty() {
         return String::new();
     }
-    let mut path = String::new();
-    let mut last: Option<f64> = None;
-    for (time, scores) in points {
-        let x = 10.0 * percent(time, duration);
-        let y = 100.0 - 100.0 * f64::from(score(scores, label));
-        let height = rounded(y);
-        path += &match last {
-            Some(last) if time - last <= settings.window => format!("L{} {height}", rounded(x)),
-            Some(last) => format!(
-                "L{} 100L{} 100L{} {height}",
-                rounded(10.0 * percent(last, duration)),
-                rounded(x),
-                rounded(x)
-            ),
-            None => format!("M0 100L0 {height}L{} {height}", rounded(x)),
-        };
-        last = Some(time);
-    }
-    let end = last.unwrap_or_default();
-    let y = points_last(report, label);
-    path += &format!("L1000 {y}L1000 100Z");
-    let _ = end;
     format!(
-        "<svg viewBox=\"0 0 1000 100\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><path d=\"{path}\"/></svg>"
+        "<svg viewBox=\"0 0 1000 100\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><path d=\"M{}Z\"/></svg>",
+        points.join("L")
     )
 }
 
-/// The results that the curves are made of: both together, or what there is; by their times.
-fn points(report: &Report) -> Vec<(f64, &Scores)> {
-    for source in [Source::Fused, Source::Audio, Source::Video] {
-        let own = report
-            .windows
-            .iter()
-            .filter(|window| window.source == source);
-        let mut points: Vec<_> = own
-            .map(|window| (window.centre(), &window.scores))
-            .collect();
-        if !points.is_empty() {
-            points.sort_by(|a, b| a.0.total_cmp(&b.0));
-            return points;
-        }
-    }
-    Vec::new()
-}
-
-fn points_last(report: &Report, label: &str) -> f64 {
-    let points = points(report);
-    points.last().map_or(100.0, |(_, scores)| {
-        rounded(100.0 - 100.0 * f64::from(score(scores, label)))
-    })
-}
-
-fn score(scores: &Scores, label: &str) -> f32 {
-    scores
-        .iter()
-        .find(|(own, _)| own == label)
-        .map_or(0.0, |(_, score)| *score)
-}
-
 /// What the script needs: the scores over time of the labels that have a lane.
-fn scores(report: &Report, duration: f64, labels: &[String]) -> String {
-    let points: Vec<_> = points(report)
-        .into_iter()
-        .map(|(time, scores)| {
-            let own: Vec<_> = labels
-                .iter()
-                .map(|label| (100.0 * score(scores, label)).round() as u32)
-                .collect();
-            json!([(time * 100.0).round() / 100.0, own])
-        })
-        .collect();
+fn scores(outline: &Outline, duration: f64) -> String {
+    let percent = |score: &f32| (100.0 * score).round() as u32;
+    let point = |(time, scores): &(f64, Vec<f32>)| {
+        let scores: Vec<_> = scores.iter().map(percent).collect();
+        json!([(time * 100.0).round() / 100.0, scores])
+    };
+    let points: Vec<_> = outline.iter().map(point).collect();
     // The text must not end the script element.
     json!({"duration": rounded(duration), "points": points})
         .to_string()
@@ -437,18 +404,20 @@ mod tests {
     use crate::segments::tests::{SETTINGS, perfect, window};
 
     fn report() -> Report {
+        // The guitar is heard and seen, the trumpet only heard, and at the end, without sound, something is only seen.
         let label = |time: f64| if time < 15.0 { "Guitar" } else { "Trumpet" };
         let mut windows = perfect(Source::Fused, 30.0, label);
         windows.extend(perfect(Source::Audio, 30.0, label));
+        windows.push(window(Source::Video, 7.0, 8.0, &[("Guitar", 0.9)]));
         windows.push(window(
             Source::Video,
-            20.0,
-            21.0,
+            36.0,
+            37.0,
             &[("Drum <kit> & \"co\"", 0.9)],
         ));
         Report {
             name: "dir/a <script> b.mp4".into(),
-            duration: 30.0,
+            duration: 40.0,
             elapsed: 1.0,
             windows,
             pictures: vec![Picture {
@@ -478,16 +447,19 @@ mod tests {
         let page = page(&report());
         let lanes: Vec<_> = page.matches("class=\"lane instrument\"").collect();
         assert_eq!(lanes.len(), 3);
+        let bar = |class: &str| {
+            let from = page.find(&format!("<i class=\"{class}\" style")).unwrap();
+            page[from..].split("</i>").next().unwrap().to_owned()
+        };
+        assert_eq!(
+            bar("both"),
+            "<i class=\"both\" style=\"left:0%;width:37.5%;\" data-tip=\"Guitar  0:00 – 0:15&#10;83 %, heard 91 %, seen 90 %\">"
+        );
         assert!(
-            page.contains(
-                "<i class=\"both\" style=\"left:0%;width:50%;\" data-tip=\"Guitar  0:00 – 0:15"
-            ),
+            bar("heard").contains("left:37.5%;width:37.5%;\" data-tip=\"Trumpet  0:15 – 0:30"),
             "{page}"
         );
-        assert!(page.contains(
-            "<i class=\"heard\" style=\"left:50%;width:50%;\" data-tip=\"Trumpet  0:15 – 0:30"
-        ));
-        assert!(page.contains("class=\"seen\""));
+        assert!(bar("seen").contains("left:90%;"), "{page}");
         assert!(page.contains("src=\"../a%20b.mp4\""));
         assert!(
             page.contains("data:image/jpeg;base64,AQID")
@@ -509,8 +481,14 @@ mod tests {
             .next()
             .unwrap();
         let data: serde_json::Value = serde_json::from_str(data).unwrap();
-        assert_eq!(data["duration"], 30.0);
-        assert_eq!(data["points"].as_array().unwrap().len(), 12);
+        assert_eq!(data["duration"], 40.0);
+        // Of twelve results; before and after them the scores are 0.
+        let points = data["points"].as_array().unwrap();
+        assert_eq!(points.len(), 16, "{points:?}");
+        assert_eq!(
+            (&points[0], &points[15]),
+            (&json!([0.0, [0, 0, 0]]), &json!([30.0, [0, 0, 0]]))
+        );
     }
 
     #[test]
@@ -532,7 +510,7 @@ mod tests {
             Entry {
                 name: "a.mp4".into(),
                 page: Ok("a b.mp4.html".into()),
-                duration: 30.0,
+                duration: 40.0,
                 segments: segments(&report, &SETTINGS),
             },
             Entry {
@@ -547,7 +525,7 @@ mod tests {
             page.contains("<a href=\"a%20b.mp4.html\">a.mp4</a>"),
             "{page}"
         );
-        assert!(page.contains("1 of 2 inputs, 0:30") && page.contains("cannot be read"));
+        assert!(page.contains("1 of 2 inputs, 0:40") && page.contains("cannot be read"));
     }
 
     #[test]
@@ -559,5 +537,31 @@ mod tests {
         });
         assert!(page.contains("No instrument was found."));
         assert!(!page.contains("class=\"lane film\"") && page.contains("<audio"));
+    }
+
+    #[test]
+    fn a_page_of_many_results_or_of_a_jump_of_thirty_years_stays_small() {
+        let later = 30.0 * 365.25 * 86_400.0;
+        let starts = (0..20_000).map(|index| 2.5 * f64::from(index));
+        let scores: &[(&str, f32)] = &[("Guitar", 0.9), ("Drums", 0.8)];
+        let windows = starts
+            .chain([later])
+            .map(|start| window(Source::Fused, start, start + 10.0, scores));
+        let report = Report {
+            duration: later + 10.0,
+            windows: windows.collect(),
+            ..Report::default()
+        };
+        let page = page(&report);
+        assert!(page.len() < 150_000, "{}", page.len());
+        let data = page.split("id=\"data\">").nth(1).unwrap();
+        let data: serde_json::Value =
+            serde_json::from_str(data.split("</script>").next().unwrap()).unwrap();
+        let points = data["points"].as_array().unwrap();
+        assert!(points.len() <= MOST_POINTS + 10, "{}", points.len());
+        // The results after the jump do not speak for the time before it.
+        assert!(
+            points.contains(&json!([later, [0, 0]])) && points.contains(&json!([later, [90, 80]]))
+        );
     }
 }

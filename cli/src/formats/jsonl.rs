@@ -53,6 +53,9 @@ fn file(found: &Found) -> Value {
         "elapsed": rounded(report.elapsed),
         "instruments": instruments,
     });
+    if let Some(offset) = report.start_timecode.filter(|offset| *offset != 0.0) {
+        line["offset"] = rounded(offset).into();
+    }
     if !report.notes.is_empty() {
         line["notes"] = report.notes.clone().into();
     }
@@ -68,12 +71,15 @@ pub fn failure(uri: &str, cause: &str) -> String {
 }
 
 fn window(report: &Report, window: &Window) -> Value {
+    let (start, end) = report.inside(window);
+    let sources = window.sources.iter().map(|source| source.name());
     json!({
         "uri": report.uri,
         "source": window.source.name(),
+        "sources": sources.collect::<Vec<_>>(),
         "model": window.model,
-        "start": rounded(window.start),
-        "end": rounded(window.end),
+        "start": rounded(start),
+        "end": rounded(end),
         "tags": tags(&window.scores),
     })
 }
@@ -109,6 +115,7 @@ mod tests {
             elapsed: 1.5,
             windows: vec![window(Source::Audio, 0.0, 30.0, &[("Flute", 0.8)])],
             notes: vec!["note".into()],
+            start_timecode: Some(36_000.04),
             ..Report::default()
         };
         let text = render(Format::Jsonl, &report, &SETTINGS, false);
@@ -123,5 +130,23 @@ mod tests {
         assert_eq!(lines[1]["type"], "file");
         assert_eq!(lines[1]["instruments"][0]["label"], "Flute");
         assert_eq!(lines[1]["notes"][0], "note");
+        assert_eq!(lines[1]["offset"], 36_000.04);
+    }
+
+    #[test]
+    fn windows_say_what_they_are_based_on_and_end_with_the_input() {
+        let report = Report {
+            duration: 9.5,
+            windows: vec![window(Source::Fused, 0.0, 10.0, &[("Flute", 0.8)])],
+            start_timecode: Some(0.0),
+            ..Report::default()
+        };
+        let text = render(Format::Jsonl, &report, &SETTINGS, true);
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["sources"], json!(["video", "audio"]));
+        assert_eq!(line["end"], 9.5);
+        // An offset of 0 is none.
+        let text = render(Format::Jsonl, &report, &SETTINGS, false);
+        assert!(!text.contains("offset"), "{text}");
     }
 }

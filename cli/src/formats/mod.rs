@@ -7,6 +7,8 @@ pub mod cues;
 pub mod html;
 pub mod jsonl;
 pub mod otio;
+#[cfg(test)]
+mod properties;
 pub mod svg;
 pub mod table;
 

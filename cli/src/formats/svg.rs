@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A plot of the timeline: a lane an instrument, with what is heard, what is seen, and what both say together.
+//! A plot of the timeline: a lane an instrument, with what is heard, what is seen, and what is both.
 
 use std::fmt::Write;
 
@@ -80,7 +80,9 @@ pub fn render(found: &Found, scale: f64) -> String {
             .filter(|segment| segment.label == *label)
         {
             let (colour, y, height) = look(segment.source);
-            let (from, to) = (x(segment.start), x(segment.end.min(duration)));
+            let (from, to) = (x(segment.start), x(segment.end));
+            // What is too short to be seen has one pixel, also at the end.
+            let from = from.min(WIDTH - RIGHT - 1.0);
             line(format_args!(
                 r##"<rect x="{from:.1}" y="{:.1}" width="{:.1}" height="{height}" rx="3" fill="{colour}"><title>{} – {}: {} {:.0} %</title></rect>"##,
                 top + y,
@@ -99,7 +101,7 @@ pub fn render(found: &Found, scale: f64) -> String {
         ));
     }
     for (number, (source, text)) in [
-        (Source::Fused, "both together"),
+        (Source::Fused, "heard and seen"),
         (Source::Audio, "only heard"),
         (Source::Video, "only seen"),
     ]
