@@ -18,6 +18,9 @@ pub const PATCH_DELAY: u64 = 100_000_000;
 /// Streams that follow one another (concat, gapless playback) begin within this time on both pads.
 const TOGETHER: u64 = 1_000_000_000;
 
+/// Media that comes this long before what came last, or a window before, begins its windows anew.
+const DISORDER: u64 = 10_000_000_000;
+
 /// What came of one modality.
 enum Item {
     /// Media, no gap.
@@ -104,7 +107,8 @@ impl State {
     pub fn advance(&mut self, source: Source, span: Span, is_gap: bool, is_followed: bool) {
         let index = source as usize;
         let before = self.positions[index];
-        let jumped_back = |before| span.start.saturating_add(self.settings.window) < before;
+        let tolerance = self.settings.window.min(DISORDER);
+        let jumped_back = |before| span.start.saturating_add(tolerance) < before;
         if is_followed && before.is_some_and(jumped_back) {
             self.collector.reset();
             self.open[index] = None;
@@ -215,14 +219,10 @@ impl State {
         self.collector.due(now?)
     }
 
-    /// The windows that are left at the end of the clip.
-    pub fn finish(&mut self) -> Vec<Window> {
-        let mut windows = Vec::new();
-        while let Some(window) = self.collector.due(self.end) {
-            windows.push(window);
-        }
-        windows.extend(self.collector.finish(self.end));
-        windows
+    /// The next of the windows that are left at the end of the clip.
+    pub fn last(&mut self) -> Option<Window> {
+        let window = self.collector.due(self.end);
+        window.or_else(|| self.collector.finish(self.end))
     }
 
     /// All of the clip.
