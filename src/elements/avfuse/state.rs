@@ -21,6 +21,9 @@ const TOGETHER: u64 = 1_000_000_000;
 /// Media that comes this long before what came last, or a window before, begins its windows anew.
 const DISORDER: u64 = 10_000_000_000;
 
+/// How long a picture without a successor counts at the most: longer than key frames are apart.
+const LONGEST: u64 = 30_000_000_000;
+
 /// What came of one modality.
 enum Item {
     /// Media, no gap.
@@ -37,7 +40,8 @@ pub struct State {
     /// How far each modality has come, as running time.
     positions: [Option<u64>; 2],
     /// Where each modality's latest buffer began that lasts until the next one: a picture, of which there may be few where
-    /// only key frames are decoded, and a buffer without a duration. None lasts longer than half a window.
+    /// only key frames are decoded, and a buffer without a duration. None lasts longer than half a window, nor than
+    /// `LONGEST`.
     open: [Option<u64>; 2],
     /// The end of the longest modality so far, as running time.
     end: u64,
@@ -119,7 +123,7 @@ impl State {
             Source::Audio => span.end,
         });
         if let Some(open) = self.open[index].take() {
-            let longest = open.saturating_add(self.settings.window / 2);
+            let longest = open.saturating_add(LONGEST.min(self.settings.window / 2));
             let until = span.start.min(longest).max(open);
             let media = Span {
                 start: open,
@@ -225,9 +229,11 @@ impl State {
         window.or_else(|| self.collector.finish(self.end))
     }
 
-    /// All of the clip.
+    /// All of the clip; what is said of its last picture may hold for longer than there is media.
     pub fn whole(&self) -> Option<Window> {
-        self.whole.window()
+        let mut window = self.whole.window()?;
+        window.span.end = window.span.end.min(self.end).max(window.span.start);
+        Some(window)
     }
 
     /// How many pictures the model gets at the most.
