@@ -219,12 +219,13 @@ fn windows_need_not_overlap_and_the_last_may_be_shorter() {
     let expected = [
         window(0, 3, &[0, 1, 2], Some(3)),
         window(3, 6, &[3, 4, 5], Some(6)),
-        // Two seconds are more than half a stride, one would not be; a window ends with the stream.
+        // Two seconds are left: a window ends with the stream.
         window(5, 8, &[5, 6, 7], Some(8)),
     ];
     assert_windows(&outcome, &expected);
     let (outcome, _) = fuse(properties, pictures(0..7), sounds(0..7));
-    assert_windows(&outcome, &expected[..2]);
+    let one_left = window(4, 7, &[4, 5, 6], Some(7));
+    assert_windows(&outcome, &[&expected[..2], &[one_left]].concat());
     // Shorter than any window: a result all the same.
     let (outcome, _) = fuse(properties, pictures(0..1), sounds(0..1));
     assert_windows(&outcome, &[window(0, 1, &[0], Some(1))]);
@@ -1078,6 +1079,134 @@ fn a_flush_and_a_stop_end_a_run_of_the_model() {
     let start = Instant::now();
     stop(&pipeline);
     quickly(start);
+}
+
+#[test]
+fn a_jump_of_time_costs_nothing_however_long_the_windows_are() {
+    const YEARS: u64 = 30 * 365 * 24 * 3600;
+    for window in [
+        4_000_000_000,
+        3_600_000_000_000,
+        YEARS * 1_000_000_000,
+        u64::MAX,
+    ] {
+        for jump in [3600, YEARS] {
+            for audio in ["audio", "none"] {
+                let items = [
+                    ("video", [pictures(0..4), pictures(jump..jump + 4)].concat()),
+                    ("audio", [sounds(0..4), sounds(jump..jump + 4)].concat()),
+                ];
+                let fuse = format!(
+                    "{VIDEO} ! fuse.video avfuse name=fuse model=fusion window={window} stride=100000000 ! fakesink name=sink"
+                );
+                let start = Instant::now();
+                let (outcome, record) = match audio {
+                    "none" => run(&fuse, &items[..1]),
+                    _ => run(&format!("{AUDIO} ! fuse.audio {fuse}"), &items),
+                };
+                let case = format!("{window} {jump} {audio}");
+                assert!(start.elapsed() < Duration::from_secs(5), "{case}");
+                assert_eq!(
+                    (outcome.error.as_ref(), record.buffers().len()),
+                    (None, 8),
+                    "{case}"
+                );
+                // The last picture before the jump counts until the next, for half a window or 30 s; a stride later
+                // there is nothing more to say.
+                let longest = 3000 + (window / 2_000_000).min(30_000) + 100;
+                let windows = outcome.windows("fuse");
+                let most = longest / 100 + 40;
+                assert!(
+                    (70..=most).contains(&(windows.len() as u64)),
+                    "{case}: {}",
+                    windows.len()
+                );
+                for tags in windows {
+                    let end = (tags.start.unwrap() + tags.duration.unwrap()).mseconds();
+                    let again = jump * 1000;
+                    assert!(
+                        end <= longest || (again..=again + 4000).contains(&end),
+                        "{case}: {tags:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn windows_that_are_due_by_the_million_are_not_waited_for() {
+    for (end, count) in [
+        ("stop", 4),
+        ("flush", 4),
+        ("stop at the end of the stream", 1),
+    ] {
+        let pipeline = launch(&format!(
+            "{VIDEO} ! fuse.video
+                avfuse name=fuse model=fusion window=3600000000000 stride=1000000 ! fakesink name=sink"
+        ));
+        let record = Record::of(&pipeline, "sink");
+        // Pictures of half an hour each; the windows of one alone are due at its end.
+        let pictures: Vec<_> = (0..count)
+            .map(|number| {
+                let (start, duration) = (ms(number * 1_800_000), ms(1_800_000));
+                let mut buffer = buffer(vec![number as u8; 48], start, duration);
+                let embedding = embedding("test-video/1", &[0.5; 3], start, duration);
+                Features::attach(&[embedding], buffer.get_mut().unwrap());
+                Item::Buffer(buffer)
+            })
+            .collect();
+        feed(&pipeline, "video", &pictures);
+        pipeline.set_state(gst::State::Playing).unwrap();
+        wait_for(&record, 1);
+        std::thread::sleep(Duration::from_millis(300));
+        let message = pipeline
+            .bus()
+            .unwrap()
+            .pop_filtered(&[gst::MessageType::Eos]);
+        assert!(
+            message.is_none() && record.buffers().len() <= 2,
+            "{end}: it is over"
+        );
+        let start = Instant::now();
+        if end == "flush" {
+            let pad = pipeline.by_name("fuse").unwrap();
+            let pad = pad.static_pad("video").unwrap();
+            assert!(pad.send_event(gst::event::FlushStart::new()));
+            assert!(pad.send_event(gst::event::FlushStop::new(true)));
+        }
+        stop(&pipeline);
+        assert!(start.elapsed() < Duration::from_secs(1), "{end}");
+    }
+}
+
+#[test]
+fn sound_is_analysed_to_its_end() {
+    // In patches of 128 ms and windows of a second, side by side.
+    for (samples, ends) in [
+        (8000, vec![1000]),
+        (8720, vec![1000]),
+        (8800, vec![1000, 1100]),
+        (9600, vec![1000, 1200]),
+        (16000, vec![1000, 2000]),
+        (19200, vec![1000, 2000, 2400]),
+        (4000, vec![500]),
+    ] {
+        let pipeline = launch(&format!(
+            "audiotestsrc samplesperbuffer=80 num-buffers={} wave=pink-noise ! audio/x-raw,rate=8000
+                ! melspec patch-interval=128000000 ! frameclassify model=audio ! fuse.audio
+                avfuse name=fuse model=fusion threshold=0 window=1000000000 stride=1000000000 ! fakesink",
+            samples / 80
+        ));
+        let outcome = play(&pipeline);
+        assert_eq!(outcome.error, None);
+        let end = |tags: &Tags| (tags.start.unwrap() + tags.duration.unwrap()).mseconds();
+        let found: Vec<_> = outcome.windows("fuse").into_iter().map(end).collect();
+        assert_eq!(found, ends, "{samples} samples");
+        // A patch ends with its last frame, and less than half of one is left out.
+        let clip = end(outcome.clip("fuse").unwrap());
+        assert!((samples / 8 - 64..=samples / 8).contains(&clip), "{clip}");
+    }
 }
 
 #[test]

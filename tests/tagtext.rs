@@ -476,6 +476,156 @@ fn another_program_reads_klv_from_a_transport_stream() {
     assert_eq!(ends, [0.0, 5.0, 10.0]);
 }
 
+/// Attaches a result about the last five seconds to a buffer of each second; every ten seconds play other instruments.
+fn tag_each_second(pad: &gst::Pad) {
+    let next = std::sync::atomic::AtomicU64::new(1);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let buffer = info.buffer_mut().unwrap();
+        let second = next.load(std::sync::atomic::Ordering::Relaxed);
+        if buffer.pts() >= Some(second * SECOND) {
+            next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let label = ["Guitar", "Trumpet", "Drums"][(second as usize / 10).min(2)];
+            let mut tags = result(Source::Audio, second, &[(label, 0.9)]);
+            // The clip's segment begins at 23.2 ms.
+            let start = (second.saturating_sub(5) * SECOND).max(ms(24));
+            tags.start = Some(start);
+            tags.duration = Some(second * SECOND - start);
+            Tags::attach(&[tags], buffer.make_mut());
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Texts of the bundled clip's sound, beside its pictures or its sound, in a file: each that is sent is in it, at its time.
+fn assert_muxed(muxer: &str, format: &str, properties: &str, beside: &str) -> usize {
+    let case = format!("{muxer} {format} {properties} beside {beside}");
+    let file = folder("mux").join("file");
+    // qtmux writes no media beyond its last text but one: the queue holds the media.
+    let queue = match muxer {
+        "mp4mux" | "qtmux" => "queue max-size-time=0 max-size-bytes=0 max-size-buffers=0",
+        _ => "queue",
+    };
+    let media = match beside {
+        "pictures" => format!("d.video_0 ! {queue} ! h264parse ! mux. d.audio_0 !"),
+        _ => format!("d.audio_0 ! tee name=t t. ! {queue} ! aacparse ! mux. t. !"),
+    };
+    let pipeline = common::launch(&format!(
+        "filesrc location={}/examples/media/band.mp4 ! qtdemux name=d {media} queue ! decodebin ! audioconvert name=c \
+            ! tagtext name=text format={format} {properties} ! queue ! {muxer} name=mux ! filesink location={}",
+        common::root().display(),
+        file.display()
+    ));
+    let pad = |element: &str| {
+        pipeline
+            .by_name(element)
+            .unwrap()
+            .static_pad("src")
+            .unwrap()
+    };
+    tag_each_second(&pad("c"));
+    let sent = Record::at(&pad("text"));
+    let begun = std::time::Instant::now();
+    let outcome = common::play(&pipeline);
+    assert_eq!(outcome.error, None, "{case}");
+    assert!(begun.elapsed().as_secs() < 30, "{case}");
+
+    let selected = if format == "text" { "s" } else { "d" };
+    let output = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-of",
+            "json",
+            "-show_packets",
+            "-select_streams",
+            selected,
+        ])
+        .arg(&file)
+        .output()
+        .unwrap_or_else(|err| panic!("ffprobe: {err}; scripts/setup installs it"));
+    let about: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let number = |value: &Value| value.as_str().unwrap().parse::<f64>().unwrap();
+    let packets = about["packets"].as_array().unwrap().iter();
+    // MP4 has a sample of no text, which is two bytes long, between texts.
+    let packets = packets.filter(|packet| number(&packet["size"]) > 2.0);
+    let times = packets.map(|packet| number(&packet["pts_time"]));
+    let times: Vec<f64> = times.collect();
+    let sent = sent
+        .buffers()
+        .into_iter()
+        .map(|text| text.pts().unwrap().seconds_f64());
+    let sent: Vec<f64> = sent.collect();
+    assert_eq!(times.len(), sent.len(), "{case}: {times:?} of {sent:?}");
+    // Transport streams begin at any time, the others at the pictures' or the sound's first.
+    let shift = if selected == "d" {
+        times[0] - sent[0]
+    } else {
+        0.0
+    };
+    for (time, sent) in times.iter().zip(&sent) {
+        assert!(
+            (time - shift - sent).abs() < 0.05,
+            "{case}: {times:?} of {sent:?}"
+        );
+    }
+    times.len()
+}
+
+#[test]
+fn muxers_go_on_beside_texts_of_every_kind() {
+    for (muxer, format) in [
+        ("matroskamux", "text"),
+        ("mp4mux", "text"),
+        ("qtmux", "text"),
+        ("mpegtsmux", "klv"),
+        ("mpegtsmux", "id3"),
+    ] {
+        common::init();
+        let taken = gst::ElementFactory::find(muxer).unwrap();
+        let id3 = "meta/x-id3".parse::<gst::Caps>().unwrap();
+        if format == "id3" && !taken.can_sink_any_caps(&id3) {
+            // Before GStreamer 1.26.
+            continue;
+        }
+        for timing in ["known", "happened"] {
+            for (only_changes, count) in [(false, 29..=31), (true, 3..=3)] {
+                for beside in ["pictures", "sound"] {
+                    let properties = format!("timing={timing} only-changes={only_changes}");
+                    let found = assert_muxed(muxer, format, &properties, beside);
+                    assert!(
+                        count.contains(&found),
+                        "{muxer} {properties} {beside}: {found}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_source_has_changes_of_its_own() {
+    for (caps, count) in [(JSON, 9), (TEXT, 3)] {
+        let mut harness = harness("only-changes=true", caps);
+        for time in 0..30 {
+            let scene = ["Guitar", "Trumpet", "Drums"][time as usize / 10];
+            let results = [
+                result(Source::Audio, time, &[(scene, 0.9), ("Piano", 0.9)]),
+                result(Source::Video, time, &[(scene, 0.9), ("Violin", 0.9)]),
+                result(Source::Fused, time, &[(scene, 0.9)]),
+            ];
+            harness.push(buffer(time, &results)).unwrap();
+        }
+        harness.push_event(gst::event::Eos::new());
+        let found = texts(&mut harness);
+        // One a scene and source, of which text shows the fused one.
+        assert_eq!(found.len(), count, "{found:?}");
+        let starts: Vec<_> = found.iter().map(|text| text.0).collect();
+        let scenes = [0, 10, 20].into_iter();
+        let expected: Vec<_> = scenes.flat_map(|start| vec![start; count / 3]).collect();
+        assert_eq!(starts, expected);
+    }
+}
+
 #[test]
 fn utc_and_timecode_are_those_of_the_start() {
     let mut harness = harness("", JSON);

@@ -79,9 +79,16 @@ struct Item {
     still: bool,
 }
 
+/// The rest of a stream that makes one more window: longer than what codecs pad, and shorter than anything that is heard.
+const LEAST_REST: u64 = 100_000_000;
+
+/// The longest that one buffer counts as media.
+const LONGEST_MEDIA: u64 = 3_600_000_000_000;
+
 /// Collects the embeddings of a stream. Windows end at the origin (the first time seen) plus each multiple of the
 /// stride, and cover the time before that, up to the window's length and back to the origin. A window gives a result
-/// when media covers at least half of it. Embeddings that no later window can use are forgotten.
+/// when media covers at least half of it and reaches its last stride. Embeddings that no later window can use are
+/// forgotten.
 #[derive(Debug)]
 pub struct Collector {
     config: Config,
@@ -115,11 +122,12 @@ impl Collector {
         }
     }
 
-    /// Media of any source covers `span`; at most one window of it counts, so that a wrong timestamp or duration does
-    /// not create windows without end.
+    /// Media of any source covers `span`; at most one window of it counts, and an hour, so that a wrong timestamp or
+    /// duration does not create windows without end.
     pub fn cover(&mut self, span: Span) {
+        let longest = self.config.window.min(LONGEST_MEDIA);
         self.media.add(Span {
-            end: span.end.min(span.start.saturating_add(self.config.window)),
+            end: span.end.min(span.start.saturating_add(longest)),
             ..span
         });
     }
@@ -152,8 +160,8 @@ impl Collector {
     }
 
     /// The next window that ended at or before `now`; `None` if there is none yet. Windows without any embedding,
-    /// and those of which media covers less than half, are skipped. `u64::MAX` stands for no time, as in GStreamer, and
-    /// returns `None`.
+    /// those of which media covers less than half, and those that end more than a stride after media are skipped,
+    /// however many they are. `u64::MAX` stands for no time, as in GStreamer, and returns `None`.
     pub fn due(&mut self, now: u64) -> Option<Window> {
         let origin = self.origin.filter(|_| now < u64::MAX)?;
         loop {
@@ -162,32 +170,27 @@ impl Collector {
                 return None;
             }
             let window = self.window(end);
-            self.passed += 1;
+            let over = match &window {
+                Ok(_) => end,
+                Err(next) => now.min(next.saturating_sub(1)).max(end),
+            };
+            self.passed = (over - origin) / self.config.stride;
             self.forget();
-            if window.is_some() {
+            if let Ok(window) = window {
                 self.emitted = true;
-                return window;
+                return Some(window);
             }
-            // On to the first window with media, or past all that are over.
-            let first = self.media.start().unwrap_or(now);
-            let over = now.min(first).saturating_sub(origin) / self.config.stride;
-            self.passed = self.passed.max(over);
-            self.forget();
         }
     }
 
-    /// Ends the stream: returns the rest up to `end` as a last window, if there was no window so far or at least half a
-    /// stride is left. Call [`due`](Self::due) first. Resets the collector.
+    /// Ends the stream: returns the rest up to `end` as a last window, if there was no window so far or at least 0.1 s or
+    /// half a stride is left. Call [`due`](Self::due) first. Resets the collector.
     pub fn finish(&mut self, end: u64) -> Option<Window> {
         let left = end.saturating_sub(self.end(self.passed));
-        let wanted = !self.emitted || left >= self.config.stride.div_ceil(2);
-        let window = if wanted && left > 0 {
-            self.window(end)
-        } else {
-            None
-        };
+        let wanted = !self.emitted || left >= self.least_rest();
+        let window = (wanted && left > 0).then(|| self.window(end));
         self.reset();
-        window
+        window?.ok()
     }
 
     /// Resets the collector, as after a flush or a jump.
@@ -210,28 +213,44 @@ impl Collector {
         }
     }
 
-    /// The time that windows still to come cover; the last one may come half a stride after those that are over.
+    /// The least that is left at the end of a stream to be one more window.
+    fn least_rest(&self) -> u64 {
+        self.config.stride.div_ceil(2).min(LEAST_REST)
+    }
+
+    /// The time that windows still to come cover.
     fn rest(&self) -> Span {
-        let half = self.config.stride.div_ceil(2);
         Span {
             end: u64::MAX,
-            ..self.span(self.end(self.passed).saturating_add(half))
+            ..self.span(self.end(self.passed).saturating_add(self.least_rest()))
         }
     }
 
-    fn window(&self, end: u64) -> Option<Window> {
+    /// The window that ends at `end`, or the time before which no later one ends that gives a result.
+    fn window(&self, end: u64) -> Result<Window, u64> {
+        let since = end.saturating_sub(self.config.stride);
+        let media = self.media.after(since).ok_or(u64::MAX)?;
+        if media >= end {
+            return Err(media.saturating_add(1));
+        }
         let span = self.span(end);
-        let media = self.media.share(span);
-        if media < 0.5 {
-            return None;
+        let covered = self.media.covered(span);
+        if let missing @ 1.. = span.length().div_ceil(2).saturating_sub(covered) {
+            // No later window can have more media than this one and all that follows.
+            return Err(end.saturating_add(missing));
         }
         let audio = self.sound(span);
         let pictures = self.video.iter().filter(|item| item.span.overlaps(span));
         let counted = pictures.filter(|item| !item.still || audio.is_none());
         let video: Vec<_> = counted.map(|item| item.embedding.clone()).collect();
-        (!video.is_empty() || audio.is_some()).then_some(Window {
+        if video.is_empty() && audio.is_none() {
+            let starts = self.video.iter().chain(&self.audio);
+            let later = starts.map(|item| item.span.start).filter(|&at| at >= end);
+            return Err(later.min().map_or(u64::MAX, |at| at.saturating_add(1)));
+        }
+        Ok(Window {
             span,
-            media,
+            media: (covered as f64 / span.length() as f64) as f32,
             video,
             audio,
         })
@@ -239,21 +258,22 @@ impl Collector {
 
     /// What is heard in a window.
     fn sound(&self, window: Span) -> Option<Arc<[f32]>> {
-        let overlapping = || self.audio.iter().filter(|item| item.span.overlaps(window));
+        let overlapping = self.audio.iter().filter(|item| item.span.overlaps(window));
+        let mut items: Vec<_> = overlapping.collect();
         // Of two that are equally near, the later.
-        let mut next = overlapping()
-            .rev()
-            .min_by_key(|item| item.span.end.abs_diff(window.end));
+        let nearest = items.iter().rev();
+        let mut next = *nearest.min_by_key(|item| item.span.end.abs_diff(window.end))?;
         let mut mean = Mean::default();
-        while let Some(item) = next {
-            mean.add(item.span.within(window), &item.embedding);
-            let precedes = |other: &&Item| {
-                let (length, inside) = (other.span.length(), other.span.within(window).length());
-                let ends_before = other.span.end <= item.span.start.saturating_add(length / 10);
-                ends_before && length > 0 && inside >= length.div_ceil(2)
-            };
-            let length = |item: &&Item| (item.span.end, item.span.length());
-            next = overlapping().filter(precedes).max_by_key(length);
+        mean.add(next.span.within(window), &next.embedding);
+        items.sort_by_key(|item| (item.span.end, item.span.length()));
+        for item in items.into_iter().rev() {
+            let (length, inside) = (item.span.length(), item.span.within(window).length());
+            let overlap = next.span.length() / 10;
+            let precedes = item.span.end <= next.span.start.saturating_add(overlap);
+            if precedes && length > 0 && inside >= length.div_ceil(2) {
+                mean.add(item.span.within(window), &item.embedding);
+                next = item;
+            }
         }
         mean.get()
     }
@@ -458,6 +478,94 @@ mod tests {
     }
 
     #[test]
+    fn a_jump_of_years_costs_no_windows_however_long_these_are() {
+        const SECOND: u64 = 1_000_000_000;
+        const YEARS: u64 = 30 * 365 * 24 * 3600 * SECOND;
+        for window in [SECOND, 3600 * SECOND, YEARS, u64::MAX] {
+            let stride = SECOND / 1000;
+            let mut c = Collector::new(Config { window, stride });
+            let begun = std::time::Instant::now();
+            for start in [0, YEARS, 2 * YEARS] {
+                let span = Span {
+                    start,
+                    end: start + 10 * stride,
+                };
+                c.cover(span);
+                c.push(Source::Audio, span, [0.0].into(), false);
+            }
+            let ends: Vec<_> = std::iter::from_fn(|| c.due(2 * YEARS + 10 * stride))
+                .map(|window| window.span.end / stride)
+                .collect();
+            // A stride after the end of media nothing is left to say.
+            let mut expected = Vec::from_iter(1..=11);
+            if window == SECOND {
+                // Half a second of media would be half a window.
+                expected.pop();
+            }
+            assert_eq!(ends[..expected.len()], expected, "{window}");
+            assert!(ends.len() <= 33, "{window}: {ends:?}");
+            assert!(begun.elapsed().as_secs_f64() < 0.1, "{window}");
+        }
+    }
+
+    /// Windows by their definition, one after the other.
+    fn expected(window: u64, stride: u64, media: &[bool], items: &[(u64, u64)]) -> Vec<u64> {
+        let origin = items.iter().map(|item| item.0).min().unwrap_or(0);
+        let covered = |start: u64, end: u64| {
+            let media = &media[..media.len().min(end as usize)];
+            media.iter().skip(start as usize).filter(|is| **is).count() as u64
+        };
+        (1..)
+            .map(|number| origin + number * stride)
+            .take_while(|end| *end <= media.len() as u64)
+            .filter(|&end| {
+                let start = end.saturating_sub(window).max(origin);
+                let touches = covered(end.saturating_sub(stride + 1), end) > 0;
+                let overlaps = |item: &&(u64, u64)| item.0 < end && item.1 > start;
+                2 * covered(start, end) >= end - start
+                    && touches
+                    && items.iter().any(|item| overlaps(&item))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn no_window_is_skipped_that_has_media_and_embeddings() {
+        let mut seed = 1_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        for _ in 0..500 {
+            let (window, stride) = (1 + random(60), 1 + random(20));
+            let mut c = Collector::new(Config { window, stride });
+            // No gap is taken as rounding.
+            c.media = Coverage::new(0);
+            let mut media = vec![false; 400];
+            let mut items = Vec::new();
+            let mut time = random(30);
+            while time < 380 {
+                let end = (time + 1 + random(window.min(20))).min(400);
+                c.cover(Span { start: time, end });
+                media[time as usize..end as usize].fill(true);
+                if random(3) > 0 {
+                    items.push((time, end));
+                    push(&mut c, Source::Video, time, end);
+                }
+                time = end + random(2) * random(100);
+            }
+            let mut found = Vec::new();
+            let mut now = 0;
+            while now < 400 {
+                now = (now + 1 + random(150)).min(400);
+                found.extend(std::iter::from_fn(|| c.due(now)).map(|window| window.span.end));
+            }
+            let expected = expected(window, stride, &media, &items);
+            assert_eq!(found, expected, "{window} {stride} {items:?}");
+        }
+    }
+
+    #[test]
     fn what_no_later_window_can_use_is_forgotten() {
         let mut c = collector(20, 10, 10_000);
         for time in 0..10_000 {
@@ -495,6 +603,22 @@ mod tests {
         assert_eq!(last(14), (1, None));
         assert_eq!(last(15), (1, Some([0, 15])));
         assert_eq!(last(37), (3, Some([17, 37])));
+    }
+
+    #[test]
+    fn a_tenth_of_a_second_at_the_end_is_a_window() {
+        let last = |end: u64| {
+            let mut c = collector(5000 * MS, 5000 * MS, end * MS);
+            push(&mut c, Source::Audio, 0, 5000 * MS);
+            push(&mut c, Source::Audio, (end - 5000) * MS, end * MS);
+            assert_eq!(due(&mut c, end * MS).len(), 1);
+            let window = c.finish(end * MS);
+            window.map(|window| [window.span.start / MS, window.span.end / MS])
+        };
+        assert_eq!(last(6000), Some([1000, 6000]));
+        assert_eq!(last(5100), Some([100, 5100]));
+        // Codecs pad what they encode to whole frames.
+        assert_eq!(last(5090), None);
     }
 
     #[test]

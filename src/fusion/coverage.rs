@@ -45,18 +45,15 @@ impl Coverage {
         joined.length() - covered
     }
 
-    /// The part of `span` that media covers, from 0 to 1; 0 of no time.
-    pub fn share(&self, span: Span) -> f32 {
-        let covered: u64 = self.spans.iter().map(|own| own.within(span).length()).sum();
-        match span.length() {
-            0 => 0.0,
-            length => (covered as f64 / length as f64) as f32,
-        }
+    /// The nanoseconds of `span` that media covers.
+    pub fn covered(&self, span: Span) -> u64 {
+        self.spans.iter().map(|own| own.within(span).length()).sum()
     }
 
-    /// The first covered nanosecond.
-    pub fn start(&self) -> Option<u64> {
-        self.spans.first().map(|span| span.start)
+    /// The start of the first media that ends at `time` or later.
+    pub fn after(&self, time: u64) -> Option<u64> {
+        let at = self.spans.partition_point(|own| own.end < time);
+        self.spans.get(at).map(|own| own.start)
     }
 
     /// Forgets what ended before `time`.
@@ -93,14 +90,17 @@ mod tests {
     }
 
     #[test]
-    fn share_counts_what_is_inside() {
+    fn what_is_inside_counts() {
         let mut coverage = Coverage::new(ROUNDING);
         coverage.add(span(0, 10));
         coverage.add(span(20, 40));
-        assert_eq!(coverage.share(span(5, 25)), 0.5);
-        assert_eq!(coverage.share(span(50, 60)), 0.0);
-        assert_eq!(coverage.share(span(5, 5)), 0.0);
+        assert_eq!(coverage.covered(span(5, 25)), 10 * MS);
+        assert_eq!(coverage.covered(span(50, 60)), 0);
+        assert_eq!(coverage.covered(span(5, 5)), 0);
+        let after = |time| coverage.after(time * MS).map(|start| start / MS);
+        assert_eq!([10, 11, 30, 40].map(after), [0, 20, 20, 20].map(Some));
+        assert_eq!(after(41), None);
         coverage.forget(10 * MS);
-        assert_eq!(coverage.start(), Some(20 * MS));
+        assert_eq!(coverage.spans, [span(20, 40)]);
     }
 }

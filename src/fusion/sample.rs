@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A few items of a stream of any length, spread evenly over it.
 
-/// Maximum number of items that are kept until the end, so that the picked ones are evenly spread.
-const KEPT: usize = 600;
+/// Items kept for each one that is picked at the end: enough to spread these evenly, and few, as streams may be live for
+/// weeks.
+const KEPT: usize = 4;
 
 /// Picks items from a stream whose length is not known before its end, in bounded memory.
 #[derive(Debug, Clone)]
@@ -21,7 +22,7 @@ impl<T> Sample<T> {
         let count = count.max(1);
         Self {
             count,
-            limit: KEPT.max(2 * count),
+            limit: count.saturating_mul(KEPT),
             step: 1,
             seen: 0,
             kept: Vec::new(),
@@ -42,13 +43,8 @@ impl<T> Sample<T> {
         }
     }
 
-    /// The latest of the [kept](Self::kept) items.
-    pub fn last_mut(&mut self) -> Option<&mut T> {
-        self.kept.last_mut()
-    }
-
-    /// The items to choose from: all, or of more than 600 (twice `count`, if that is more) every second, or fourth, and
-    /// so on.
+    /// The items to choose from: all, or of more than four times `count` every second, of more than eight times `count`
+    /// every fourth, and so on.
     pub fn kept(&self) -> &[T] {
         &self.kept
     }
@@ -83,10 +79,10 @@ mod tests {
         assert_eq!(items(4, 3), [0, 1, 2]);
         assert_eq!(items(4, 5), [0, 1, 3, 4]);
         assert_eq!(items(4, 9), [1, 3, 5, 7]);
-        assert_eq!(items(4, 600), [75, 225, 375, 525]);
-        // Every second of 601, every fourth of 1,300.
-        assert_eq!(items(4, 601), [74, 224, 376, 526]);
-        assert_eq!(items(4, 1300), [160, 484, 812, 1136]);
+        assert_eq!(items(4, 16), [2, 6, 10, 14]);
+        // Every second of 17, every 64th of 1,000.
+        assert_eq!(items(4, 17), [2, 6, 10, 14]);
+        assert_eq!(items(4, 1000), [128, 384, 640, 896]);
         assert_eq!(items(400, 800), Vec::from_iter((0..400).map(|i| 2 * i + 1)));
     }
 }

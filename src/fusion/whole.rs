@@ -15,8 +15,11 @@ const DISORDER: u64 = 60_000_000_000;
 /// Collects the embeddings of a whole stream in bounded memory.
 #[derive(Debug, Clone)]
 pub struct Whole {
-    /// Each with whether it is of a still picture.
-    pictures: Sample<(Arc<[f32]>, bool)>,
+    pictures: Sample<Arc<[f32]>>,
+    /// Those that count beside sound: all but still pictures.
+    moving: Sample<Arc<[f32]>>,
+    /// The latest picture, if it is still unless the next one differs from it.
+    still: Option<Arc<[f32]>>,
     audio: Mean,
     span: Option<Span>,
     media: Coverage,
@@ -29,6 +32,8 @@ impl Whole {
     pub fn new(frames: usize) -> Self {
         Self {
             pictures: Sample::new(frames),
+            moving: Sample::new(frames),
+            still: None,
             audio: Mean::default(),
             span: None,
             media: Coverage::new(ROUNDING),
@@ -51,10 +56,16 @@ impl Whole {
         }));
         match source {
             Source::Video => {
-                if let Some((_, before)) = self.pictures.last_mut().filter(|_| !still) {
-                    *before = false;
+                self.pictures.push(embedding.clone());
+                let before = self.still.take();
+                if still {
+                    self.still = Some(embedding);
+                } else {
+                    before
+                        .into_iter()
+                        .for_each(|before| self.moving.push(before));
+                    self.moving.push(embedding);
                 }
-                self.pictures.push((embedding, still));
             }
             Source::Audio => self.audio.add(span, &embedding),
         }
@@ -65,12 +76,14 @@ impl Whole {
     pub fn window(&self) -> Option<Window> {
         let span = self.span?;
         let audio = self.audio.get();
-        let kept = self.pictures.kept().iter();
-        let counted = kept.filter(|(_, still)| !still || audio.is_none());
+        let counted = match audio {
+            Some(_) => &self.moving,
+            None => &self.pictures,
+        };
         Some(Window {
             span,
             media: (self.covered as f64 / span.length().max(1) as f64).min(1.0) as f32,
-            video: counted.map(|(picture, _)| picture.clone()).collect(),
+            video: counted.kept().to_vec(),
             audio,
         })
     }
@@ -98,7 +111,24 @@ mod tests {
         let window = whole.window().unwrap();
         assert_eq!((window.span, window.audio), (span(0, 1000), None));
         let times: Vec<f32> = window.video.iter().map(|picture| picture[0]).collect();
-        assert!(times.into_iter().eq((0..500).map(|n| 2.0 * n as f32)));
+        // Of 4 wanted at most 16 are kept: every 64th of these.
+        assert!(times.into_iter().eq((0..16).map(|n| 64.0 * n as f32)));
+    }
+
+    #[test]
+    fn few_pictures_that_move_are_not_lost_among_many_that_stay() {
+        let mut whole = Whole::new(4);
+        whole.push(Source::Audio, span(0, 10_000), [1.0].into(), false);
+        for time in 0..10_000 {
+            // A slide every 1,000.
+            let still = time % 1000 > 0;
+            let slide = [(time / 1000) as f32].into();
+            whole.push(Source::Video, span(time, time + 1), slide, still);
+        }
+        let seen = whole.window().unwrap().video;
+        let slides: Vec<f32> = seen.iter().map(|picture| picture[0]).collect();
+        // The end of each slide and the beginning of the next: 19, of which every second is kept.
+        assert_eq!(slides, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
     }
 
     #[test]
@@ -116,15 +146,15 @@ mod tests {
     #[test]
     fn a_picture_that_stays_counts_without_sound_only() {
         let mut whole = Whole::new(4);
-        for time in 0..100 {
+        for time in 0..10 {
             whole.push(Source::Video, span(time, time + 1), [1.0].into(), true);
         }
-        assert_eq!(whole.window().unwrap().video.len(), 100);
-        whole.push(Source::Audio, span(0, 100), [1.0].into(), false);
+        assert_eq!(whole.window().unwrap().video.len(), 10);
+        whole.push(Source::Audio, span(0, 10), [1.0].into(), false);
         assert!(whole.window().unwrap().video.is_empty());
         // Another follows: the end of the first and the beginning of the second count.
-        whole.push(Source::Video, span(100, 101), [2.0].into(), false);
-        whole.push(Source::Video, span(101, 102), [2.0].into(), true);
+        whole.push(Source::Video, span(10, 11), [2.0].into(), false);
+        whole.push(Source::Video, span(11, 12), [2.0].into(), true);
         let seen = whole.window().unwrap().video;
         let values: Vec<f32> = seen.iter().map(|picture| picture[0]).collect();
         assert_eq!(values, [1.0, 2.0]);

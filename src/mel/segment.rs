@@ -11,6 +11,9 @@ use super::{FrontEnd, Partial};
 /// Parts that uniform segmentation joins (the paper's UC), and patches of ten (Han's).
 const PARTS: u64 = 10;
 
+/// Seconds at the end of a stream that make one more sliding patch.
+const LEAST_REST: f64 = 0.1;
+
 /// How the frames of a front end lie in time.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
@@ -20,6 +23,8 @@ pub struct Timing {
     /// Samples from a frame's time to the last that it needs.
     reach: u64,
     center: bool,
+    /// Samples of a second.
+    rate: f64,
 }
 
 impl Timing {
@@ -33,6 +38,7 @@ impl Timing {
             least: least as u64,
             reach: reach as u64,
             center: front_end.center,
+            rate: f64::from(front_end.rate),
         }
     }
 
@@ -127,10 +133,12 @@ impl Sliding {
         self.whole_only || self.time() <= samples as f64
     }
 
-    /// Whether the end of a stream of `samples` makes one more patch after those that were due.
+    /// Whether the end of a stream of `samples` makes one more patch after those that were due: of a tenth of a second,
+    /// which is more than codecs pad, or of half an interval.
     pub fn wants_last(&self, samples: u64) -> bool {
         let since_last = samples as f64 - (self.time() - self.interval);
-        !self.whole_only && (!self.made_one || since_last >= self.interval / 2.0)
+        let least = (self.interval / 2.0).min(self.timing.rate * LEAST_REST);
+        !self.whole_only && (!self.made_one || since_last >= least)
     }
 
     fn time(&self) -> f64 {

@@ -88,20 +88,20 @@ fn sliding_patches_are_due_once_an_interval() {
     let made = patches(
         &front_end,
         sliding(Partial::Repeat, 1.0),
-        &noise(12000 * 104 / 10),
+        &noise(12000 * 1009 / 100),
     );
     assert_eq!(made.len(), 10);
     for (patch, second) in made.iter().zip(1..) {
         assert_eq!(patch.start, 0);
         assert!(patch.end <= second * 12000 && patch.end > second * 12000 - 256);
     }
-    // Half an interval or more after the last patch there is one more.
+    // A tenth of a second after the last patch there is one more.
     let made = patches(
         &front_end,
         sliding(Partial::Zero, 1.0),
-        &noise(12000 * 106 / 10),
+        &noise(12000 * 101 / 10),
     );
-    assert_eq!((made.len(), made[10].end), (11, 12000 * 106 / 10));
+    assert_eq!((made.len(), made[10].end), (11, 12000 * 101 / 10));
     // A stream that ends before the first interval.
     let made = patches(&front_end, sliding(Partial::Repeat, 5.0), &noise(3000));
     assert_eq!(spans(&made), [(0, 3000)]);

@@ -115,11 +115,7 @@ impl AvFuse {
 
     /// What is left of a clip, and the result for all of it.
     fn end_clip(&self) -> Flow<()> {
-        let windows = self.with_state(State::finish)?;
-        let mut tags = Vec::new();
-        for window in &windows {
-            tags.extend(self.fuse(window, None, false)?);
-        }
+        let tags = self.fuse_all(None, State::last)?;
         self.push_tags(tags);
         if let Some(whole) = self.with_state(|state| state.whole())?
             && let Some(clip) = self.fuse(&whole, None, true)?
@@ -227,9 +223,22 @@ impl AvFuse {
             let now = self.obj().current_running_time();
             now.map_or(u64::MAX, |now| now.nseconds())
         });
+        self.fuse_all(timestamp, |state| state.due(going, late))
+    }
+
+    /// The tags of the windows that `next` gives, until there are no more or a flush or the end of the element's work
+    /// cancels that.
+    fn fuse_all(
+        &self,
+        timestamp: Option<gst::ClockTime>,
+        next: impl Fn(&mut State) -> Option<Window>,
+    ) -> Flow<Vec<Tags>> {
         let mut fused = Vec::new();
-        while let Some(window) = self.with_state(|state| state.due(going, late))? {
-            fused.extend(self.fuse(&window, timestamp, false)?);
+        while let Some(window) = self.with_state(&next)? {
+            let Some(tags) = self.fuse(&window, timestamp, false)? else {
+                break;
+            };
+            fused.push(tags);
         }
         Ok(fused)
     }

@@ -18,6 +18,12 @@ pub const PATCH_DELAY: u64 = 100_000_000;
 /// Streams that follow one another (concat, gapless playback) begin within this time on both pads.
 const TOGETHER: u64 = 1_000_000_000;
 
+/// Media that comes this long before what came last, or a window before, begins its windows anew.
+const DISORDER: u64 = 10_000_000_000;
+
+/// How long a picture without a successor counts at the most: longer than key frames are apart.
+const LONGEST: u64 = 30_000_000_000;
+
 /// What came of one modality.
 enum Item {
     /// Media, no gap.
@@ -34,7 +40,8 @@ pub struct State {
     /// How far each modality has come, as running time.
     positions: [Option<u64>; 2],
     /// Where each modality's latest buffer began that lasts until the next one: a picture, of which there may be few where
-    /// only key frames are decoded, and a buffer without a duration. None lasts longer than half a window.
+    /// only key frames are decoded, and a buffer without a duration. None lasts longer than half a window, nor than
+    /// `LONGEST`.
     open: [Option<u64>; 2],
     /// The end of the longest modality so far, as running time.
     end: u64,
@@ -104,7 +111,8 @@ impl State {
     pub fn advance(&mut self, source: Source, span: Span, is_gap: bool, is_followed: bool) {
         let index = source as usize;
         let before = self.positions[index];
-        let jumped_back = |before| span.start.saturating_add(self.settings.window) < before;
+        let tolerance = self.settings.window.min(DISORDER);
+        let jumped_back = |before| span.start.saturating_add(tolerance) < before;
         if is_followed && before.is_some_and(jumped_back) {
             self.collector.reset();
             self.open[index] = None;
@@ -115,7 +123,7 @@ impl State {
             Source::Audio => span.end,
         });
         if let Some(open) = self.open[index].take() {
-            let longest = open.saturating_add(self.settings.window / 2);
+            let longest = open.saturating_add(LONGEST.min(self.settings.window / 2));
             let until = span.start.min(longest).max(open);
             let media = Span {
                 start: open,
@@ -215,19 +223,17 @@ impl State {
         self.collector.due(now?)
     }
 
-    /// The windows that are left at the end of the clip.
-    pub fn finish(&mut self) -> Vec<Window> {
-        let mut windows = Vec::new();
-        while let Some(window) = self.collector.due(self.end) {
-            windows.push(window);
-        }
-        windows.extend(self.collector.finish(self.end));
-        windows
+    /// The next of the windows that are left at the end of the clip.
+    pub fn last(&mut self) -> Option<Window> {
+        let window = self.collector.due(self.end);
+        window.or_else(|| self.collector.finish(self.end))
     }
 
-    /// All of the clip.
+    /// All of the clip; what is said of its last picture may hold for longer than there is media.
     pub fn whole(&self) -> Option<Window> {
-        self.whole.window()
+        let mut window = self.whole.window()?;
+        window.span.end = window.span.end.min(self.end).max(window.span.start);
+        Some(window)
     }
 
     /// How many pictures the model gets at the most.

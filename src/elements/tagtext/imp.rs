@@ -176,17 +176,17 @@ impl TagText {
         } else {
             None
         };
-        let (texts, looks_back) = {
+        let (texts, gap) = {
             let mut state = self.state.lock().unwrap();
             let state = state.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
             state.see(buffer, clock);
-            (state.write(fresh, false, false), state.looks_back())
+            let texts = state.write(fresh, false, false);
+            let gap = state.gap(&texts).filter(|_| buffer.pts().is_some());
+            (texts, gap)
         };
-        let is_silent = texts.is_empty() && !looks_back;
         self.push(texts)?;
-        if let Some(pts) = buffer.pts().filter(|_| is_silent) {
-            // Tells downstream not to wait for a text of this time.
-            let gap = gst::event::Gap::builder(pts).duration(buffer.duration());
+        if let Some((start, duration)) = gap {
+            let gap = gst::event::Gap::builder(start).duration(duration);
             self.src_pad.push_event(gap.build());
         }
         Ok(gst::FlowSuccess::Ok)

@@ -18,10 +18,15 @@ const NTP_TO_UNIX: u64 = 2_208_988_800;
 /// Maximum gap in nanoseconds between texts with the same labels that are joined: results arrive only with media.
 const PAUSE: u64 = 1_000_000_000;
 
+/// How far gap events stay behind the media where texts may look back: a muxer ends a file without the last text if the
+/// text stream is ahead of the media's end, and media waits for this time, which is less than a `queue` holds.
+const BEHIND: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+
 /// The times of the latest buffer.
 #[derive(Default)]
 struct Moment {
     pts: Option<gst::ClockTime>,
+    duration: Option<gst::ClockTime>,
     /// In nanoseconds since 1970-01-01.
     utc: Option<u64>,
     timecode: Option<gst_video::ValidVideoTimeCode>,
@@ -33,6 +38,14 @@ struct Shown {
     span: Span,
 }
 
+/// With `only-changes`: what was written last, and what is compared with it.
+#[derive(Default)]
+struct Lane {
+    changes: Changes,
+    /// The text that is shown until the next change.
+    held: Option<Shown>,
+}
+
 pub struct State {
     pub format: Format,
     settings: Settings,
@@ -42,9 +55,8 @@ pub struct State {
     position: Option<gst::ClockTime>,
     moment: Moment,
     cues: Cues,
-    changes: Changes,
-    /// With `only-changes`: the text that is shown until the next change.
-    held: Option<Shown>,
+    /// One for each source; in formats that show one source at a time the first one is for all.
+    lanes: [Lane; 3],
     /// A text that was ready before the shown one has ended.
     early: Option<Shown>,
     /// Start of the last text in a format without durations.
@@ -66,8 +78,7 @@ impl State {
             position: None,
             moment: Moment::default(),
             cues: Cues::default(),
-            changes: Changes::default(),
-            held: None,
+            lanes: Default::default(),
             early: None,
             latest: 0,
             source: None,
@@ -87,16 +98,9 @@ impl State {
         self.position = None;
         self.moment = Moment::default();
         self.cues = Cues::default();
-        self.changes = Changes::default();
-        self.held = None;
+        self.lanes = Default::default();
         self.early = None;
         self.latest = 0;
-    }
-
-    /// Whether texts may have timestamps before the current position, so that downstream must wait for them.
-    pub fn looks_back(&self) -> bool {
-        self.settings.timing == Timing::Happened
-            || (self.settings.only_changes && self.format.is_cue())
     }
 
     /// Stores the times of `buffer`; `clock` is the wall clock at running time 0, for live streams whose buffers carry
@@ -110,11 +114,28 @@ impl State {
         };
         self.moment = Moment {
             pts: Some(pts),
+            duration: buffer.duration(),
             utc: reference(buffer).or_else(by_clock),
             timecode: buffer
                 .meta::<gst_video::VideoTimeCodeMeta>()
                 .map(|meta| meta.tc()),
         };
+    }
+
+    /// Start and duration of the gap that tells downstream not to wait for a text, after `texts` were sent. A muxer that
+    /// waited for texts which look back would hold up the media that they are about.
+    pub fn gap(&self, texts: &[gst::Buffer]) -> Option<(gst::ClockTime, Option<gst::ClockTime>)> {
+        let looks_back = self.settings.timing == Timing::Happened
+            || (self.settings.only_changes && self.format.is_cue());
+        let pts = self.moment.pts?;
+        let pts = if looks_back {
+            pts.checked_sub(BEHIND)?
+        } else {
+            pts
+        };
+        let begun = self.segment.start() <= Some(pts);
+        let covered = texts.last().is_some_and(|text| text.pts() >= Some(pts));
+        (begun && !covered).then_some((pts, self.moment.duration))
     }
 
     /// The buffers to send for results that became ready with the latest buffer, or with `at_end` after it; `clip`:
@@ -149,7 +170,7 @@ impl State {
 
     /// The remaining buffers of a segment, or with `at_end` of the stream.
     pub fn finish(&mut self, at_end: bool) -> Vec<gst::Buffer> {
-        let held = self.held.take().filter(|_| self.format.is_cue());
+        let held = self.lanes[0].held.take().filter(|_| self.format.is_cue());
         let left = [held, self.early.take()].into_iter().flatten();
         let mut buffers: Vec<_> = left.filter_map(|shown| self.buffer(&shown)).collect();
         let headless = at_end && std::mem::take(&mut self.headless);
@@ -193,11 +214,16 @@ impl State {
         };
         let mut record = self.record(tags, clip);
         let only_changes = self.settings.only_changes && !clip;
+        let lane = match self.format.is_cue() {
+            true => 0,
+            false => tags.source as usize,
+        };
         if only_changes {
             let (threshold, margin) = (self.settings.threshold, self.settings.hysteresis);
-            let changed = self.changes.take(&mut record.tags, threshold, margin);
+            let lane = &mut self.lanes[lane];
+            let changed = lane.changes.take(&mut record.tags, threshold, margin);
             if !changed
-                && let Some(held) = &mut self.held
+                && let Some(held) = &mut lane.held
                 && span.start <= held.span.end.saturating_add(PAUSE)
             {
                 held.span.end = held.span.end.max(span.end);
@@ -211,9 +237,9 @@ impl State {
             buffers.extend(self.buffer(&shown));
         } else if !self.format.is_cue() {
             buffers.extend(self.buffer(&shown));
-            self.held = only_changes.then_some(shown);
+            self.lanes[lane].held = only_changes.then_some(shown);
         } else if only_changes {
-            if let Some(mut before) = self.held.replace(shown) {
+            if let Some(mut before) = self.lanes[lane].held.replace(shown) {
                 before.span.end = before.span.end.min(span.start).max(before.span.start);
                 buffers.extend(self.buffer(&before));
             }
