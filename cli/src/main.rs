@@ -18,6 +18,7 @@ mod source;
 mod spectrogram;
 mod tables;
 mod tagger;
+mod visible;
 
 use std::io::{BufWriter, Write, stdout};
 use std::path::Path;

@@ -4,6 +4,7 @@
 
 use super::Found;
 use crate::segments::{Row, rows};
+use crate::visible::visible;
 
 pub fn vtt(found: &Found) -> String {
     let mut text = "WEBVTT\n".to_owned();
@@ -32,7 +33,11 @@ fn cues(found: &Found) -> Vec<(Row, String)> {
             (&row.only_seen, " (seen)"),
         ]
         .into_iter()
-        .flat_map(|(scores, how)| scores.iter().map(move |(label, _)| format!("{label}{how}")));
+        .flat_map(|(scores, how)| {
+            scores
+                .iter()
+                .map(move |(label, _)| format!("{}{how}", visible(label)))
+        });
         let words = words.collect::<Vec<_>>().join(", ");
         (!words.is_empty()).then_some((row, words))
     };
