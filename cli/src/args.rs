@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::archive::Shard;
+use crate::shard::Shard;
 
 /// Tags the musical instruments in audio and video files: which are heard, which are seen, and when
 #[derive(Parser)]
@@ -79,7 +79,8 @@ pub enum TableFormat {
 
 #[derive(Parser, Clone)]
 pub struct Tag {
-    /// Files, folders (all audio and video files in them), URIs, or - for a list on standard input, one input per line
+    /// Files, folders (the audio and video files in them, by their content; not hidden ones), URIs, or - for a list on
+    /// standard input, one input per line
     #[arg(value_name = "FILE|FOLDER|URI|-", required_unless_present = "follow")]
     pub inputs: Vec<OsString>,
     /// Output format
