@@ -8,6 +8,7 @@ mod doctor;
 mod formats;
 mod inputs;
 mod keyframes;
+mod models;
 mod pictures;
 mod png;
 mod progress;

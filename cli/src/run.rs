@@ -17,6 +17,7 @@ use crate::archive::{Archive, Task, write};
 use crate::args::{Format, Tag};
 use crate::formats::{self, html, html::Entry, jsonl};
 use crate::inputs::{self, Input, Lines, Listed, Unusable, hide, redact};
+use crate::models::{self, for_command};
 use crate::png;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -39,7 +40,7 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
         (options.format, options.windows) = (Format::Jsonl, true);
     }
     if options.follow {
-        return follow(&options);
+        return follow(&mut options);
     }
     if options.format == Format::Png {
         png::check()?;
@@ -51,6 +52,8 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
     let jobs = jobs(&options, inputs.len());
     // Of a single input, a model's threads may take all cores.
     let threads = if jobs > 1 { jobs.div_ceil(4) as u32 } else { 0 };
+    let (_models, note) = models::choose(&mut options, threads)?;
+    note.iter().for_each(|note| say(note));
     let mut archive = None;
     if let (Some(shard), Some(folder)) = (options.shard, &options.out) {
         options.format = Format::Jsonl;
@@ -118,7 +121,9 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
 }
 
 /// Tags each line of standard input as it comes, for programs that keep one process.
-fn follow(options: &Tag) -> Result<ExitCode> {
+fn follow(options: &mut Tag) -> Result<ExitCode> {
+    let (_models, note) = models::choose(options, 0)?;
+    note.iter().for_each(|note| say(note));
     interruptible()?;
     let settings = settings(options);
     let mut tagger = Tagger::new(options, 0, &STOP);
@@ -169,7 +174,7 @@ fn failure(uri: &str, cause: &anyhow::Error) -> String {
 
 /// Why an input could not be tagged, without its secrets.
 fn sentence(uri: &str, cause: &anyhow::Error) -> String {
-    hide(&format!("{cause:#}"), uri)
+    for_command(&hide(&format!("{cause:#}"), uri))
 }
 
 struct Silent;

@@ -339,6 +339,91 @@ fn outputs_of_equal_names_are_all_there() {
     assert_eq!(found.len(), names.len() + 1, "{found:?}");
 }
 
+#[test]
+fn models_that_are_wrong_are_named_once_and_before_the_work() {
+    let folder = scratch("models");
+    let inputs = [file(&folder, "a.wav"), file(&folder, "b.wav")];
+    let out = folder.join("out");
+    let shard = ["--shard", "0/1", "--out", out.to_str().unwrap()];
+    for (options, words) in [
+        (
+            &["--audio-model", "efficientnet-lite-yt8m13"] as &[_],
+            "takes pictures, and --audio-model needs a model for audio",
+        ),
+        (
+            &["--fusion-model", "ced-yt8m13"],
+            "takes sound, and --fusion-model needs a fusion model",
+        ),
+        (
+            &["--fusion-model", "fusion-audioset"],
+            "was not made for the embeddings `efficientnet-lite-yt8m13/2` of the pictures and `ced-yt8m13/1` of the sound",
+        ),
+        (
+            &["--audio-model", "missing"],
+            "the model `missing` was not found",
+        ),
+        (
+            &["--audio-model", "ced-audioset", "--precision", "int8"],
+            "use --precision auto",
+        ),
+    ] {
+        for shard in [&shard as &[_], &[]] {
+            let all = [&["tag"], options, shard, &[inputs[0].as_str(), &inputs[1]]].concat();
+            let (code, stdout, stderr) = run(&all, b"");
+            assert_eq!((code, stdout.as_str()), (1, ""), "{options:?}");
+            assert!(
+                stderr.starts_with("error: ") && stderr.contains(words),
+                "{stderr}"
+            );
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+            assert!(
+                !stderr.contains("frameclassify") && !stderr.contains("property"),
+                "{stderr}"
+            );
+            assert!(!out.exists(), "{options:?} made records");
+        }
+    }
+    let (code, stdout, stderr) = run(
+        &["tag", "--json", "--audio-model", "ced-audioset", &inputs[0]],
+        b"",
+    );
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains(r#""model":"fusion-audioset""#), "{stdout}");
+    let (code, stdout, stderr) = run(
+        &["tag", "--json", "--audio-model", "han-yt8m13", &inputs[0]],
+        b"",
+    );
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stderr.starts_with("note: no fusion model was made for these models"),
+        "{stderr}"
+    );
+    assert!(
+        !stdout.contains("fused") && stdout.contains(r#""model":"han-yt8m13""#),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn numbers_have_the_limits_of_the_elements() {
+    for args in [
+        ["--frames", "10001"],
+        ["--frames", "4294967295"],
+        ["--window", "0.01"],
+    ] {
+        let (code, _, stderr) = run(&[&["tag"], &args[..], &["a.wav"]].concat(), b"");
+        assert_eq!(code, 2, "{args:?}: {stderr}");
+    }
+    let clip = "examples/media/band.mp4";
+    for args in [["--frames", "10000"], ["--window", "0.1"]] {
+        let (code, _, stderr) = run(
+            &[&["tag", "--without", "video"], &args[..], &[clip]].concat(),
+            b"",
+        );
+        assert_eq!((code, stderr.as_str()), (0, ""), "{args:?}");
+    }
+}
+
 /// Runs in a namespace of its own, where it may mount a file system of a few pages.
 #[test]
 fn a_full_disk_is_no_fault_of_the_inputs() {
