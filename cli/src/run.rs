@@ -128,10 +128,10 @@ fn follow(options: &mut Tag) -> Result<ExitCode> {
     let settings = settings(options);
     let mut tagger = Tagger::new(options, 0, &STOP);
     let mut stdin = BufReader::new(stdin().lock());
-    let head = stdin.fill_buf().context("standard input")?;
-    inputs::check_list(head).context("standard input")?;
+    let head = stdin.fill_buf().context(inputs::UNREADABLE)?;
+    inputs::check_list(head)?;
     for line in Lines::new(stdin) {
-        let inputs = inputs::expand_line(line.context("standard input")?);
+        let inputs = inputs::expand_line(line.context(inputs::UNREADABLE)?);
         inputs.notes().iter().for_each(|note| say(note));
         for listed in inputs.listed {
             let text = match &listed {

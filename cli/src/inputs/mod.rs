@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result, bail};
-use gst::glib;
+use gst::{glib, prelude::*};
 
 use crate::shard::Shard;
 
@@ -26,6 +26,9 @@ pub use secrets::{hide, redact, unescape};
 
 /// Names that a message lists.
 const SHOWN: usize = 3;
+
+/// What is said of standard input when reading it fails.
+pub const UNREADABLE: &str = "standard input cannot be read";
 
 /// One file or URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +112,7 @@ pub fn expand(arguments: &[OsString], stdin: impl Read, shard: Option<Shard>) ->
         if argument != "-" {
             inputs.add(argument, shard);
         } else if let Some(stdin) = stdin.take() {
-            let list = read_list(stdin).context("standard input")?;
+            let list = read_list(stdin)?;
             let mut lines = Lines::of(&list).peekable();
             if lines.peek().is_none() {
                 inputs
@@ -137,9 +140,9 @@ fn read_list(mut stdin: impl Read) -> Result<Vec<u8>> {
         .by_ref()
         .take(media::LONG_HEAD)
         .read_to_end(&mut list)
-        .context("cannot be read")?;
+        .context(UNREADABLE)?;
     check_list(&list)?;
-    stdin.read_to_end(&mut list).context("cannot be read")?;
+    stdin.read_to_end(&mut list).context(UNREADABLE)?;
     Ok(list)
 }
 
@@ -147,7 +150,7 @@ fn read_list(mut stdin: impl Read) -> Result<Vec<u8>> {
 pub fn check_list(head: &[u8]) -> Result<()> {
     match media::not_a_list(head) {
         Some(what) if !list::is_utf16(head) => bail!(
-            "is {what}, not a list of inputs: save it to a file, and give the name of the file"
+            "standard input is {what}, not a list of inputs: save it to a file, and give the name of the file"
         ),
         _ => Ok(()),
     }
@@ -263,6 +266,9 @@ fn from_uri(scheme: String, written: &str) -> Listed {
     let uri = format!("{scheme}{}", &written[scheme.len()..]);
     let checked = if scheme == "file" {
         file_uri(&uri)
+    } else if matches!(scheme.as_str(), "http" | "https" | "icy" | "icyx") && !has_host(&uri) {
+        // GStreamer's HTTP sources assert it.
+        Err(anyhow::anyhow!("is not a valid URI: it names no computer"))
     } else if SCHEMES.contains(&scheme) {
         Ok(uri.clone())
     } else {
@@ -281,17 +287,31 @@ fn from_uri(scheme: String, written: &str) -> Listed {
     }
 }
 
-/// The schemes that GStreamer reads, except that of elements which need an application.
+/// Whether a URI names a computer; an IPv6 address ends with its bracket.
+fn has_host(uri: &str) -> bool {
+    let authority = uri.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    let port = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    match host.strip_prefix('[') {
+        Some(address) => address.contains(']'),
+        None => !port.is_empty(),
+    }
+}
+
+/// The schemes that GStreamer reads, except those of elements that need an application or its settings.
 static SCHEMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    let all =
-        gst::ElementFactory::factories_with_type(gst::ElementFactoryType::ANY, gst::Rank::NONE);
-    let sources = all
+    let features = gst::Registry::get().features(gst::ElementFactory::static_type());
+    let factories = features
         .into_iter()
-        .filter(|factory| factory.uri_type() == gst::URIType::Src);
+        .filter_map(|feature| feature.downcast::<gst::ElementFactory>().ok());
+    let sources = factories.filter(|factory| factory.uri_type() == gst::URIType::Src);
     let schemes = sources.flat_map(|factory| factory.uri_protocols());
     schemes
         .map(String::from)
-        .filter(|scheme| scheme != "appsrc")
+        .filter(|scheme| !["appsrc", "imagesequence"].contains(&scheme.as_str()))
         .collect()
 });
 
@@ -510,7 +530,7 @@ mod tests {
         let text = format!("{error:#}");
         assert!(
             text.starts_with(
-                "standard input: is media (audio/x-wav), not a list of inputs: save it"
+                "standard input is media (audio/x-wav), not a list of inputs: save it"
             ),
             "{text}"
         );
@@ -573,6 +593,11 @@ mod tests {
                 "appsrc://a",
                 "cannot be opened: no GStreamer element reads URIs with the scheme `appsrc`; save it to a file, or install the plugin that reads them",
             ),
+            ("http:///a.mp4", "is not a valid URI: it names no computer"),
+            (
+                "https://[::1/a.mp4",
+                "is not a valid URI: it names no computer",
+            ),
             (
                 "file://server/a.mp4",
                 "is a file of the computer `server`: give a path, as in file:///folder/file",
@@ -594,6 +619,15 @@ mod tests {
         let broken = of(&[Path::new("file:///%00")], b"", None);
         let cause = broken.listed[0].as_ref().unwrap_err().cause.to_string();
         assert!(cause.starts_with("is not the URI of a file: "), "{cause}");
+    }
+
+    #[test]
+    fn schemes_are_those_of_all_sources() {
+        gst::init().unwrap();
+        // Of elements and of bins.
+        for scheme in ["http", "https", "rtsp", "rtp", "udp", "fd"] {
+            assert!(SCHEMES.contains(scheme), "{scheme}");
+        }
     }
 
     #[test]
