@@ -808,7 +808,7 @@ mod tests {
             (format!("{segment}{{}}\n{file}").into_bytes(), 2),
             (format!("{good}{segment}").into_bytes(), 2),
             (format!("{good}{}", &segment[..40]).into_bytes(), 2),
-            (good[..good.len() - 1].as_bytes().to_vec(), 0),
+            (good.as_bytes()[..good.len() - 1].to_vec(), 0),
             (segment.replace("2.5", "\"2.5\"").into_bytes(), 0),
         ] {
             let folder = scratch("damaged");

@@ -39,7 +39,7 @@ pub fn contents(folder: &Path, own: impl Fn(&Path) -> bool) -> Result<Contents> 
             let metadata = entry.metadata();
             metadata.is_ok_and(|metadata| !seen.insert((metadata.dev(), metadata.ino())))
         };
-        !hidden && !(entry.file_type().is_dir() && known(entry))
+        !(hidden || entry.file_type().is_dir() && known(entry))
     };
     let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
     for entry in walk.into_iter().filter_entry(wanted) {
