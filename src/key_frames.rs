@@ -207,7 +207,7 @@ mod tests {
             key_frames.finish()
         };
         assert_eq!(rest(&[0]), Vec::from_iter(1..40));
-        assert_eq!(rest(&[0, 20]), []);
+        assert!(rest(&[0, 20]).is_empty());
     }
 
     #[test]

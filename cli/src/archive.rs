@@ -7,46 +7,29 @@
 //! - `records/HH/NAME-HASH.jsonl`: what an input came to, JSON lines of which the last is about the whole input or says
 //!   why it could not be tagged. It is written under another name and renamed, so it is whole or absent.
 //! - `records/HH/NAME-HASH.attempts`: a byte for each time that the input was begun, until its record is written.
-//! - `shards/I-of-N.list`: the inputs of a shard, `shards/I-of-N.json`: its summary, written at its end.
+//! - `shards/I-of-N.list`: when a shard was begun and its inputs, `shards/I-of-N.json`: its summary, written at its end.
 //!
-//! The path of a record depends only on the input's URI: lists may grow and be divided differently.
+//! The path of a record depends only on the input's URI without secrets: lists may grow and be divided differently, and
+//! URIs be signed again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::formats::jsonl;
-use crate::inputs::{Input, Unusable, redact};
+use crate::inputs::{Listed, redact};
+use crate::shard::{Shard, hash};
 use crate::tables::Table;
 
-/// Which part of a list a process works on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
-    /// From 0.
-    pub index: u32,
-    pub count: u32,
-}
-
-impl FromStr for Shard {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let numbers = text
-            .split_once('/')
-            .map(|(index, count)| (index.parse(), count.parse()));
-        match numbers {
-            Some((Ok(index), Ok(count))) if index < count => Ok(Self { index, count }),
-            _ => bail!("the shard must be I/N with I from 0 to N - 1, such as 0/8"),
-        }
-    }
-}
+/// Bytes of a file's name that its temporary file has as well: all of a record's, and few enough for any file system.
+const PART_STEM: usize = 120;
 
 /// What to do with an input.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,9 +63,6 @@ struct Counts {
     duration: f64,
 }
 
-/// An input or what stands for it, and its URI.
-pub type Listed = Result<Input, Unusable>;
-
 fn uri(listed: &Listed) -> &str {
     match listed {
         Ok(input) => &input.uri,
@@ -91,7 +71,7 @@ fn uri(listed: &Listed) -> &str {
 }
 
 impl Archive {
-    /// Takes the shard's inputs out of a list, in which none counts twice, and writes down which these are.
+    /// Takes the shard's inputs, of which none counts twice, and writes down which these are.
     pub fn open(
         folder: &Path,
         shard: Shard,
@@ -100,12 +80,9 @@ impl Archive {
         list: Vec<Listed>,
     ) -> Result<(Self, Vec<Listed>)> {
         let mut known = HashSet::new();
-        let own =
-            |listed: &Listed| hash(uri(listed)) % u64::from(shard.count) == u64::from(shard.index);
         let inputs: Vec<_> = list
             .into_iter()
-            .filter(own)
-            .filter(|listed| known.insert(uri(listed).to_owned()))
+            .filter(|listed| known.insert(redact(uri(listed))))
             .collect();
         let archive = Self {
             folder: folder.into(),
@@ -117,13 +94,18 @@ impl Archive {
                 ..Counts::default()
             }),
         };
+        let begun = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let head = json!({"shard": shard.index, "of": shard.count, "begun": begun.as_secs_f64()});
         let lines = inputs.iter().map(|listed| {
             let (record, uri) = (record_name(uri(listed)), redact(uri(listed)));
             format!("{}\n", json!({"record": record, "uri": uri}))
         });
+        let text = format!("{head}\n") + &lines.collect::<String>();
         let list = archive.shard_file("list");
         remove_parts(&list)?;
-        write(&list, lines.collect::<String>().as_bytes())?;
+        write(&list, text.as_bytes())?;
         Ok((archive, inputs))
     }
 
@@ -148,7 +130,7 @@ impl Archive {
             // The input restarts, and its attempts are counted again.
             remove(&record)?;
         }
-        let attempts = record.with_extension("attempts");
+        let attempts = attempts(&record);
         let begun = fs::metadata(&attempts).map_or(0, |metadata| metadata.len());
         if begun > 0 {
             remove_parts(&record)?;
@@ -162,16 +144,16 @@ impl Archive {
             .append(true)
             .open(&attempts);
         file.and_then(|mut file| file.write_all(b"."))
-            .with_context(|| format!("{} cannot be written", attempts.display()))?;
+            .with_context(|| cannot(&attempts))?;
         Ok(Task::Tag)
     }
 
-    /// Writes an input's record.
+    /// Writes an input's record. That it cannot be written, as on a full disk, is no attempt of the input.
     pub fn finish(&self, uri: &str, text: &str) -> Result<()> {
         let record = self.record(uri);
-        write(&record, text.as_bytes())?;
-        remove(&record.with_extension("attempts"))?;
-        if let Some(last) = last_line(text) {
+        write(&record, text.as_bytes()).inspect_err(|_| self.abandon(uri))?;
+        remove(&attempts(&record))?;
+        if let Some(last) = Record::of(text.as_bytes()).last {
             self.count(&last, false);
         }
         Ok(())
@@ -188,12 +170,15 @@ impl Archive {
         )
     }
 
-    /// The process is asked to end: the input under way was no cause of it.
+    /// The input under way is given up for a cause that is not its own, such as a process that is asked to end.
     pub fn abandon(&self, uri: &str) {
-        let attempts = self.record(uri).with_extension("attempts");
+        let attempts = attempts(&self.record(uri));
         let file = fs::OpenOptions::new().write(true).open(&attempts);
         // At worst it counts as one attempt.
-        let _ = file.and_then(|file| file.set_len(file.metadata()?.len().saturating_sub(1)));
+        let _ = file.and_then(|file| match file.metadata()?.len() {
+            0 | 1 => fs::remove_file(&attempts),
+            begun => file.set_len(begun - 1),
+        });
     }
 
     fn count(&self, last: &Value, skipped: bool) {
@@ -245,23 +230,58 @@ fn record_name(uri: &str) -> String {
     format!("{:02x}/{name}-{hash:016x}.jsonl", hash >> 56)
 }
 
-fn hash(uri: &str) -> u64 {
-    let digest = Sha256::digest(uri.as_bytes());
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+fn attempts(record: &Path) -> PathBuf {
+    record.with_extension("attempts")
 }
 
-/// The last line of a record, if it is whole: the line about the input as a whole, and its end of line.
+/// The last line of a record, if it is whole: no line is damaged, and the last one is about the input as a whole.
 fn whole(record: &Path) -> Option<Value> {
-    last_line(&fs::read_to_string(record).ok()?)
+    let text = fs::read(record).ok()?;
+    let record = Record::of(&text);
+    record.last.filter(|_| record.damaged == 0)
 }
 
-fn last_line(text: &str) -> Option<Value> {
-    let last = text.strip_suffix('\n')?.lines().last()?;
-    let last: Value = serde_json::from_str(last).ok()?;
-    (last["type"] == "file").then_some(last)
+/// A record that was read.
+struct Record {
+    /// The lines that are whole.
+    text: String,
+    /// The one about the input as a whole.
+    last: Option<Value>,
+    damaged: usize,
+}
+
+impl Record {
+    fn of(bytes: &[u8]) -> Self {
+        let mut record = Self {
+            text: String::new(),
+            last: None,
+            damaged: 0,
+        };
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let value = serde_json::from_slice::<Value>(line);
+            match (value, std::str::from_utf8(line)) {
+                (Ok(value), Ok(text))
+                    if is_line(&value) && line.ends_with(b"\n") && record.last.is_none() =>
+                {
+                    record.text += text;
+                    record.last = Some(value).filter(|value| value["type"] == "file");
+                }
+                _ => record.damaged += 1,
+            }
+        }
+        record
+    }
+}
+
+/// Whether this is a line as [`jsonl`] writes it into a record.
+fn is_line(line: &Value) -> bool {
+    let has_numbers = |keys: &[&str]| keys.iter().all(|key| line[key].is_number());
+    line["uri"].is_string()
+        && match line["type"].as_str() {
+            Some("segment") => line["label"].is_string() && has_numbers(&["start", "end", "score"]),
+            Some("file") => line["error"].is_string() || has_numbers(&["duration"]),
+            _ => false,
+        }
 }
 
 fn make_parent(path: &Path) -> Result<()> {
@@ -272,15 +292,35 @@ fn make_parent(path: &Path) -> Result<()> {
 
 /// Writes a file whole or not at all, also when another process writes the same.
 pub fn write(path: &Path, data: &[u8]) -> Result<()> {
+    write_with(path, |file| {
+        file.write_all(data).with_context(|| cannot(path))
+    })
+}
+
+fn cannot(path: &Path) -> String {
+    format!("{} cannot be written", path.display())
+}
+
+/// [`write`] with what `fill` writes into the file.
+pub fn write_with<T>(path: &Path, fill: impl FnOnce(&mut fs::File) -> Result<T>) -> Result<T> {
     make_parent(path)?;
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    let temporary = path.with_extension(format!("{}-{}.part", std::process::id(), now.as_nanos()));
-    let written = fs::write(&temporary, data).and_then(|()| fs::rename(&temporary, path));
-    written
-        .inspect_err(|_| drop(fs::remove_file(&temporary)))
-        .with_context(|| format!("{} cannot be written", path.display()))
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&part_prefix(path))
+        .suffix(".part")
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .with_context(|| cannot(path))?;
+    let value = fill(temporary.as_file_mut())?;
+    let persisted = temporary.persist(path).map_err(|error| error.error);
+    persisted.with_context(|| cannot(path))?;
+    Ok(value)
+}
+
+/// How the names of the temporary files of a file begin.
+fn part_prefix(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    format!("{}.", &stem[..stem.floor_char_boundary(PART_STEM)])
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -294,8 +334,7 @@ fn remove(path: &Path) -> Result<()> {
 
 /// Removes what killed processes left of the files that they wrote under this name, with any extension.
 fn remove_parts(file: &Path) -> Result<()> {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let prefix = format!("{stem}.");
+    let prefix = part_prefix(file);
     let folder = file.parent().unwrap_or(Path::new("/"));
     for entry in folder.read_dir().into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -306,67 +345,62 @@ fn remove_parts(file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Names of which the first are kept.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Names {
+    pub count: u64,
+    pub first: Vec<String>,
+}
+
+impl Names {
+    /// Names that a message lists.
+    const SHOWN: usize = 10;
+
+    fn push(&mut self, name: impl Into<String>) {
+        self.count += 1;
+        if self.first.len() < Self::SHOWN {
+            self.first.push(name.into());
+        }
+    }
+}
+
 /// What `merge` found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Merged {
     pub tagged: usize,
     pub failed: usize,
     /// Shards without a list or a summary: the first never began, the second did not end.
-    pub missing_shards: Vec<String>,
+    pub missing_shards: Names,
     /// Inputs without a whole record.
-    pub missing: Vec<String>,
+    pub missing: Names,
     /// Inputs with more than one.
-    pub twice: Vec<String>,
+    pub twice: Names,
+    /// Records and lists with damaged lines, which are left out.
+    pub damaged: Names,
     /// Records of inputs that are in no list.
     pub unlisted: usize,
+    /// Lists of earlier divisions, which do not count.
+    pub superseded: usize,
 }
 
 impl Merged {
     pub fn is_complete(&self) -> bool {
-        self.missing_shards.is_empty() && self.missing.is_empty() && self.twice.is_empty()
+        [
+            &self.missing_shards,
+            &self.missing,
+            &self.twice,
+            &self.damaged,
+        ]
+        .iter()
+        .all(|names| names.count == 0)
     }
 }
 
 /// Puts all records of a folder into one table, by their URIs.
 pub fn merge(folder: &Path, table: &mut dyn Table) -> Result<Merged> {
     let mut merged = Merged::default();
-    // The record of each input.
-    let mut listed = BTreeMap::<String, String>::new();
+    let listed = read_lists(folder, &mut merged)?;
     let mut records = BTreeSet::<(String, String)>::new();
-    let shards = folder.join("shards");
-    let files = shards.read_dir().with_context(|| {
-        format!(
-            "{} is not an archive: it has no folder `shards`",
-            folder.display()
-        )
-    })?;
-    let mut names = BTreeSet::new();
-    for entry in files {
-        names.insert(entry?.file_name().to_string_lossy().into_owned());
-    }
-    let mut counts = BTreeSet::new();
-    for name in names.iter().filter_map(|name| name.strip_suffix(".list")) {
-        let count = name
-            .split_once("-of-")
-            .and_then(|(_, count)| count.parse::<u32>().ok());
-        counts.extend(count);
-        let file = fs::File::open(shards.join(format!("{name}.list")))?;
-        for line in BufReader::new(file).lines() {
-            let line: Value = serde_json::from_str(&line?)
-                .with_context(|| format!("shards/{name}.list is damaged"))?;
-            let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
-            listed.insert(text("record"), text("uri"));
-        }
-    }
-    for count in counts {
-        for index in 0..count {
-            let name = format!("{index}-of-{count}");
-            if !names.contains(&format!("{name}.list")) || !names.contains(&format!("{name}.json"))
-            {
-                merged.missing_shards.push(name);
-            }
-        }
-    }
     for group in folder.join("records").read_dir().into_iter().flatten() {
         let group = group?;
         for entry in group.path().read_dir().into_iter().flatten() {
@@ -375,9 +409,14 @@ pub fn merge(folder: &Path, table: &mut dyn Table) -> Result<Merged> {
                 group.file_name().to_string_lossy(),
                 entry?.file_name().to_string_lossy()
             );
-            if name.ends_with(".jsonl")
-                && let Some(last) = whole(&folder.join("records").join(&name))
-            {
+            if !name.ends_with(".jsonl") {
+                continue;
+            }
+            let record = read(folder, &name)?;
+            if record.damaged > 0 {
+                merged.damaged.push(format!("records/{name}"));
+            }
+            if let Some(last) = record.last {
                 let uri = last["uri"].as_str().unwrap_or_default().to_owned();
                 records.insert((uri, name));
             }
@@ -387,37 +426,127 @@ pub fn merge(folder: &Path, table: &mut dyn Table) -> Result<Merged> {
     let missing = listed
         .iter()
         .filter(|(record, _)| !names.contains(record.as_str()));
-    merged.missing = missing.map(|(_, uri)| uri.clone()).collect();
-    merged.missing.sort();
+    let missing: BTreeSet<_> = missing.map(|(_, uri)| uri).collect();
+    missing.into_iter().for_each(|uri| merged.missing.push(uri));
     merged.unlisted = names
         .iter()
         .filter(|name| !listed.contains_key(**name))
         .count();
     let mut last_uri = None;
+    let mut last_twice = None;
     for (uri, name) in &records {
         if last_uri == Some(uri) {
-            if merged.twice.last() != Some(uri) {
-                merged.twice.push(uri.clone());
+            if last_twice != Some(uri) {
+                merged.twice.push(uri);
+                last_twice = Some(uri);
             }
             continue;
         }
         last_uri = Some(uri);
-        let text = fs::read_to_string(folder.join("records").join(name))?;
-        let failed = last_line(&text).is_some_and(|last| last.get("error").is_some());
+        let record = read(folder, name)?;
+        let failed = record.last.is_some_and(|last| last.get("error").is_some());
         *(if failed {
             &mut merged.failed
         } else {
             &mut merged.tagged
         }) += 1;
-        table.add(&text)?;
+        table.add(&record.text)?;
     }
     table.finish()?;
     Ok(merged)
 }
 
+fn read(folder: &Path, name: &str) -> Result<Record> {
+    let path = folder.join("records").join(name);
+    let bytes = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(Record::of(&bytes))
+}
+
+/// The files of one division of a list into shards.
+#[derive(Default)]
+struct Division {
+    /// When the last of its shards was begun, in seconds.
+    begun: f64,
+    lists: BTreeSet<u32>,
+    finished: BTreeSet<u32>,
+    /// The record and the URI of each input.
+    inputs: BTreeMap<String, String>,
+}
+
+/// The record and the URI of each input in the lists of the last division; what earlier ones left unfinished is part of it.
+fn read_lists(folder: &Path, merged: &mut Merged) -> Result<BTreeMap<String, String>> {
+    let shards = folder.join("shards");
+    let files = shards.read_dir().with_context(|| {
+        format!(
+            "{} is not an archive: it has no folder `shards`",
+            folder.display()
+        )
+    })?;
+    let mut divisions = BTreeMap::<u32, Division>::new();
+    for entry in files {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let parts = name.rsplit_once('.').and_then(|(stem, extension)| {
+            let (index, count) = stem.split_once("-of-")?;
+            let (index, count) = (index.parse::<u32>().ok()?, count.parse::<u32>().ok()?);
+            (index < count).then_some((index, count, extension))
+        });
+        let Some((index, count, extension)) = parts else {
+            continue;
+        };
+        let division = divisions.entry(count).or_default();
+        if extension == "json" {
+            division.finished.insert(index);
+        } else if extension == "list" {
+            division.lists.insert(index);
+            let complete = read_list(&entry.path(), division)?;
+            if !complete {
+                merged.damaged.push(format!("shards/{name}"));
+            }
+        }
+    }
+    let lists: usize = divisions
+        .values()
+        .map(|division| division.lists.len())
+        .sum();
+    let last = divisions
+        .into_iter()
+        .max_by(|(_, a), (_, b)| a.begun.total_cmp(&b.begun));
+    let Some((count, division)) = last else {
+        return Ok(BTreeMap::new());
+    };
+    merged.superseded = lists - division.lists.len();
+    let done: BTreeSet<_> = division.lists.intersection(&division.finished).collect();
+    let missing = (0..count).filter(|index| !done.contains(index));
+    for index in missing.take(Names::SHOWN) {
+        merged.missing_shards.push(format!("{index}-of-{count}"));
+    }
+    merged.missing_shards.count = u64::from(count) - done.len() as u64;
+    Ok(division.inputs)
+}
+
+/// Reads a shard's list; whether all of its lines are whole.
+fn read_list(path: &Path, division: &mut Division) -> Result<bool> {
+    let cannot = || format!("{} cannot be read", path.display());
+    let file = fs::File::open(path).with_context(cannot)?;
+    let mut complete = true;
+    for line in BufReader::new(file).split(b'\n') {
+        let line = serde_json::from_slice::<Value>(&line.with_context(cannot)?).unwrap_or_default();
+        if let (Some(record), Some(uri)) = (line["record"].as_str(), line["uri"].as_str()) {
+            division.inputs.insert(record.to_owned(), uri.to_owned());
+        } else if let Some(begun) = line["begun"].as_f64() {
+            division.begun = division.begun.max(begun);
+        } else {
+            complete = false;
+        }
+    }
+    Ok(complete)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::Input;
     use crate::tables::{Csv, JsonLines};
 
     fn input(uri: &str) -> Listed {
@@ -441,8 +570,25 @@ mod tests {
         folder
     }
 
+    /// Opens a shard with those of the list that it owns.
     fn open(folder: &Path, index: u32, count: u32, list: Vec<Listed>) -> (Archive, Vec<Listed>) {
-        Archive::open(folder, Shard { index, count }, 3, false, list).unwrap()
+        let shard = Shard { index, count };
+        let own = list.into_iter().filter(|listed| shard.owns(uri(listed)));
+        Archive::open(folder, shard, 3, false, own.collect()).unwrap()
+    }
+
+    fn finish(archive: &Archive, inputs: &[Listed]) {
+        for listed in inputs {
+            archive.finish(uri(listed), &text(uri(listed))).unwrap();
+        }
+        archive.close(1.0).unwrap();
+    }
+
+    fn names(names: &[&str]) -> Names {
+        Names {
+            count: names.len() as u64,
+            first: names.iter().copied().map(String::from).collect(),
+        }
     }
 
     fn text(uri: &str) -> String {
@@ -463,22 +609,31 @@ mod tests {
     }
 
     #[test]
-    fn each_input_is_in_one_shard_once() {
+    fn an_input_counts_once_however_it_is_signed() {
         let folder = scratch("division");
-        let mut all = Vec::new();
-        for index in 0..5 {
-            let twice = list(100).into_iter().chain(list(100)).collect();
-            let (_, own) = open(&folder, index, 5, twice);
-            assert!((8..40).contains(&own.len()), "{}", own.len());
-            all.extend(own.iter().map(|listed| uri(listed).to_owned()));
-        }
-        all.sort();
-        let mut expected: Vec<_> = list(100)
-            .iter()
-            .map(|listed| uri(listed).to_owned())
-            .collect();
-        expected.sort();
-        assert_eq!(all, expected);
+        let twice = list(3).into_iter().chain(list(3));
+        let signed = |signature| {
+            input(&format!(
+                "https://host/a.mp4?id=1&X-Amz-Signature={signature}"
+            ))
+        };
+        let all = twice.chain([signed("one"), signed("two")]).collect();
+        let (archive, own) = open(&folder, 0, 1, all);
+        assert_eq!(own.len(), 4);
+        let signed = uri(&own[3]);
+        archive.finish(signed, &text(&redact(signed))).unwrap();
+        assert_eq!(
+            archive
+                .begin("https://host/a.mp4?id=1&X-Amz-Signature=three")
+                .unwrap(),
+            Task::Skip
+        );
+        assert_eq!(
+            archive
+                .begin("https://host/a.mp4?id=2&X-Amz-Signature=one")
+                .unwrap(),
+            Task::Tag
+        );
         fs::remove_dir_all(folder).unwrap();
     }
 
@@ -549,8 +704,8 @@ mod tests {
         }
         first.close(1.0).unwrap();
         let (found, _) = merged(&folder, false);
-        assert_eq!(found.missing_shards, ["1-of-2"]);
-        assert_eq!((found.tagged, found.missing.len()), (own.len(), 0));
+        assert_eq!(found.missing_shards, names(&["1-of-2"]));
+        assert_eq!((found.tagged, found.missing.count), (own.len(), 0));
 
         let (second, rest) = open(&folder, 1, 2, list(10));
         let [lost, failed, done @ ..] = &rest[..] else {
@@ -573,10 +728,10 @@ mod tests {
         let expected = Merged {
             tagged: 8,
             failed: 1,
-            missing_shards: vec![],
-            missing: vec![uri(lost).into()],
-            twice: vec![uri(&own[0]).into()],
+            missing: names(&[uri(lost)]),
+            twice: names(&[uri(&own[0])]),
             unlisted: 1,
+            ..Merged::default()
         };
         assert_eq!(found, expected);
         assert_eq!(lines.lines().count(), 8 * 2 + 1);
@@ -594,27 +749,133 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_not_stored() {
-        let uri = "http://anna:secret@host/a.mp4";
+    fn the_number_of_shards_may_change() {
+        let folder = scratch("change");
+        let (first, own) = open(&folder, 0, 3, list(20));
+        finish(&first, &own);
+        let (found, _) = merged(&folder, false);
+        assert_eq!(found.missing_shards, names(&["1-of-3", "2-of-3"]));
+        // Two processes more than that do not fit: two do it all.
+        for index in 0..2 {
+            let (shard, own) = open(&folder, index, 2, list(20));
+            finish(&shard, &own);
+        }
+        let (found, _) = merged(&folder, false);
+        assert!(found.is_complete(), "{found:?}");
+        assert_eq!((found.tagged, found.superseded), (20, 1));
+        // A longer list, divided anew, is incomplete until all of its shards are done.
+        let (shard, own) = open(&folder, 0, 4, list(30));
+        finish(&shard, &own);
+        let (found, _) = merged(&folder, false);
+        assert_eq!(found.missing_shards.count, 3);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn four_billion_shards_take_no_memory() {
+        let folder = scratch("many");
+        let (shard, own) = Archive::open(
+            &folder,
+            Shard {
+                index: 7,
+                count: u32::MAX,
+            },
+            3,
+            false,
+            list(1),
+        )
+        .unwrap();
+        finish(&shard, &own);
+        let (found, _) = merged(&folder, false);
+        assert_eq!(found.missing_shards.count, u64::from(u32::MAX) - 1);
+        assert_eq!(found.missing_shards.first.len(), Names::SHOWN);
+        assert_eq!(found.missing_shards.first[7], format!("8-of-{}", u32::MAX));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn damaged_lines_are_reported_and_not_copied() {
+        let uri = "file:///0.mp4";
+        let good = text(uri);
+        let [segment, file] = good.split_inclusive('\n').collect::<Vec<_>>()[..] else {
+            panic!("{good}");
+        };
+        let zeros = "\0".repeat(100) + "\n";
+        for (damaged, left) in [
+            (format!("{}\n{good}", &segment[..40]).into_bytes(), 2),
+            (format!("{zeros}{good}").into_bytes(), 2),
+            ([b"\xff\xfe\n", good.as_bytes()].concat(), 2),
+            (format!("{segment}{{}}\n{file}").into_bytes(), 2),
+            (format!("{good}{segment}").into_bytes(), 2),
+            (format!("{good}{}", &segment[..40]).into_bytes(), 2),
+            (good.as_bytes()[..good.len() - 1].to_vec(), 0),
+            (segment.replace("2.5", "\"2.5\"").into_bytes(), 0),
+        ] {
+            let folder = scratch("damaged");
+            let (archive, own) = open(&folder, 0, 1, list(1));
+            finish(&archive, &own);
+            fs::write(archive.record(uri), &damaged).unwrap();
+            let (found, lines) = merged(&folder, false);
+            assert_eq!(
+                found.damaged,
+                names(&[&format!("records/{}", record_name(uri))])
+            );
+            assert!(!found.is_complete());
+            assert_eq!(
+                lines,
+                if left > 0 {
+                    good.clone()
+                } else {
+                    String::new()
+                }
+            );
+            // The input is tagged again.
+            assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+            fs::remove_dir_all(folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_written_is_no_attempt() {
+        let folder = scratch("unwritable");
+        let uri = "file:///0.mp4";
+        let (archive, _) = open(&folder, 0, 1, list(1));
+        let record = archive.record(uri);
+        fs::create_dir_all(record.join("in the way")).unwrap();
+        for _ in 0..10 {
+            assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+            archive.finish(uri, &text(uri)).unwrap_err();
+        }
+        fs::remove_dir_all(&record).unwrap();
+        assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+        archive.finish(uri, &text(uri)).unwrap();
+        let left: Vec<_> = record.parent().unwrap().read_dir().unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_may_have_the_longest_name_and_gets_the_usual_permissions() {
+        let folder = scratch("long");
+        let usual = folder.join("usual");
+        write(&folder.join("ü".repeat(127)), b"1").unwrap();
+        fs::write(&usual, b"1").unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode(&folder.join("ü".repeat(127))), mode(&usual));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn secrets_are_not_stored() {
+        let uri = "http://anna:secret@host/a.mp4?id=1&sig=secret";
         assert!(!record_name(uri).contains("secret"));
         let folder = scratch("password");
         open(&folder, 0, 1, vec![input(uri)]);
         let list = fs::read_to_string(folder.join("shards/0-of-1.list")).unwrap();
         assert!(
-            list.contains("anna:***@host") && !list.contains("secret"),
+            list.contains("anna:***@host/a.mp4?id=1\"") && !list.contains("secret"),
             "{list}"
         );
         fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn shards_count_from_zero() {
-        assert_eq!(
-            "3/8".parse::<Shard>().unwrap(),
-            Shard { index: 3, count: 8 }
-        );
-        for wrong in ["8/8", "1", "0/0", "a/b", "-1/2"] {
-            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
-        }
     }
 }

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
+use gstinstruments::elements::frameclassify::MAX_FRAMES;
 
-use crate::archive::Shard;
+use crate::shard::Shard;
 
 /// Tags the musical instruments in audio and video files: which are heard, which are seen, and when
 #[derive(Parser)]
@@ -50,6 +51,9 @@ pub enum Command {
     Man,
 }
 
+/// Nanoseconds.
+const MIN_WINDOW: u64 = 100_000_000;
+
 /// The execution providers by name.
 const PROVIDERS: [&str; 5] = ["auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx"];
 
@@ -79,7 +83,8 @@ pub enum TableFormat {
 
 #[derive(Parser, Clone)]
 pub struct Tag {
-    /// Files, folders (all audio and video files in them), URIs, or - for a list on standard input, one input per line
+    /// Files, folders (the audio and video files in them, by their content; not hidden ones), URIs, or - for a list on
+    /// standard input, one input per line
     #[arg(value_name = "FILE|FOLDER|URI|-", required_unless_present = "follow")]
     pub inputs: Vec<OsString>,
     /// Output format
@@ -125,7 +130,7 @@ pub struct Tag {
     #[arg(long, value_enum)]
     pub without: Option<Modality>,
     /// Length in seconds of the audio and video that each result is based on
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = window)]
     pub window: u64,
     /// Seconds between results
     #[arg(long, value_name = "SECONDS", default_value = "2.5", value_parser = seconds)]
@@ -140,7 +145,7 @@ pub struct Tag {
     #[arg(long, default_value = "repeat", value_parser = ["repeat", "zero", "drop"])]
     pub partial: String,
     /// Number of pictures, spread evenly over the file, for the result for the whole file [default: all; 20 with fusion]
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_FRAMES)))]
     pub frames: Option<u32>,
 }
 
@@ -159,7 +164,7 @@ pub struct Models {
     /// Picture model, instead of the default
     #[arg(long, value_name = "NAME|PATH")]
     pub video_model: Option<String>,
-    /// Fusion model, instead of the default; none: separate audio and video results
+    /// Fusion model [default: the one made for the sound and picture models]; none: separate audio and video results
     #[arg(long, value_name = "NAME|PATH|none")]
     pub fusion_model: Option<String>,
 }
@@ -247,6 +252,15 @@ fn seconds(text: &str) -> Result<u64> {
         bail!("the time must be from 0.001 to 86400 seconds");
     }
     Ok((seconds * 1e9) as u64)
+}
+
+/// [`seconds`] that hold a few hops of every model's sound.
+fn window(text: &str) -> Result<u64> {
+    let window = seconds(text)?;
+    if window < MIN_WINDOW {
+        bail!("the window must be from 0.1 to 86400 seconds");
+    }
+    Ok(window)
 }
 
 fn score(text: &str) -> Result<f32> {

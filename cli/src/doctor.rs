@@ -14,7 +14,7 @@ use gst::prelude::*;
 use gstinstruments::model::{Error, Modality, Model, Options, Provider};
 
 /// The folders of models: those of the environment variable, which [`crate::start`] sets where it is not.
-fn folders() -> Vec<PathBuf> {
+pub fn folders() -> Vec<PathBuf> {
     let variable = env::var_os("GST_INSTRUMENTS_MODEL_PATH").unwrap_or_default();
     env::split_paths(&variable)
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -22,7 +22,7 @@ fn folders() -> Vec<PathBuf> {
 }
 
 /// The names of the models in the folders; `NAME.int8.onnx` is a variant of `NAME`.
-fn names(folders: &[PathBuf]) -> BTreeSet<String> {
+pub fn names(folders: &[PathBuf]) -> BTreeSet<String> {
     let files = folders
         .iter()
         .filter_map(|folder| folder.read_dir().ok())
@@ -177,26 +177,44 @@ fn gstreamer() -> Vec<Finding> {
     }]
 }
 
-/// Kinds of media and the Debian package of what GStreamer needs for them.
-const MEDIA: [(&str, &[&str], &str); 9] = [
+/// Kinds of media, the elements of which any one reads them (of the basics, all are needed), and the Debian package that
+/// has one.
+const MEDIA: &[(&str, &[&str], &str)] = &[
     (
         "basics",
         &["decodebin", "urisourcebin", "multiqueue", "audioconvert"],
-        "gstreamer1.0-plugins-base",
+        BASE,
     ),
-    ("MP4, MOV", &["qtdemux"], "gstreamer1.0-plugins-good"),
-    ("MKV, WebM", &["matroskademux"], "gstreamer1.0-plugins-good"),
-    ("MPEG-TS", &["tsdemux"], "gstreamer1.0-plugins-bad"),
-    (
-        "MP3",
-        &["mpg123audiodec", "avdec_mp3"],
-        "gstreamer1.0-plugins-good",
-    ),
-    (
-        "AAC",
-        &["avdec_aac", "faad", "fdkaacdec"],
-        "gstreamer1.0-libav",
-    ),
+    ("HTTP", &["souphttpsrc", "curlhttpsrc"], GOOD),
+    ("HLS", &["hlsdemux2", "hlsdemux"], BAD),
+    ("DASH", &["dashdemux2", "dashdemux"], BAD),
+    ("RTSP", &["rtspsrc"], GOOD),
+    ("MP4", &["qtdemux"], GOOD),
+    ("Matroska", &["matroskademux"], GOOD),
+    ("AVI", &["avidemux"], GOOD),
+    ("FLV", &["flvdemux"], GOOD),
+    ("MPEG-TS", &["tsdemux"], BAD),
+    ("MPEG-PS", &["mpegpsdemux"], BAD),
+    ("MXF", &["mxfdemux"], BAD),
+    ("Ogg", &["oggdemux"], BASE),
+    ("ASF (WMA, WMV)", &["asfdemux"], UGLY),
+    ("RealMedia", &["rmdemux"], UGLY),
+    ("ID3 tags", &["id3demux"], GOOD),
+    ("WAV", &["wavparse"], GOOD),
+    ("AIFF", &["aiffparse"], BAD),
+    ("FLAC", &["flacdec", "avdec_flac"], GOOD),
+    ("MP3", &["mpg123audiodec", "avdec_mp3"], GOOD),
+    ("AAC", &["avdec_aac", "faad", "fdkaacdec"], LIBAV),
+    ("AC-3", &["avdec_ac3", "a52dec"], LIBAV),
+    ("DTS", &["avdec_dca", "dtsdec"], LIBAV),
+    ("Opus", &["opusdec", "avdec_opus"], BASE),
+    ("Vorbis", &["vorbisdec"], BASE),
+    ("ALAC", &["avdec_alac"], LIBAV),
+    ("AMR", &["avdec_amrnb", "amrnbdec"], LIBAV),
+    ("WavPack", &["wavpackdec"], GOOD),
+    ("Musepack", &["musepackdec", "avdec_mpc7"], BAD),
+    ("Monkey's Audio", &["avdec_ape"], LIBAV),
+    ("WMA sound", &["avdec_wmav2"], LIBAV),
     (
         "H.264",
         &[
@@ -206,57 +224,75 @@ const MEDIA: [(&str, &[&str], &str); 9] = [
             "nvh264dec",
             "v4l2h264dec",
         ],
-        "gstreamer1.0-libav",
+        LIBAV,
     ),
     (
         "H.265",
         &["avdec_h265", "vah265dec", "nvh265dec", "v4l2h265dec"],
-        "gstreamer1.0-libav",
+        LIBAV,
     ),
     (
         "VP9",
         &["vp9dec", "avdec_vp9", "vavp9dec", "nvvp9dec"],
-        "gstreamer1.0-plugins-good",
+        GOOD,
     ),
+    ("AV1", &["av1dec", "dav1ddec", "avdec_av1", "vaav1dec"], BAD),
+    (
+        "MPEG-2 video",
+        &["avdec_mpeg2video", "mpeg2dec", "vampeg2dec"],
+        LIBAV,
+    ),
+    ("ProRes", &["avdec_prores"], LIBAV),
+    ("DV", &["dvdemux", "avdec_dvvideo"], GOOD),
 ];
 
+const BASE: &str = "gstreamer1.0-plugins-base";
+const GOOD: &str = "gstreamer1.0-plugins-good";
+const BAD: &str = "gstreamer1.0-plugins-bad";
+const UGLY: &str = "gstreamer1.0-plugins-ugly";
+const LIBAV: &str = "gstreamer1.0-libav";
+
+/// The basics, what is missing for other media, and a line of the media that GStreamer reads.
 fn decoders() -> Vec<Finding> {
     let there = |name: &&str| gst::ElementFactory::find(name).is_some();
-    let check = |(what, elements, package): (&'static str, &[&str], &str)| {
-        // The basics are all needed, of the others any one is enough.
+    let mut findings = Vec::new();
+    let mut read = Vec::new();
+    for &(what, elements, package) in MEDIA {
         let needed = what == "basics";
         let lacking: Vec<_> = elements
             .iter()
             .filter(|name| !there(name))
             .copied()
             .collect();
-        let enough = if needed {
-            lacking.is_empty()
-        } else {
-            lacking.len() < elements.len()
+        let enough = match needed {
+            true => lacking.is_empty(),
+            false => lacking.len() < elements.len(),
         };
-        Finding {
-            what,
-            state: if enough {
-                let found: Vec<_> = elements
-                    .iter()
-                    .filter(|name| there(name))
-                    .copied()
-                    .collect();
-                Ok(found.join(", "))
-            } else {
-                Err((
-                    format!(
-                        "GStreamer lacks {}",
-                        lacking.join(if needed { " and " } else { " or " })
-                    ),
-                    format!("apt-get install {package}"),
-                ))
-            },
-            needed,
+        if enough && !needed {
+            read.push(what);
+            continue;
         }
-    };
-    MEDIA.map(check).into()
+        let state = if enough {
+            Ok(elements.join(", "))
+        } else {
+            let and = if needed { " and " } else { " or " };
+            Err((
+                format!("GStreamer lacks {}", lacking.join(and)),
+                format!("apt-get install {package}"),
+            ))
+        };
+        findings.push(Finding {
+            what,
+            state,
+            needed,
+        });
+    }
+    findings.push(Finding {
+        what: "media",
+        state: Ok(read.join(", ")),
+        needed: false,
+    });
+    findings
 }
 
 fn runtime() -> Vec<Finding> {
@@ -441,6 +477,36 @@ mod tests {
                 && text.ends_with("1 required component is missing.\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn each_package_has_what_is_said_of_it() {
+        // Where Debian's packages can be asked what they are for.
+        for package in [BASE, GOOD, BAD, UGLY, LIBAV] {
+            let output = std::process::Command::new("apt-cache")
+                .args(["show", package])
+                .output();
+            let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+            let Some(line) = text
+                .unwrap_or_default()
+                .lines()
+                .find_map(|line| line.strip_prefix("Gstreamer-Elements: ").map(str::to_owned))
+            else {
+                eprintln!("skipped: no package lists of Debian have {package}");
+                continue;
+            };
+            let elements: Vec<_> = line.split(", ").collect();
+            for (what, any, _) in MEDIA.iter().filter(|(_, _, own)| *own == package) {
+                // It loads its library when it is used, which keeps it out of the list.
+                if any.contains(&"souphttpsrc") {
+                    continue;
+                }
+                assert!(
+                    any.iter().any(|name| elements.contains(name)),
+                    "{package} lacks {what}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Passed {
     pub start: Option<u64>,
     pub end: Option<u64>,
     pub buffers: u64,
+    /// Whether there are pictures.
+    pub has_video: bool,
     /// Pictures a second, as a fraction.
     pub frame_rate: Option<(i32, i32)>,
 }
@@ -46,10 +48,12 @@ impl Extent {
     /// Looks at what comes to `sink`.
     pub fn watch(&self, sink: &gst::Pad) {
         let own = self.clone();
+        let is_video = sink.name() == "video";
         let last = Mutex::new(None::<gst::ClockTime>);
         sink.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
             let mut passed = own.0.lock().unwrap_or_else(PoisonError::into_inner);
             passed.buffers += 1;
+            passed.has_video |= is_video;
             let segment = pad
                 .sticky_event::<gst::event::Segment>(0)
                 .and_then(|event| event.segment().downcast_ref::<gst::ClockTime>().cloned());

@@ -8,16 +8,19 @@ mod doctor;
 mod extent;
 mod formats;
 mod inputs;
+mod models;
 mod pictures;
 mod png;
 mod progress;
 mod report;
 mod run;
 mod segments;
+mod shard;
 mod source;
 mod spectrogram;
 mod tables;
 mod tagger;
+mod visible;
 
 use std::io::{BufWriter, Write, stdout};
 use std::path::Path;
@@ -28,12 +31,13 @@ use clap::{CommandFactory, Parser};
 
 use args::{Args, Command, Merge, TableFormat};
 use tables::{Csv, JsonLines, Parquet, Table};
+use visible::visible;
 
 fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", visible(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
@@ -65,37 +69,51 @@ fn run(args: Args) -> Result<ExitCode> {
     }
 }
 
-/// `instruments merge`: what is missing or twice is said on standard error, and makes the exit code 1.
+/// `instruments merge`: what is missing, twice or damaged is said on standard error, and makes the exit code 1.
 fn merge(options: &Merge) -> Result<ExitCode> {
-    const SHOWN: usize = 10;
+    let fill = |out: &mut (dyn Write + Send)| {
+        archive::merge(
+            &options.folder,
+            &mut *table(options.format, BufWriter::new(out))?,
+        )
+    };
     let merged = match &options.output {
-        Some(path) => {
-            let mut file = Vec::new();
-            let merged = archive::merge(&options.folder, &mut *table(options.format, &mut file)?)?;
-            archive::write(path, &file)?;
-            merged
-        }
-        None => {
-            let out = BufWriter::new(stdout());
-            archive::merge(&options.folder, &mut *table(options.format, out)?)?
-        }
+        Some(path) => archive::write_with(path, |file| fill(file))?,
+        None => fill(&mut stdout())?,
     };
     eprintln!("{} inputs tagged, {} failed", merged.tagged, merged.failed);
-    for (what, which) in [
+    for (what, names) in [
         ("shards are unfinished", &merged.missing_shards),
         ("inputs have no record", &merged.missing),
         ("inputs have more than one record", &merged.twice),
+        (
+            "files have damaged lines, which were left out; run their shards again",
+            &merged.damaged,
+        ),
     ] {
-        if !which.is_empty() {
-            let more = if which.len() > SHOWN { ", …" } else { "" };
-            let shown: Vec<_> = which.iter().take(SHOWN).map(String::as_str).collect();
-            eprintln!("{} {what}: {}{more}", which.len(), shown.join(", "));
+        if names.count > 0 {
+            let more = if names.count > names.first.len() as u64 {
+                ", …"
+            } else {
+                ""
+            };
+            eprintln!(
+                "{} {what}: {}{more}",
+                names.count,
+                visible(&names.first.join(", "))
+            );
         }
     }
     if merged.unlisted > 0 {
         eprintln!(
             "{} records belong to inputs that are in no list",
             merged.unlisted
+        );
+    }
+    if merged.superseded > 0 {
+        eprintln!(
+            "{} lists of earlier divisions into another number of shards were ignored",
+            merged.superseded
         );
     }
     Ok(if merged.is_complete() {

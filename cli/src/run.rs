@@ -2,10 +2,8 @@
 
 //! `instruments tag`: several inputs at once, their results in order.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
-use std::io::{self, BufRead, Write, stdin, stdout};
-use std::os::unix::ffi::OsStringExt;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, BufRead, BufReader, Write, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,14 +16,20 @@ use anyhow::{Context, Result, bail};
 use crate::archive::{Archive, Task, write};
 use crate::args::{Format, Tag};
 use crate::formats::{self, html, html::Entry, jsonl};
-use crate::inputs::{self, Input, Unusable};
+use crate::inputs::{self, Input, Lines, Listed, Unusable, hide, redact};
+use crate::models::{self, for_command};
 use crate::png;
 use crate::progress::Progress;
+use crate::report::Report;
 use crate::segments::{Segment, Settings, segments};
 use crate::tagger::{Tagger, Watch};
+use crate::visible::visible;
 
 /// Set by SIGINT, SIGTERM and SIGHUP, or when nobody reads the output.
 pub static STOP: AtomicBool = AtomicBool::new(false);
+
+/// The page that lists the others.
+const INDEX: &str = "index.html";
 
 /// What the shell gives for a process that SIGINT ended.
 const INTERRUPTED: u8 = 130;
@@ -36,13 +40,20 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
         (options.format, options.windows) = (Format::Jsonl, true);
     }
     if options.follow {
-        return follow(&options);
+        return follow(&mut options);
     }
     if options.format == Format::Png {
         png::check()?;
     }
     let started = Instant::now();
-    let mut inputs = inputs::expand(&options.inputs, stdin().lock());
+    let inputs = inputs::expand(&options.inputs, stdin().lock(), options.shard)?;
+    inputs.notes().iter().for_each(|note| say(note));
+    let mut inputs = inputs.listed;
+    let jobs = jobs(&options, inputs.len());
+    // Of a single input, a model's threads may take all cores.
+    let threads = if jobs > 1 { jobs.div_ceil(4) as u32 } else { 0 };
+    let (_models, note) = models::choose(&mut options, threads)?;
+    note.iter().for_each(|note| say(note));
     let mut archive = None;
     if let (Some(shard), Some(folder)) = (options.shard, &options.out) {
         options.format = Format::Jsonl;
@@ -53,7 +64,6 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
     if inputs.len() > 1 && !options.format.joins() && options.out.is_none() {
         bail!("this format needs one output file per input: set a folder for the files with --out");
     }
-    let jobs = jobs(&options, inputs.len());
     let outputs = match &options.out {
         Some(folder) if archive.is_none() => Some(outputs(folder, &inputs, options.format)?),
         _ => None,
@@ -67,13 +77,13 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
                 .map(|input| input.as_ref().ok().and_then(|input| input.bytes))
                 .collect::<Vec<_>>(),
         ),
-        // Of a single input, a model's threads may take all cores.
-        threads: if jobs > 1 { jobs.div_ceil(4) as u32 } else { 0 },
+        threads,
         options,
         outputs,
         archive,
         next: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
+        full: AtomicBool::new(false),
         printer: Mutex::default(),
         entries: Mutex::default(),
         inputs,
@@ -111,27 +121,25 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
 }
 
 /// Tags each line of standard input as it comes, for programs that keep one process.
-fn follow(options: &Tag) -> Result<ExitCode> {
+fn follow(options: &mut Tag) -> Result<ExitCode> {
+    let (_models, note) = models::choose(options, 0)?;
+    note.iter().for_each(|note| say(note));
     interruptible()?;
     let settings = settings(options);
     let mut tagger = Tagger::new(options, 0, &STOP);
-    for line in stdin().lock().split(b'\n') {
-        let line = line?;
-        if line.is_empty() {
-            continue;
-        }
-        for listed in inputs::expand(&[OsString::from_vec(line)], io::empty()) {
-            let text = match listed {
-                Ok(input) => match tagger.tag(&input, &Silent) {
+    let mut stdin = BufReader::new(stdin().lock());
+    let head = stdin.fill_buf().context(inputs::UNREADABLE)?;
+    inputs::check_list(head)?;
+    for line in Lines::new(stdin) {
+        let inputs = inputs::expand_line(line.context(inputs::UNREADABLE)?);
+        inputs.notes().iter().for_each(|note| say(note));
+        for listed in inputs.listed {
+            let text = match &listed {
+                Ok(input) => match tag_one(&mut tagger, input, &Silent) {
                     Ok(report) => formats::render(Format::Jsonl, &report, &settings, false),
-                    Err(error) => {
-                        jsonl::failure(&inputs::redact(&input.uri), &format!("{error:#}"))
-                    }
+                    Err(error) => failure(&input.uri, &error),
                 },
-                Err(unusable) => jsonl::failure(
-                    &inputs::redact(&unusable.uri),
-                    &format!("{:#}", unusable.cause),
-                ),
+                Err(unusable) => failure(&unusable.uri, &unusable.cause),
             };
             let mut out = stdout().lock();
             match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -146,6 +154,27 @@ fn follow(options: &Tag) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says something that the user should know.
+fn say(note: &str) {
+    eprintln!("note: {}", visible(note));
+}
+
+/// Tags an input that has not been looked at.
+fn tag_one(tagger: &mut Tagger, input: &Input, watch: &dyn Watch) -> Result<Report> {
+    input.check()?;
+    tagger.tag(input, watch)
+}
+
+/// The record of an input that could not be tagged.
+fn failure(uri: &str, cause: &anyhow::Error) -> String {
+    jsonl::failure(&redact(uri), &sentence(uri, cause))
+}
+
+/// Why an input could not be tagged, without its secrets.
+fn sentence(uri: &str, cause: &anyhow::Error) -> String {
+    for_command(&hide(&format!("{cause:#}"), uri))
 }
 
 struct Silent;
@@ -178,28 +207,62 @@ fn interruptible() -> Result<()> {
     .context("the signal handler cannot be installed")
 }
 
-/// Where each input's result is written; names that several inputs share get a number.
-fn outputs(
-    folder: &Path,
-    inputs: &[Result<Input, Unusable>],
-    format: Format,
-) -> Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("the folder {} cannot be created", folder.display()))?;
-    let mut taken = HashMap::<String, usize>::new();
-    let path = |input: &Result<Input, Unusable>| {
-        let name = input.as_ref().map_or("", |input| input.uri.as_str());
-        let name = stem(name);
-        let count = taken.entry(name.clone()).or_default();
-        *count += 1;
-        let number = if *count > 1 {
-            format!("-{count}")
+/// Where each input's result is written; an empty path for what is none.
+///
+/// Of inputs with the same name, the second and later ones get a number. Names count as the same if only their case
+/// differs, which not every file system tells apart, and none is that of the index of pages.
+fn outputs(folder: &Path, inputs: &[Listed], format: Format) -> Result<Vec<PathBuf>> {
+    let cannot = || format!("the folder {} cannot be used for files", folder.display());
+    std::fs::create_dir_all(folder).with_context(cannot)?;
+    tempfile::tempfile_in(folder).with_context(cannot)?;
+    let longest = rustix::fs::statvfs(folder).map_or(255, |file_system| file_system.f_namemax);
+    let name = |stem: &str, number: usize| {
+        let number = if number > 1 {
+            format!("-{number}")
         } else {
             String::new()
         };
-        folder.join(format!("{name}{number}.{}", format.extension()))
+        let end = format!("{number}.{}", format.extension());
+        let room = (longest as usize).saturating_sub(end.len());
+        format!("{}{end}", &stem[..stem.floor_char_boundary(room)])
     };
-    Ok(inputs.iter().map(path).collect())
+    let mut taken = HashSet::new();
+    if format == Format::Html && inputs.len() > 1 {
+        taken.insert(INDEX.to_owned());
+    }
+    let mut take = |name: &str| taken.insert(name.to_lowercase());
+    let stems: Vec<_> = inputs
+        .iter()
+        .map(|input| {
+            input
+                .as_ref()
+                .map_or(String::new(), |input| stem(&input.uri))
+        })
+        .collect();
+    // First those that keep their names, so that no number makes another's name.
+    let mut paths: Vec<_> = stems
+        .iter()
+        .map(|stem| Some(name(stem, 1)).filter(|name| stem.is_empty() || take(name)))
+        .collect();
+    let mut numbers = HashMap::<String, usize>::new();
+    for (path, stem) in paths
+        .iter_mut()
+        .zip(&stems)
+        .filter(|(path, _)| path.is_none())
+    {
+        let number = numbers.entry(stem.to_lowercase()).or_insert(1);
+        *path = (*number + 1..)
+            .map(|next| (next, name(stem, next)))
+            .find_map(|(next, name)| {
+                *number = next;
+                take(&name).then_some(name)
+            });
+    }
+    let full = |(path, stem): (Option<String>, &String)| match path {
+        Some(path) if !stem.is_empty() => folder.join(path),
+        _ => PathBuf::new(),
+    };
+    Ok(paths.into_iter().zip(&stems).map(full).collect())
 }
 
 /// The last part of a URI, as a file name.
@@ -210,7 +273,8 @@ fn stem(uri: &str) -> String {
         .rsplit('/')
         .next()
         .unwrap_or(path);
-    let plain = inputs::unescape(last).replace('/', "_");
+    let plain =
+        inputs::unescape(last).replace(|letter: char| letter == '/' || letter.is_control(), "_");
     match plain.trim_matches('.') {
         "" => "input".into(),
         _ => plain,
@@ -242,7 +306,7 @@ fn file_name(path: &Path) -> String {
 struct Run {
     options: Tag,
     settings: Settings,
-    inputs: Vec<Result<Input, Unusable>>,
+    inputs: Vec<Listed>,
     outputs: Option<Vec<PathBuf>>,
     archive: Option<Archive>,
     threads: u32,
@@ -252,6 +316,8 @@ struct Run {
     /// The next input to take.
     next: AtomicUsize,
     failed: AtomicBool,
+    /// Whether no record can be written any more.
+    full: AtomicBool,
     printer: Mutex<Printer>,
 }
 
@@ -280,7 +346,7 @@ impl Run {
     /// Tags inputs until there are no more, or the process is stopped.
     fn work(&self) {
         let mut tagger = Tagger::new(&self.options, self.threads, &STOP);
-        while !STOP.load(Ordering::Relaxed) {
+        while !STOP.load(Ordering::Relaxed) && !self.full.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(input) = self.inputs.get(index) else {
                 return;
@@ -295,15 +361,15 @@ impl Run {
                 let outcome = match input {
                     Ok(input) => self
                         .tag(&mut tagger, index, input)
-                        .map_err(|error| (&input.name, error)),
-                    Err(unusable) => Err((&unusable.name, anyhow::anyhow!("{:#}", unusable.cause))),
+                        .map_err(|error| (&input.name, sentence(&input.uri, &error))),
+                    Err(Unusable { name, uri, cause }) => Err((name, sentence(uri, cause))),
                 };
                 if let Err((name, error)) = &outcome {
-                    self.enter(index, name, Err(format!("{error:#}")), 0.0, Vec::new());
+                    self.enter(index, name, Err(error.clone()), 0.0, Vec::new());
                 }
                 self.print(
                     index,
-                    outcome.map_err(|(name, error)| format!("error: {name}: {error:#}")),
+                    outcome.map_err(|(name, error)| format!("error: {name}: {error}")),
                 );
             }
             self.progress.set(index, 1.0);
@@ -317,24 +383,23 @@ impl Run {
         archive: &Archive,
         tagger: &mut Tagger,
         index: usize,
-        listed: &Result<Input, Unusable>,
+        listed: &Listed,
     ) -> Outcome<()> {
         let (name, uri) = match listed {
             Ok(input) => (&input.name, &input.uri),
             Err(unusable) => (&unusable.name, &unusable.uri),
         };
-        let failure =
-            |error: &anyhow::Error| jsonl::failure(&inputs::redact(uri), &format!("{error:#}"));
         let mut record = || -> Result<()> {
             let text = match (archive.begin(uri)?, listed) {
                 (Task::Skip, _) => return Ok(()),
                 (Task::GiveUp, _) => archive.poisoned(uri),
-                (Task::Tag, Err(unusable)) => failure(&unusable.cause),
-                (Task::Tag, Ok(input)) => match tagger.tag(input, &Bar(&self.progress, index)) {
+                (Task::Tag, Err(unusable)) => failure(uri, &unusable.cause),
+                (Task::Tag, Ok(input)) => match tag_one(tagger, input, &Bar(&self.progress, index))
+                {
                     Ok(report) if !report.interrupted => {
                         formats::render(Format::Jsonl, &report, &self.settings, false)
                     }
-                    Err(error) if !STOP.load(Ordering::Relaxed) => failure(&error),
+                    Err(error) if !STOP.load(Ordering::Relaxed) => failure(uri, &error),
                     _ => {
                         archive.abandon(uri);
                         return Ok(());
@@ -343,11 +408,19 @@ impl Run {
             };
             archive.finish(uri, &text)
         };
-        record().map_err(|error| format!("error: {name}: {error:#}"))
+        record().map_err(|error| {
+            let end = if is_full(&error) {
+                self.full.store(true, Ordering::Relaxed);
+                "; the shard ends: start it again when records can be written"
+            } else {
+                ""
+            };
+            format!("error: {name}: {error:#}{end}")
+        })
     }
 
     fn tag(&self, tagger: &mut Tagger, index: usize, input: &Input) -> Result<Vec<u8>> {
-        let report = tagger.tag(input, &Bar(&self.progress, index))?;
+        let report = tag_one(tagger, input, &Bar(&self.progress, index))?;
         let (format, windows) = (self.options.format, self.options.windows);
         let render = |media: &str| -> Result<Vec<u8>> {
             let text = formats::render_with(format, &report, &self.settings, windows, media);
@@ -405,7 +478,7 @@ impl Run {
         match &self.options.out {
             Some(folder) if self.options.format == Format::Html && self.inputs.len() > 1 => {
                 let entries: Vec<_> = entries.into_values().collect();
-                write(&folder.join("index.html"), html::index(&entries).as_bytes())
+                write(&folder.join(INDEX), html::index(&entries).as_bytes())
             }
             _ => Ok(()),
         }
@@ -457,42 +530,121 @@ impl Printer {
                     Ok(()) => {}
                 }
             }
-            Err(error) => eprintln!("{error}"),
+            Err(error) => eprintln!("{}", visible(&error)),
         }
     }
+}
+
+/// Whether nothing else can be written either.
+fn is_full(error: &anyhow::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let kinds = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    kinds
+        .map(io::Error::kind)
+        .any(|kind| matches!(kind, StorageFull | QuotaExceeded | ReadOnlyFilesystem))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The names of the outputs of these URIs.
+    fn names(uris: &[&str], format: Format) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs: Vec<_> = uris
+            .iter()
+            .map(|uri| {
+                let (name, uri) = (uri.to_string(), uri.to_string());
+                Ok(Input {
+                    name,
+                    uri,
+                    bytes: None,
+                })
+            })
+            .collect();
+        let paths = outputs(folder.path(), &inputs, format).unwrap();
+        let names: Vec<_> = paths.iter().map(|path| file_name(path)).collect();
+        // Each can be made, with what is written first.
+        for path in &paths {
+            assert!(!path.exists(), "{path:?} is taken");
+            write(path, b"1").unwrap();
+        }
+        names
+    }
+
     #[test]
     fn outputs_have_the_inputs_names_and_none_twice() {
-        let folder =
-            std::env::temp_dir().join(format!("instruments-outputs-{}", std::process::id()));
-        let inputs = [
+        let uris = [
             "file:///a/one%20two.mp4",
             "http://host/b/?x=1",
             "file:///b/one%20two.mp4",
             "http://host/%2e%2e/",
+            "http://host/a%00%1b%2fb",
         ];
-        let inputs = inputs.map(|uri| {
-            Ok(Input {
-                name: uri.into(),
-                uri: uri.into(),
-                bytes: None,
-            })
-        });
-        let paths = outputs(&folder, &inputs, Format::Csv).unwrap();
-        let names: Vec<_> = paths
-            .iter()
-            .map(|path| path.file_name().unwrap().to_str().unwrap())
-            .collect();
         assert_eq!(
-            names,
-            ["one two.mp4.csv", "b.csv", "one two.mp4-2.csv", "input.csv"]
+            names(&uris, Format::Csv),
+            [
+                "one two.mp4.csv",
+                "b.csv",
+                "one two.mp4-2.csv",
+                "input.csv",
+                "a___b.csv"
+            ]
         );
-        std::fs::remove_dir_all(folder).unwrap();
+        let uris = [
+            "file:///a/a.mp4",
+            "file:///b/a.mp4",
+            "file:///a.mp4-2",
+            "file:///c/A.mp4",
+        ];
+        assert_eq!(
+            names(&uris, Format::Csv),
+            ["a.mp4.csv", "a.mp4-3.csv", "a.mp4-2.csv", "A.mp4-4.csv"]
+        );
+        let uris = ["file:///index", "file:///Index", "file:///b"];
+        assert_eq!(
+            names(&uris, Format::Html),
+            ["index-2.html", "Index-3.html", "b.html"]
+        );
+        assert_eq!(names(&uris[..1], Format::Html), ["index.html"]);
+        assert_eq!(names(&uris[..1], Format::Csv), ["index.csv"]);
+    }
+
+    #[test]
+    fn names_are_as_long_as_the_file_system_takes() {
+        for letter in ["n", "%C3%BC", "%F0%9F%8E%BA", "%FF"] {
+            for length in [60, 63, 125, 251, 255] {
+                let uri = format!("file:///{}", letter.repeat(length));
+                let names = names(&[&uri, &format!("{uri}b"), &uri], Format::Jsonl);
+                assert!(names.iter().all(|name| name.len() <= 255), "{names:?}");
+                assert!(
+                    names.iter().all(|name| name.ends_with(".jsonl")),
+                    "{names:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn many_inputs_of_one_name_cost_little() {
+        let started = Instant::now();
+        let uris = vec!["file:///audio.wav"; 20_000];
+        let folder = tempfile::tempdir().unwrap();
+        let inputs: Vec<_> = uris
+            .iter()
+            .map(|uri| {
+                Ok(Input {
+                    name: uri.to_string(),
+                    uri: uri.to_string(),
+                    bytes: None,
+                })
+            })
+            .collect();
+        let paths = outputs(folder.path(), &inputs, Format::Csv).unwrap();
+        assert_eq!(file_name(&paths[19_999]), "audio.wav-20000.csv");
+        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
     }
 
     #[test]

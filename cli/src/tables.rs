@@ -54,14 +54,16 @@ impl<W: Write> Table for Csv<W> {
     fn add(&mut self, record: &str) -> Result<()> {
         for line in lines(record).filter(|line| line["type"] == "segment") {
             let text = |key: &str| match &line[key] {
-                Value::String(text) => csv::field(text),
+                Value::String(text) => text.clone(),
                 Value::Null => String::new(),
                 other => other.to_string(),
             };
             let keys = [
                 "uri", "start", "end", "label", "source", "score", "heard", "seen",
             ];
-            writeln!(self.0, "{}", keys.map(text).join(","))?;
+            let values = keys.map(text);
+            self.0
+                .write_all(csv::line(values.each_ref().map(String::as_str)).as_bytes())?;
         }
         Ok(())
     }

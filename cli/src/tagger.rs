@@ -391,6 +391,9 @@ fn place(report: &mut Report, passed: &Passed) {
         last.max(result.end)
     });
     report.duration = passed.duration().unwrap_or(last);
+    report.frame_rate = passed.frame_rate;
+    report.start_timecode = passed.start.map(|_| passed.offset());
+    report.has_video = passed.has_video;
     for result in report.windows.iter_mut().chain(&mut report.clip) {
         result.start = result.start.min(report.duration);
         result.end = result.end.min(report.duration);

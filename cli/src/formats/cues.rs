@@ -5,6 +5,7 @@
 use super::Found;
 use crate::report::Source;
 use crate::segments::{Row, Segment, rows};
+use crate::visible::visible;
 
 pub fn vtt(found: &Found) -> String {
     let mut text = "WEBVTT\n".to_owned();
@@ -32,9 +33,9 @@ pub fn srt(found: &Found) -> String {
 /// The rows in which something plays, with its names.
 fn cues<'a>(found: &Found<'a>) -> Vec<(Row<'a>, String)> {
     let name = |segment: &&Segment| match segment.source {
-        Source::Audio if found.report.is_video() => format!("{} (heard)", segment.label),
-        Source::Video => format!("{} (seen)", segment.label),
-        _ => segment.label.clone(),
+        Source::Audio if found.report.is_video() => format!("{} (heard)", visible(&segment.label)),
+        Source::Video => format!("{} (seen)", visible(&segment.label)),
+        _ => visible(&segment.label).into(),
     };
     let words = |row: Row<'a>| {
         let names: Vec<_> = row.playing.iter().map(name).collect();

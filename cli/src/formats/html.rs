@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Found;
 use crate::report::{Report, Source, Window, clock, rounded};
 use crate::segments::{Segment, Settings, results, totals};
+use crate::visible::visible;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -389,7 +390,10 @@ pub fn link(file: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    let text = text
+    // The lines of a hint stay lines.
+    let lines: Vec<_> = text.split('\n').map(visible).collect();
+    let text = lines
+        .join("\n")
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;");

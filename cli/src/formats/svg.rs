@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::Found;
 use crate::report::{Source, clock};
+use crate::visible::visible;
 
 /// In pixels.
 const WIDTH: f64 = 960.0;
@@ -121,7 +122,7 @@ pub fn render(found: &Found, scale: f64) -> String {
 
 /// Text as XML has it.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
+    visible(text).replace('&', "&amp;").replace('<', "&lt;")
 }
 
 #[cfg(test)]

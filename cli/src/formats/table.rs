@@ -5,13 +5,14 @@
 use super::Found;
 use crate::report::{Report, Scores, Source, Window, clock};
 use crate::segments::{Segment, Total, rows, totals};
+use crate::visible::visible;
 
 /// Scores below this are not shown in the table of windows.
 const LEAST: f32 = 0.1;
 
 pub fn render(found: &Found) -> String {
     let report = found.report;
-    let mut text = format!("{}\n", report.name);
+    let mut text = format!("{}\n", visible(&report.name));
     if found.windows {
         text += &line("time", "audio", "video", "both");
         for (time, cells) in windows(report) {
@@ -28,13 +29,13 @@ pub fn render(found: &Found) -> String {
         }
         let totals = totals(found.segments);
         if !totals.is_empty() {
-            let time = |total: &Total| format!("{} {}", total.label, clock(total.shown as f64));
+            let time = |total: &Total| format!("{} {}", visible(&total.label), clock(total.shown as f64));
             let totals: Vec<_> = totals.iter().map(time).collect();
             text += &format!("{:<15} {}\n", "in all", totals.join(", "));
         }
     }
     for note in &report.notes {
-        text += &format!("note: {note}\n");
+        text += &format!("note: {}\n", visible(note));
     }
     if report.interrupted {
         text += &format!("interrupted at {}\n", clock(report.duration));
@@ -118,7 +119,7 @@ fn best(scores: &Scores) -> String {
 fn cell(scores: &Scores) -> String {
     let named: Vec<_> = scores
         .iter()
-        .map(|(label, score)| format!("{label} {:.0} %", 100.0 * score))
+        .map(|(label, score)| format!("{} {:.0} %", visible(label), 100.0 * score))
         .collect();
     if named.is_empty() {
         "–".into()
@@ -167,6 +168,38 @@ mod tests {
         );
         assert_eq!(lines[5], "note: two audio streams");
         assert_eq!(lines[6], "30.0 s tagged in 2.0 s: 15.0 times real time");
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_not_sent() {
+        let mut report = report();
+        report.name = "a\u{1b}]0;title\u{7}\n.mp4".into();
+        report.notes = vec!["b\r\u{9b}2J".into()];
+        for window in &mut report.windows {
+            for (label, _) in &mut window.scores {
+                *label += "\u{8}";
+            }
+        }
+        for format in [
+            Format::Table,
+            Format::Csv,
+            Format::Svg,
+            Format::Html,
+            Format::Vtt,
+            Format::Srt,
+        ] {
+            for windows in [false, true] {
+                let text = render(format, &report, &SETTINGS, windows);
+                let sent = text
+                    .chars()
+                    .find(|letter| letter.is_control() && *letter != '\n');
+                assert_eq!(sent, None, "{format:?}: {text}");
+                assert!(text.contains(r"\u{8}"), "{format:?}: {text}");
+            }
+        }
+        let text = render(Format::Table, &report, &SETTINGS, false);
+        assert_eq!(text.lines().next().unwrap(), r"a\u{1b}]0;title\u{7}\n.mp4");
+        assert!(text.contains("note: b\\r\\u{9b}2J\n"), "{text}");
     }
 
     #[test]

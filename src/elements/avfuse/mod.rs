@@ -12,9 +12,8 @@ mod pads;
 mod settings;
 mod state;
 
-pub(crate) use self::settings::{
-    DEFAULT_FRAMES, DEFAULT_MODEL as DEFAULT_FUSION_MODEL, DEFAULT_STRIDE, DEFAULT_WINDOW,
-};
+pub use self::settings::DEFAULT_MODEL as DEFAULT_FUSION_MODEL;
+pub(crate) use self::settings::{DEFAULT_FRAMES, DEFAULT_STRIDE, DEFAULT_WINDOW};
 
 glib::wrapper! {
     /// The element; see the module's documentation of `imp`.

@@ -16,9 +16,8 @@ mod signal;
 mod state;
 mod tagger;
 
-pub(crate) use self::settings::{
-    DEFAULT_AUDIO_MODEL, DEFAULT_INTERVAL, DEFAULT_VIDEO_MODEL, MAX_FRAMES,
-};
+pub(crate) use self::settings::DEFAULT_INTERVAL;
+pub use self::settings::{DEFAULT_AUDIO_MODEL, DEFAULT_VIDEO_MODEL, MAX_FRAMES};
 
 /// What `fuzz/` feeds; no part of the API.
 #[doc(hidden)]
