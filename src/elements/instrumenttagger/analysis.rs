@@ -23,12 +23,15 @@ const PATIENCE: Duration = Duration::from_millis(800);
 pub struct Analysis {
     pub pipeline: gst::Pipeline,
     fuse: gst::Element,
+    sink: gst::Element,
     branches: Mutex<[Option<Arc<Branch>>; 2]>,
     /// Whether everything that came is analysed, and the streams have ended.
     ended: Arc<AtomicBool>,
     /// Whether a part that the streams share failed.
     failed: AtomicBool,
     running: AtomicBool,
+    /// Whether it was interrupted, and is not opened or started again yet.
+    stopping: AtomicBool,
 }
 
 impl Analysis {
@@ -76,10 +79,12 @@ impl Analysis {
         Ok(Arc::new(Self {
             pipeline,
             fuse,
+            sink,
             branches: Mutex::default(),
             ended: over,
             failed: AtomicBool::default(),
             running: AtomicBool::default(),
+            stopping: AtomicBool::default(),
         }))
     }
 
@@ -133,6 +138,7 @@ impl Analysis {
 
     /// Opens the models.
     pub fn open(&self) -> Result<(), gst::StateChangeError> {
+        self.stopping.store(false, Relaxed);
         self.pipeline.set_state(gst::State::Ready).map(drop)
     }
 
@@ -140,6 +146,7 @@ impl Analysis {
     pub fn start(&self) -> Result<(), glib::BoolError> {
         self.ended.store(false, Relaxed);
         self.failed.store(false, Relaxed);
+        self.stopping.store(false, Relaxed);
         let playing = self.pipeline.set_state(gst::State::Playing);
         playing.map_err(|_| glib::bool_error!("the analysis cannot be started"))?;
         self.running.store(true, Relaxed);
@@ -160,8 +167,34 @@ impl Analysis {
 
     /// Lets go of media that waits for the analysis, and takes no more in this run.
     pub fn interrupt(&self) {
+        self.stopping.store(true, Relaxed);
         self.running.store(false, Relaxed);
         self.all().iter().for_each(|branch| branch.interrupt());
+    }
+
+    /// Begins `branch` anew after a flush that ends with `flush_stop`.
+    pub fn resume(&self, branch: &Branch, flush_stop: &gst::Event) {
+        let ended = self.ended.swap(false, Relaxed);
+        if self.failed.swap(false, Relaxed) || ended {
+            self.restart_fusion();
+        }
+        branch.resume(flush_stop);
+    }
+
+    /// Has the fusion take media again after its end: a flush does that only if it comes on all pads.
+    fn restart_fusion(&self) {
+        gst::debug!(CAT, obj = self.fuse, "Starting again after the end");
+        // The sink first: it may hold the fusion's thread.
+        let elements = [&self.sink, &self.fuse];
+        for element in elements {
+            let _ = element.set_state(gst::State::Ready);
+        }
+        for element in elements {
+            if let Err(err) = element.sync_state_with_parent() {
+                gst::warning!(CAT, obj = element, "{err}");
+            }
+        }
+        self.all().iter().for_each(|branch| branch.fusion_restarted());
     }
 
     /// Ends a run, after [`interrupt`](Self::interrupt). Returns whether the elements stopped: one that does not return
@@ -174,6 +207,15 @@ impl Analysis {
         })
     }
 
+    /// Stops and closes whenever that is done.
+    pub fn abandon(self: Arc<Self>) {
+        self.interrupt();
+        std::thread::spawn(move || {
+            let _ = self.pipeline.set_state(gst::State::Null);
+            self.all().iter().for_each(|branch| branch.stop());
+        });
+    }
+
     /// Closes the models. Returns as [`stop`](Self::stop).
     pub fn close(self: &Arc<Self>) -> bool {
         let analysis = self.clone();
@@ -182,8 +224,8 @@ impl Analysis {
         })
     }
 
-    /// Takes `branch` out.
-    pub fn remove(&self, branch: &Arc<Branch>) {
+    /// Takes `branch` out. Returns as [`stop`](Self::stop).
+    pub fn remove(&self, branch: &Arc<Branch>) -> bool {
         self.branches.lock().unwrap()[index(branch.source)] = None;
         branch.interrupt();
         let (own, pipeline, fuse) = (branch.clone(), self.pipeline.clone(), self.fuse.clone());
@@ -194,7 +236,7 @@ impl Analysis {
             if let Some(pad) = pad {
                 fuse.release_request_pad(&pad);
             }
-        });
+        })
     }
 
     /// The branch that `object` is a part of.
@@ -215,15 +257,27 @@ impl Analysis {
         true
     }
 
+    /// Whether it has started and was not interrupted.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Relaxed)
+    }
+
+    /// Whether it was interrupted: what fails from then on is of no concern.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
     /// Whether no more results come: the streams have ended, or all of them failed.
     pub fn has_ended(&self) -> bool {
         let failed = self.all().iter().all(|branch| branch.has_failed());
         self.ended.load(Relaxed) || failed
     }
 
-    /// Whether everything that came has been analysed as far as it can be now.
-    pub fn is_idle(&self) -> bool {
-        self.all().iter().all(|branch| branch.is_idle())
+    /// Whether everything that came has been analysed as far as it can be before more of a stream comes.
+    pub fn lacks_media(&self) -> bool {
+        let branches = self.all();
+        let rest = |branch: &Arc<Branch>| branch.is_done() || branch.lacks_media();
+        branches.iter().all(rest) && branches.iter().any(|branch| branch.lacks_media())
     }
 
     /// Whether a model runs.

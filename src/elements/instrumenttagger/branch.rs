@@ -70,14 +70,45 @@ pub struct Branch {
     grown: AtomicU64,
     /// Whether units are left out until the next key frame.
     skipping: AtomicBool,
+    /// Whether the fusion does not wait for this stream, of which nothing has come.
+    left_out: AtomicBool,
 }
 
 /// A decodebin, and what it decodes.
 struct Decoder {
     bin: gst::Element,
     stream: Option<String>,
-    media_type: Option<String>,
+    caps: Option<gst::Caps>,
     drain: Arc<Drain>,
+}
+
+impl Decoder {
+    /// Notes the stream, and returns whether it is another than before.
+    fn is_other_stream(&mut self, id: &str) -> bool {
+        self.stream.get_or_insert_with(|| id.into()) != id
+    }
+
+    /// Notes the caps of the stream, and returns whether what was plugged for those before cannot decode it.
+    fn refuses(&mut self, caps: gst::Caps) -> bool {
+        let Some(before) = self.caps.replace(caps.clone()) else {
+            return false;
+        };
+        let names = [&before, &caps].map(|caps| caps.structure(0).map(|caps| caps.name()));
+        if names[0] != names[1] {
+            return true;
+        }
+        // Parsers may convert between formats: only what a decoder took directly counts. One for MPEG-1 layer 1 does not
+        // take layer 2, and layer 1 is what a parser guesses that has seen only a gap.
+        let bin = self.bin.downcast_ref::<gst::Bin>();
+        let inside = bin.expect("decodebin is a bin").iterate_recurse();
+        inside.into_iter().flatten().any(|element| {
+            element.factory().is_some_and(|factory| {
+                factory.has_type(gst::ElementFactoryType::DECODER)
+                    && factory.can_sink_any_caps(&before)
+                    && !factory.can_sink_any_caps(&caps)
+            })
+        })
+    }
 }
 
 /// What is known about the end of a decodebin's stream where another one follows.
@@ -148,6 +179,10 @@ fn pad(element: &gst::Element, name: &str) -> gst::Pad {
     element
         .static_pad(name)
         .expect("a pad that the element always has")
+}
+
+fn has_ended(pad: &gst::Pad) -> bool {
+    pad.sticky_event::<gst::event::Eos>(0).is_some()
 }
 
 /// Ends the stream that comes in on `pad`, which may not have begun.
@@ -230,6 +265,7 @@ impl Branch {
             stalled: AtomicBool::default(),
             grown: AtomicU64::default(),
             skipping: AtomicBool::default(),
+            left_out: AtomicBool::default(),
         };
         branch.watch();
         Ok(branch)
@@ -271,22 +307,11 @@ impl Branch {
     /// Whether `event` begins something that another decodebin has to decode than the present one.
     fn begins_anew(&self, event: &gst::EventRef) -> bool {
         let mut decoder = self.decoder.lock().unwrap();
-        let Some(decoder) = &mut *decoder else {
-            return false;
-        };
-        let (known, new) = match event.view() {
-            gst::EventView::StreamStart(start) => {
-                (&mut decoder.stream, start.stream_id().to_string())
-            }
-            gst::EventView::Caps(caps) => {
-                let Some(structure) = caps.caps().structure(0) else {
-                    return false;
-                };
-                (&mut decoder.media_type, structure.name().to_string())
-            }
-            _ => return false,
-        };
-        known.get_or_insert_with(|| new.clone()) != &new
+        decoder.as_mut().is_some_and(|decoder| match event.view() {
+            gst::EventView::StreamStart(start) => decoder.is_other_stream(start.stream_id()),
+            gst::EventView::Caps(caps) => decoder.refuses(caps.caps_owned()),
+            _ => false,
+        })
     }
 
     /// Begins a run: the pipeline plays.
@@ -298,7 +323,14 @@ impl Branch {
 
     /// Takes media again, from its beginning.
     fn reopen(&self) {
-        for flag in [&self.closed, &self.failed, &self.stalled, &self.skipping] {
+        let flags = [
+            &self.closed,
+            &self.failed,
+            &self.stalled,
+            &self.skipping,
+            &self.left_out,
+        ];
+        for flag in flags {
             flag.store(false, Relaxed);
         }
         self.grown.store(0, Relaxed);
@@ -307,6 +339,7 @@ impl Branch {
     /// Lets go of whatever waits for this stream, and takes nothing more.
     pub fn interrupt(&self) {
         self.closed.store(true, Relaxed);
+        self.failed.store(false, Relaxed);
         self.progress.moved(Some(false));
         pad(&self.funnel, "src").push_event(gst::event::FlushStart::new());
         self.feed.push_event(gst::event::FlushStart::new());
@@ -321,8 +354,8 @@ impl Branch {
 
     /// Begins to decode anew, after a flush.
     pub fn resume(&self, flush_stop: &gst::Event) {
-        self.renew();
         self.reopen();
+        self.renew();
         pad(&self.funnel, "src").push_event(flush_stop.clone());
         self.feed.push_event(flush_stop.clone());
     }
@@ -332,6 +365,31 @@ impl Branch {
         self.feed
             .sticky_event::<gst::event::StreamStart>(0)
             .is_none()
+    }
+
+    /// Has the fusion not wait for this stream until something of it comes.
+    pub fn leave_out(&self) {
+        if !self.is_fresh() || self.closed.load(Relaxed) || self.left_out.swap(true, Relaxed) {
+            return;
+        }
+        gst::info!(
+            CAT,
+            obj = self.classify,
+            "Nothing is linked, the fusion does not wait for it"
+        );
+        if let Some(fuse) = self.fuse_pad() {
+            end(&fuse);
+        }
+    }
+
+    /// The fusion has forgotten that this stream is over or left out.
+    pub fn fusion_restarted(&self) {
+        self.left_out.store(false, Relaxed);
+        if self.has_failed()
+            && let Some(fuse) = self.fuse_pad()
+        {
+            end(&fuse);
+        }
     }
 
     /// Hands `event` to the analysis.
@@ -440,6 +498,16 @@ impl Branch {
         empty && !self.is_busy()
     }
 
+    /// Whether the analysis of the whole stream has come to its end, or failed.
+    pub fn is_done(&self) -> bool {
+        self.has_failed() || has_ended(&pad(&self.classify, "src"))
+    }
+
+    /// Whether nothing is left to do before more of the stream comes.
+    pub fn lacks_media(&self) -> bool {
+        !self.is_done() && !has_ended(&self.feed) && self.is_idle()
+    }
+
     /// Whether a model runs.
     pub fn is_busy(&self) -> bool {
         self.progress.get().1
@@ -472,10 +540,11 @@ impl Branch {
 
     /// Ends the analysis of this stream, of which a part failed. Returns whether it ended just now.
     pub fn give_up(self: &Arc<Self>) -> bool {
-        if self.failed.swap(true, Relaxed) {
+        // What is flushed or stops may fail.
+        if self.closed.swap(true, Relaxed) {
             return false;
         }
-        self.closed.store(true, Relaxed);
+        self.failed.store(true, Relaxed);
         self.progress.moved(Some(false));
         // Not from the failed streaming thread, which may hold the locks that this takes.
         let branch = self.clone();
@@ -552,7 +621,7 @@ impl Branch {
         *self.decoder.lock().unwrap() = Some(Decoder {
             bin: bin.clone(),
             stream: None,
-            media_type: None,
+            caps: None,
             drain,
         });
         bin.sync_state_with_parent()
