@@ -30,6 +30,8 @@ pub struct Analysis {
     /// Whether a part that the streams share failed.
     failed: AtomicBool,
     running: AtomicBool,
+    /// Held while elements change their states after the start.
+    states: Mutex<()>,
     /// Whether it was interrupted, and is not opened or started again yet.
     stopping: AtomicBool,
 }
@@ -84,6 +86,7 @@ impl Analysis {
             ended: over,
             failed: AtomicBool::default(),
             running: AtomicBool::default(),
+            states: Mutex::default(),
             stopping: AtomicBool::default(),
         }))
     }
@@ -183,6 +186,10 @@ impl Analysis {
 
     /// Has the fusion take media again after its end: a flush does that only if it comes on all pads.
     fn restart_fusion(&self) {
+        let _guard = self.states.lock().unwrap();
+        if !self.is_running() {
+            return;
+        }
         gst::debug!(CAT, obj = self.fuse, "Starting again after the end");
         // The sink first: it may hold the fusion's thread.
         let elements = [&self.sink, &self.fuse];
@@ -190,7 +197,8 @@ impl Analysis {
             let _ = element.set_state(gst::State::Ready);
         }
         for element in elements {
-            if let Err(err) = element.sync_state_with_parent() {
+            // Not the pipeline's state: a decodebin that nothing comes to holds that back.
+            if let Err(err) = element.set_state(gst::State::Playing) {
                 gst::warning!(CAT, obj = element, "{err}");
             }
         }
@@ -202,6 +210,7 @@ impl Analysis {
     pub fn stop(self: &Arc<Self>) -> bool {
         let analysis = self.clone();
         in_time(move || {
+            let _guard = analysis.states.lock().unwrap();
             let _ = analysis.pipeline.set_state(gst::State::Ready);
             analysis.all().iter().for_each(|branch| branch.stop());
         })
@@ -211,6 +220,7 @@ impl Analysis {
     pub fn abandon(self: Arc<Self>) {
         self.interrupt();
         std::thread::spawn(move || {
+            let _guard = self.states.lock().unwrap();
             let _ = self.pipeline.set_state(gst::State::Null);
             self.all().iter().for_each(|branch| branch.stop());
         });
