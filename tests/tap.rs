@@ -7,7 +7,7 @@ mod common;
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -128,7 +128,7 @@ impl Material {
                 fakesrc num-buffers=50 sizetype=fixed sizemax=500 filltype=random format=time datarate=5000
                     ! audio/mpeg,mpegversion=4,stream-format=adts,rate=16000,channels=1,framed=true ! queue name=audio".into(),
             _ => format!("videotestsrc is-live=true {PICTURES} ! queue name=video
-                audiotestsrc is-live=true {SOUND} ! queue name=audio"),
+                audiotestsrc is-live=true wave=white-noise ! audio/x-raw,rate=16000,channels=1 ! queue name=audio"),
         }
     }
 }
@@ -214,7 +214,8 @@ fn feed(pipeline: &gst::Pipeline, name: &'static str) {
 
 /// The files of the materials, made once.
 fn files() -> &'static Path {
-    static FILES: LazyLock<std::path::PathBuf> = LazyLock::new(|| {
+    static FILES: LazyLock<PathBuf> = LazyLock::new(|| {
+        // Tests may run in processes of their own at the same time.
         let folder = folder(&format!("materials-{}", std::process::id()));
         let write = |name: &str, sound: &str| {
             let outcome = play(&launch(&format!(

@@ -203,10 +203,16 @@ impl ElementImpl for InstrumentTagger {
             // A buffer may wait for it.
             branch.interrupt();
         }
-        for pad in [&tap.sink, &tap.src] {
-            let _ = pad.set_active(false);
+        let pads = [&tap.sink, &tap.src].map(|pad| {
             let _ = self.obj().remove_pad(pad);
-        }
+            pad.clone()
+        });
+        // This waits for a buffer that a sink downstream holds, maybe until the pipeline plays.
+        self.obj().call_async(move |_| {
+            for pad in pads {
+                let _ = pad.set_active(false);
+            }
+        });
         if let (Some(branch), Some(analysis)) = (branch, self.analysis())
             && !analysis.remove(&branch)
         {
