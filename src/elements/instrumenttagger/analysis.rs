@@ -202,7 +202,9 @@ impl Analysis {
                 gst::warning!(CAT, obj = element, "{err}");
             }
         }
-        self.all().iter().for_each(|branch| branch.fusion_restarted());
+        self.all()
+            .iter()
+            .for_each(|branch| branch.fusion_restarted());
     }
 
     /// Ends a run, after [`interrupt`](Self::interrupt). Returns whether the elements stopped: one that does not return

@@ -614,6 +614,27 @@ impl Branch {
                 let _ = decoded.link_full(&head, gst::PadLinkCheck::CAPS);
             }
         });
+        let (funnel, source) = (self.funnel.downgrade(), self.source);
+        bin.connect_no_more_pads(move |bin| {
+            if funnel
+                .upgrade()
+                .is_none_or(|funnel| funnel.num_sink_pads() > 0)
+            {
+                return;
+            }
+            // The queue would report that nothing is linked, but only with the next buffer.
+            let caps = bin.src_pads().first().and_then(|pad| pad.current_caps());
+            let found = caps.as_ref().and_then(|caps| caps.structure(0));
+            gst::element_error!(
+                bin,
+                gst::StreamError::WrongType,
+                (
+                    "the pad `{0}` needs {0}, but what comes is {1}",
+                    source.name(),
+                    found.map_or("unknown", |caps| caps.name())
+                )
+            );
+        });
         pipeline.add(&bin)?;
         pad(&self.queue, "src")
             .link_full(&pad(&bin, "sink"), gst::PadLinkCheck::CAPS)

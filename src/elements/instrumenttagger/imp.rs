@@ -329,7 +329,11 @@ impl InstrumentTagger {
     /// Leaves the analysis behind, which does not stop or is of another kind, and makes another in the same state.
     fn replace(&self) {
         let before = self.analysis.lock().unwrap().take();
-        gst::info!(CAT, imp = self, "Another analysis takes the place of the present one");
+        gst::info!(
+            CAT,
+            imp = self,
+            "Another analysis takes the place of the present one"
+        );
         let Some(analysis) = self.build() else {
             return;
         };
