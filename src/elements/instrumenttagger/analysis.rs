@@ -172,7 +172,7 @@ impl Analysis {
     pub fn interrupt(&self) {
         self.stopping.store(true, Relaxed);
         self.running.store(false, Relaxed);
-        self.all().iter().for_each(|branch| branch.interrupt());
+        self.all().iter().for_each(|branch| branch.close());
     }
 
     /// Begins `branch` anew after a flush that ends with `flush_stop`.
@@ -239,7 +239,7 @@ impl Analysis {
     /// Takes `branch` out. Returns as [`stop`](Self::stop).
     pub fn remove(&self, branch: &Arc<Branch>) -> bool {
         self.branches.lock().unwrap()[index(branch.source)] = None;
-        branch.interrupt();
+        branch.close();
         let (own, pipeline, fuse) = (branch.clone(), self.pipeline.clone(), self.fuse.clone());
         in_time(move || {
             let pad = own.fuse_pad();

@@ -72,6 +72,9 @@ pub struct Branch {
     skipping: AtomicBool,
     /// Whether the fusion does not wait for this stream, of which nothing has come.
     left_out: AtomicBool,
+    /// Whether the run ends. Locked while flushes begin and end: those of a seek may come from another thread than the
+    /// one that stops the element.
+    stopping: Mutex<bool>,
 }
 
 /// A decodebin, and what it decodes.
@@ -266,6 +269,7 @@ impl Branch {
             grown: AtomicU64::default(),
             skipping: AtomicBool::default(),
             left_out: AtomicBool::default(),
+            stopping: Mutex::default(),
         };
         branch.watch();
         Ok(branch)
@@ -316,6 +320,7 @@ impl Branch {
 
     /// Begins a run: the pipeline plays.
     pub fn start(&self) -> Result<(), glib::BoolError> {
+        *self.stopping.lock().unwrap() = false;
         self.reopen();
         self.renew();
         self.feed.set_active(true)
@@ -336,8 +341,20 @@ impl Branch {
         self.grown.store(0, Relaxed);
     }
 
-    /// Lets go of whatever waits for this stream, and takes nothing more.
+    /// Lets go of whatever waits for this stream, and takes nothing more until [`resume`](Self::resume).
     pub fn interrupt(&self) {
+        let _guard = self.stopping.lock().unwrap();
+        self.flush();
+    }
+
+    /// Lets go of whatever waits for this stream, and takes nothing more in this run.
+    pub fn close(&self) {
+        let mut stopping = self.stopping.lock().unwrap();
+        *stopping = true;
+        self.flush();
+    }
+
+    fn flush(&self) {
         self.closed.store(true, Relaxed);
         self.failed.store(false, Relaxed);
         self.progress.moved(Some(false));
@@ -354,6 +371,10 @@ impl Branch {
 
     /// Begins to decode anew, after a flush.
     pub fn resume(&self, flush_stop: &gst::Event) {
+        let stopping = self.stopping.lock().unwrap();
+        if *stopping {
+            return;
+        }
         self.reopen();
         self.renew();
         pad(&self.funnel, "src").push_event(flush_stop.clone());

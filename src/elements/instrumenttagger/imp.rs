@@ -201,7 +201,7 @@ impl ElementImpl for InstrumentTagger {
         let branch = tap.branch();
         if let Some(branch) = &branch {
             // A buffer may wait for it.
-            branch.interrupt();
+            branch.close();
         }
         let pads = [&tap.sink, &tap.src].map(|pad| {
             let _ = self.obj().remove_pad(pad);
