@@ -152,6 +152,10 @@ fn table_of_the_bundled_clip() {
         .collect();
     let labels: Vec<_> = rows.iter().map(|(_, label)| label.as_str()).collect();
     assert_eq!(labels, ["Guitar", "Trumpet", "Drums"], "{stdout:#?}");
+    // Each is heard and seen.
+    for (row, label) in stdout[2..].iter().zip(&labels) {
+        assert_eq!(row.matches(label).count(), 3, "{row}");
+    }
     for ((start, _), expected) in rows.iter().zip([0.0, 10.0, 20.0]) {
         assert!((start - expected).abs() <= 2.5, "{stdout:#?}");
     }
@@ -167,6 +171,103 @@ fn table_of_the_bundled_clip() {
             .iter()
             .any(|line| line.starts_with("30.0 s tagged in ")),
         "{stdout:?}"
+    );
+}
+
+/// The sound of the bundled clip as a WAV file, `name`.
+fn sound(name: &str) -> String {
+    let demuxed = format!("filesrc location={ROOT}/{CLIP} ! qtdemux name=d d.audio_0 ! queue");
+    media(
+        name,
+        &format!("{demuxed} ! decodebin ! audioconvert ! wavenc"),
+    )
+}
+
+#[test]
+fn a_file_of_sound_alone_is_only_heard() {
+    let file = sound("band.wav");
+    let (code, stdout, stderr) = tag(&["--format", "jsonl", &file]);
+    assert_eq!((code, stderr), (0, vec![]));
+    let mut segments = json(&stdout);
+    let whole = segments.pop().unwrap();
+    let labels: Vec<_> = segments
+        .iter()
+        .map(|line| line["label"].as_str().unwrap())
+        .collect();
+    assert_eq!(labels, ["Guitar", "Trumpet", "Drums"]);
+    for line in &segments {
+        assert_eq!(
+            (&line["source"], &line["seen"]),
+            (&"audio".into(), &Value::Null),
+            "{line}"
+        );
+        assert!(number(&line["heard"]) > 0.5, "{line}");
+    }
+    assert_eq!(segments[2]["end"], whole["duration"]);
+    // Without pictures there is no need to say so.
+    let (_, cues, _) = tag(&["--format", "vtt", &file]);
+    assert!(cues.iter().any(|line| line == "Guitar"), "{cues:?}");
+}
+
+/// The fusion leaves out a still picture beside sound; at the beginning, before the first patch of sound is complete, it
+/// has nothing else.
+#[test]
+fn a_still_cover_is_neither_first_nor_an_instrument() {
+    let (cover, file) = (scratch("cover.jpg"), scratch("cover.mp4"));
+    let run = |args: &[&str]| {
+        let all = [&["-loglevel", "error", "-y"], args].concat();
+        let status = Command::new("ffmpeg").args(all).current_dir(ROOT).status();
+        assert!(status.unwrap().success(), "{args:?}");
+    };
+    // Drums for guitar and trumpet.
+    run(&["-ss", "22", "-i", CLIP, "-frames:v", "1", &cover]);
+    let inputs = [
+        "-loop", "1", "-i", &cover, "-i", CLIP, "-map", "0:v", "-map", "1:a",
+    ];
+    run(&[
+        &inputs as &[_],
+        &["-t", "20", "-r", "25", "-c:a", "copy", &file],
+    ]
+    .concat());
+    let (code, stdout, stderr) = tag(&["--format", "jsonl", &file]);
+    assert_eq!((code, stderr), (0, vec![]));
+    let mut segments = json(&stdout);
+    let whole = segments.pop().unwrap();
+    let found: Vec<_> = segments
+        .iter()
+        .map(|line| (&line["label"], &line["source"]))
+        .collect();
+    let audio = Value::from("audio");
+    assert_eq!(
+        found,
+        [(&"Guitar".into(), &audio), (&"Trumpet".into(), &audio)]
+    );
+    assert_eq!(segments[0]["start"], 0.0);
+    let times = whole["instruments"].as_array().unwrap();
+    let sum: f64 = times.iter().map(|total| number(&total["time"])).sum();
+    assert!((sum - number(&whole["duration"])).abs() < 1e-3, "{whole}");
+}
+
+/// Without a fusion, what is heard and what is seen stand side by side, and count once where they are the same.
+#[test]
+fn without_fusion_nothing_counts_twice() {
+    let (code, stdout, stderr) = tag(&["--fusion-model", "none", "--format", "jsonl", CLIP]);
+    assert_eq!((code, stderr), (0, vec![]));
+    let mut segments = json(&stdout);
+    let whole = segments.pop().unwrap();
+    for total in whole["instruments"].as_array().unwrap() {
+        let own = segments
+            .iter()
+            .filter(|line| line["label"] == total["label"]);
+        let sum: f64 = own
+            .map(|line| number(&line["end"]) - number(&line["start"]))
+            .sum();
+        assert!((sum - number(&total["time"])).abs() < 1e-3, "{total}");
+        assert!((sum - 10.0).abs() < 2.5, "{total}");
+    }
+    assert!(
+        segments.iter().any(|line| line["source"] == "fused"),
+        "{segments:?}"
     );
 }
 
