@@ -307,6 +307,24 @@ fn audio_alone() {
     assert_eq!(sources, ["audio", "fused"]);
 }
 
+/// Sound of any length has results to its end and none beyond.
+#[test]
+fn sound_is_tagged_to_its_end() {
+    for tenths in [60, 73, 112, 8] {
+        let file = media(
+            &format!("{tenths}.wav"),
+            &format!(
+                "audiotestsrc wave=pink-noise samplesperbuffer=1600 num-buffers={tenths} ! audio/x-raw,rate=16000 ! wavenc"
+            ),
+        );
+        let (code, stdout, stderr) = tag(&["--json", &file]);
+        assert_eq!((code, stderr), (0, vec![]));
+        let ends = json(&stdout).into_iter().map(|line| number(&line["end"]));
+        let last = ends.fold(0.0, f64::max);
+        assert_eq!(last, f64::from(tenths) / 10.0);
+    }
+}
+
 #[test]
 fn video_alone() {
     let file = media(
