@@ -447,8 +447,8 @@ fn the_result_of_k_pictures_spread_evenly_over_the_file() {
     let (pictures, clip) = of_source(&stdout, "video");
     assert_eq!(pictures.len(), 30);
     assert_eq!(clip.as_ref().unwrap()["model"], "video");
-    // The middles of the quarters of 30.
-    let four = [3, 11, 18, 26].map(|index| &pictures[index]);
+    // The middles of the quarters of every second of 30: four are kept for each one that is picked.
+    let four = [2, 10, 18, 26].map(|index| &pictures[index]);
     assert_mean(four, &clip.unwrap());
     // The fusion model is the mean of its pictures.
     let (_, fused) = of_source(&stdout, "fused");
