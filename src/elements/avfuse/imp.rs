@@ -7,7 +7,7 @@
 //! gst-launch-1.0 -m uridecodebin uri=file://$PWD/examples/media/band.mp4 name=d \
 //!     d. ! queue ! frameclassify ! fuse.video \
 //!     d. ! queue ! melspec ! frameclassify ! fuse.audio \
-//!     avfuse name=fuse ! videoconvert ! autovideosink
+//!     avfuse name=fuse ! fakesink
 //! ```
 
 use std::marker::PhantomData;
