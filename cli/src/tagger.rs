@@ -113,12 +113,9 @@ impl<'a> Tagger<'a> {
             ..
         } = progress;
         let passed = extent.get();
-        source
-            .check(error.is_some())
-            .or_else(|error| match report.interrupted {
-                true => Ok(()),
-                false => Err(error),
-            })?;
+        if !report.interrupted {
+            source.check()?;
+        }
         if passed.buffers == 0 && !report.interrupted {
             match error {
                 Some(error) => return Err(error),
@@ -158,7 +155,7 @@ impl<'a> Tagger<'a> {
             }
             run.source.end_streams();
             // What came before the end is on the bus by now.
-            let over = run.ends.all();
+            let over = run.ends.all() || run.source.is_over();
             let patience = gst::ClockTime::from_mseconds(if over { 0 } else { 20 });
             let Some(message) = bus.timed_pop(patience) else {
                 if over {
@@ -173,7 +170,6 @@ impl<'a> Tagger<'a> {
                         watch.progress((now / all.seconds_f64().max(1e-3)).min(1.0));
                     }
                 }
-                run.source.check(false)?;
                 if moved.elapsed() > timeout {
                     let seconds = timeout.as_secs_f64();
                     bail!("cannot be decoded: no progress for {seconds} s (--timeout)");
@@ -434,7 +430,9 @@ fn failure(error: &gst::message::Error) -> anyhow::Error {
         }
         false
     };
-    if within("tagger") || cause.matches(gst::CoreError::Failed) {
+    if cause.matches(gst::StreamError::WrongType) {
+        anyhow::anyhow!("has neither audio nor video: {cause}")
+    } else if within("tagger") || cause.matches(gst::CoreError::Failed) {
         anyhow::anyhow!("{cause}")
     } else if cause.is::<gst::ResourceError>() || within("reader") {
         anyhow::anyhow!("cannot be read: {cause}")

@@ -64,6 +64,8 @@ pub struct Branch {
     closed: AtomicBool,
     /// Whether a part of it failed.
     failed: AtomicBool,
+    /// Whether that has ended it.
+    over: AtomicBool,
     /// Whether media no longer waits, since nothing moved for [`STALLED`].
     stalled: AtomicBool,
     /// By how many times the backlog has grown.
@@ -265,6 +267,7 @@ impl Branch {
             progress: Progress::default(),
             closed: AtomicBool::new(true),
             failed: AtomicBool::default(),
+            over: AtomicBool::default(),
             stalled: AtomicBool::default(),
             grown: AtomicU64::default(),
             skipping: AtomicBool::default(),
@@ -331,6 +334,7 @@ impl Branch {
         let flags = [
             &self.closed,
             &self.failed,
+            &self.over,
             &self.stalled,
             &self.skipping,
             &self.left_out,
@@ -357,6 +361,7 @@ impl Branch {
     fn flush(&self) {
         self.closed.store(true, Relaxed);
         self.failed.store(false, Relaxed);
+        self.over.store(false, Relaxed);
         self.progress.moved(Some(false));
         pad(&self.funnel, "src").push_event(gst::event::FlushStart::new());
         self.feed.push_event(gst::event::FlushStart::new());
@@ -554,18 +559,21 @@ impl Branch {
             .any(|element| object == element || object.has_as_ancestor(element))
     }
 
-    /// Whether a part of the analysis failed.
+    /// Whether the analysis has ended since a part of it failed.
     pub fn has_failed(&self) -> bool {
-        self.failed.load(Relaxed)
+        self.over.load(Relaxed)
     }
 
-    /// Ends the analysis of this stream, of which a part failed. Returns whether it ended just now.
-    pub fn give_up(self: &Arc<Self>) -> bool {
-        // What is flushed or stops may fail.
-        if self.closed.swap(true, Relaxed) {
-            return false;
-        }
+    /// Notes that a part of the analysis failed. Returns whether it is the first one, and not for a flush or a stop.
+    pub fn fail(&self) -> bool {
+        !self.closed.load(Relaxed) && !self.failed.swap(true, Relaxed)
+    }
+
+    /// Ends the analysis of this stream, of which a part failed.
+    pub fn give_up(self: &Arc<Self>) {
         self.failed.store(true, Relaxed);
+        self.over.store(true, Relaxed);
+        self.closed.store(true, Relaxed);
         self.progress.moved(Some(false));
         // Not from the failed streaming thread, which may hold the locks that this takes.
         let branch = self.clone();
@@ -574,7 +582,6 @@ impl Branch {
                 end(&fuse);
             }
         });
-        true
     }
 
     /// Brings the elements into the state of the pipeline.

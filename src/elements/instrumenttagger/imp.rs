@@ -677,8 +677,8 @@ impl InstrumentTagger {
     fn give_up(&self, analysis: &Analysis, err: &gst::message::Error) {
         let branch = err.src().and_then(|src| analysis.branch_of(src));
         let first = match &branch {
-            Some(branch) => branch.give_up(),
-            None => analysis.give_up(),
+            Some(branch) => branch.fail(),
+            None => analysis.fail(),
         };
         if !first {
             gst::info!(
@@ -689,7 +689,7 @@ impl InstrumentTagger {
             );
             return;
         }
-        let stream = branch.map_or("", |branch| branch.source.name());
+        let stream = branch.as_ref().map_or("", |branch| branch.source.name());
         gst::element_imp_warning!(
             self,
             gst::StreamError::Failed,
@@ -703,6 +703,11 @@ impl InstrumentTagger {
                 .field("cause", err.error().to_string())
                 .build()
         );
+        // The end of the stream waits no longer, and comes after the warning.
+        match branch {
+            Some(branch) => branch.give_up(),
+            None => analysis.give_up(),
+        }
     }
 
     /// Passes a result on: to the buffers that pass, and to the bus in the element's name.
