@@ -321,7 +321,6 @@ struct Said {
 
 /// A pipeline to which things happen.
 struct Order {
-    number: u64,
     random: Random,
     log: String,
     material: Material,
@@ -360,7 +359,7 @@ fn within<T: Send + 'static>(
 impl Drop for Order {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("order {}: {}", self.number, self.log);
+            eprintln!("{}", self.log);
             // It may hang.
             std::mem::forget(self.pipeline.clone());
         }
@@ -376,6 +375,10 @@ impl Order {
         // Now and then with the clock.
         let sync = material == Live || random.once_in(4);
         let pad_added = material.is_file() && random.once_in(3);
+        Self::of(random.next(), material, models, sync, pad_added)
+    }
+
+    fn of(number: u64, material: Material, models: Models, sync: bool, pad_added: bool) -> Self {
         let description = format!(
             "{} instrumenttagger name=tagger video-model=video audio-model=audio fusion-model=fusion threshold=0
                 window=2000000000 stride=2000000000 {}",
@@ -394,8 +397,7 @@ impl Order {
             gst::BusSyncReply::Drop
         });
         let mut order = Self {
-            number,
-            random,
+            random: Random(number),
             log: format!("{material:?} {models:?} sync={sync} pad-added={pad_added}"),
             material,
             models,
@@ -802,6 +804,7 @@ fn link(tagger: &gst::Element, name: &str, out: &gst::Pad, sink: &gst::Element) 
 
 fn run(number: u64) -> Duration {
     let mut order = Order::new(number);
+    order.log.insert_str(0, &format!("order {number}: "));
     for _ in 0..order.random.below(8) {
         order.act();
     }
@@ -814,10 +817,26 @@ fn run(number: u64) -> Duration {
     drop(order);
     let deadline = Instant::now() + HANGS;
     while tagger.upgrade().is_some() || inside.upgrade().is_some() {
-        assert!(Instant::now() < deadline, "order {number} leaks: {log}");
+        assert!(Instant::now() < deadline, "leak: {log}");
         std::thread::sleep(Duration::from_millis(5));
     }
     worst
+}
+
+/// Plays and stops `count` times at random moments, files at their own speed and live media, in one pipeline each.
+fn start_and_stop(count: u64) {
+    let mut random = Random(count);
+    for material in [Both, Live] {
+        let mut order = Order::of(random.next(), material, Models::Good, true, false);
+        for _ in 0..count / 2 {
+            order.set(gst::State::Playing);
+            let most = order.random.pick(&[1, 20, 200]);
+            order.sleep(most);
+            order.start_over();
+            order.log.clear();
+        }
+        order.last_run();
+    }
 }
 
 /// How many threads and descriptors this process has.
@@ -871,4 +890,15 @@ fn orders_from_100() {
 #[test]
 fn orders_from_150() {
     run_from(150);
+}
+
+#[test]
+fn starts_and_stops_at_random_moments() {
+    start_and_stop(60);
+}
+
+#[test]
+#[ignore = "takes about two minutes"]
+fn five_hundred_starts_and_stops_at_random_moments() {
+    start_and_stop(1000);
 }
