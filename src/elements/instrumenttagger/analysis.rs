@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gst::glib;
 use gst::prelude::*;
@@ -311,10 +311,13 @@ fn index(source: Source) -> usize {
 /// Runs `work`, which may never return, in a thread of its own. Returns whether it has returned after [`PATIENCE`].
 fn in_time(work: impl FnOnce() + Send + 'static) -> bool {
     let (done, returned) = mpsc::channel();
+    let since = Instant::now();
     std::thread::spawn(move || {
         work();
-        // Nobody waits any more if it took too long.
-        let _ = done.send(());
+        if done.send(()).is_err() {
+            let took = since.elapsed();
+            gst::info!(CAT, "What was left behind has stopped after {took:?}");
+        }
     });
     let in_time = returned.recv_timeout(PATIENCE).is_ok();
     if !in_time {

@@ -434,10 +434,14 @@ impl Branch {
         }
         if !self.has_room(live, other) {
             // What refers to it cannot be decoded either.
-            self.skipping.store(true, Relaxed);
+            if !self.skipping.swap(true, Relaxed) {
+                self.debug("The backlog is full, media is left out until the next key frame that finds room");
+            }
             return Admission::Dropped;
         }
-        self.skipping.store(false, Relaxed);
+        if self.skipping.swap(false, Relaxed) {
+            self.debug("Media is analysed again");
+        }
         if self.closed.load(Relaxed) {
             return Admission::Closed;
         }
@@ -450,6 +454,7 @@ impl Branch {
     fn has_room(&self, live: bool, other: Option<&Branch>) -> bool {
         let mut moved = (self.progress.get().0, Instant::now());
         let mut starved: Option<Instant> = None;
+        let mut waits = false;
         loop {
             if self.closed.load(Relaxed) || !self.is_full() {
                 return true;
@@ -469,8 +474,8 @@ impl Branch {
             if !self.stalled.load(Relaxed) && moved.1.elapsed() > STALLED {
                 gst::info!(
                     CAT,
-                    "The analysis of the {} makes no progress",
-                    self.source.name()
+                    obj = self.classify,
+                    "No progress for {STALLED:?}, media no longer waits"
                 );
                 self.stalled.store(true, Relaxed);
             }
@@ -480,11 +485,29 @@ impl Branch {
                 if bytes >= LARGEST_BACKLOG {
                     return false;
                 }
-                self.grown.fetch_add(1, Relaxed);
+                let times = 2 + self.grown.fetch_add(1, Relaxed);
+                let why = if lacks {
+                    "the other stream"
+                } else {
+                    "progress"
+                };
+                gst::debug!(
+                    CAT,
+                    obj = self.classify,
+                    "The analysis lacks {why}: the backlog may be {times} times as large"
+                );
                 return true;
+            }
+            if !waits {
+                self.debug("The backlog is full, media waits");
+                waits = true;
             }
             self.progress.wait();
         }
+    }
+
+    fn debug(&self, what: &str) {
+        gst::debug!(CAT, obj = self.classify, "{what}");
     }
 
     /// How much media waits for the analysis.
@@ -571,6 +594,7 @@ impl Branch {
 
     /// Ends the analysis of this stream, of which a part failed.
     pub fn give_up(self: &Arc<Self>) {
+        self.debug("Giving up, media passes without analysis");
         self.failed.store(true, Relaxed);
         self.over.store(true, Relaxed);
         self.closed.store(true, Relaxed);
@@ -602,6 +626,7 @@ impl Branch {
 
     /// Puts a new decodebin in place of the present one. What fails is on the bus.
     fn renew(&self) {
+        self.debug("A new decodebin");
         self.remove_decoder();
         if let Err(err) = self.plug() {
             gst::element_error!(self.queue, gst::CoreError::Failed, ("{err}"));
