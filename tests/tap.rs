@@ -782,8 +782,7 @@ impl Said {
 fn link_demuxed(demuxer: &gst::Element, pipeline: &gst::Pipeline, swapped: bool) {
     let pipeline = pipeline.downgrade();
     demuxer.connect_pad_added(move |_, pad| {
-        let caps = pad.current_caps().unwrap();
-        let video = caps.structure(0).unwrap().name().starts_with("video/");
+        let video = pad.name().starts_with("video");
         let name = if video != swapped {
             "in-video"
         } else {
