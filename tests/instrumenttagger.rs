@@ -404,7 +404,7 @@ fn twice(pipeline: &gst::Pipeline) -> [Vec<(Source, Option<gst::ClockTime>, Stri
             .map(|tags| (tags.source, tags.start, format!("{:?}", rounded(tags))))
             .collect();
         // Those of both streams come from threads of their own.
-        all.sort_by(|a, b| (a.0 as u8, a.1).cmp(&(b.0 as u8, b.1)));
+        all.sort_by_key(|&(source, start, _)| (source as u8, start));
         all
     })
 }
