@@ -392,3 +392,296 @@ fn properties_reach_the_elements_inside() {
     assert_eq!(seconds("melspec", "patch-duration"), 0.0);
     stop(&pipeline);
 }
+
+/// What `pipeline` says in a run to its end, and in another one.
+fn twice(pipeline: &gst::Pipeline) -> [Vec<(Source, Option<gst::ClockTime>, String)>; 2] {
+    [(), ()].map(|()| {
+        let outcome = play(pipeline);
+        assert_eq!(outcome.error, None);
+        assert!(outcome.warnings.is_empty(), "{:?}", outcome.warnings);
+        let windows = outcome.windows("tagger").into_iter();
+        let mut all: Vec<_> = windows
+            .map(|tags| (tags.source, tags.start, format!("{:?}", rounded(tags))))
+            .collect();
+        // Those of both streams come from threads of their own.
+        all.sort_by_key(|&(source, start, _)| (source as u8, start));
+        all
+    })
+}
+
+#[test]
+fn a_second_run_says_the_same() {
+    let [first, second] = twice(&launch(&format!(
+        "{} ! tagger.video {TAGGER} tagger.video_src ! fakesink",
+        PICTURES.trim_end_matches("! queue ! mux.")
+    )));
+    assert_eq!(first.len(), 9, "{first:?}");
+    assert_eq!(second, first);
+}
+
+#[test]
+fn a_second_live_run_is_tagged() {
+    let pipeline = launch(&format!(
+        "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=20/1 ! tagger.video
+            {TAGGER} window=500000000 stride=500000000 interval=100000000 tagger.video_src ! fakesink name=video"
+    ));
+    for _ in 0..2 {
+        let record = Record::of(&pipeline, "video");
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while fresh(&record).len() < 2 {
+            assert!(Instant::now() < deadline, "no tags");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stop(&pipeline);
+    }
+}
+
+/// The sound ends 1.5 s before the pictures: the muxer waits for its end, and the pictures for the muxer.
+#[test]
+fn streams_that_end_apart_reach_a_muxer() {
+    let sound = SOUND.replace("num-buffers=60", "num-buffers=45");
+    let file = matroska("apart", &[PICTURES, &sound]);
+    let outcome = play(&launch(&format!(
+        "filesrc location={} ! matroskademux name=d
+            d. ! video/x-h264 ! queue ! tagger.video tagger.video_src ! queue ! mux.video_0
+            d. ! audio/x-flac ! flacparse ! queue ! tagger.audio tagger.audio_src ! queue ! mux.audio_0
+            {TAGGER} scheduling=auto matroskamux name=mux ! fakesink",
+        file.display()
+    )));
+    assert_eq!(outcome.error, None);
+    assert!(outcome.warnings.is_empty(), "{outcome:?}");
+    assert!(outcome.clip("tagger").is_some());
+}
+
+#[test]
+fn a_tagger_is_put_into_a_running_live_pipeline() {
+    let pipeline = launch(
+        "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=20/1 ! queue name=before
+            ! fakesink name=sink",
+    );
+    let record = Record::of(&pipeline, "sink");
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let passed = |more: usize| {
+        let (before, since) = (record.buffers().len(), Instant::now());
+        while record.buffers().len() < before + more {
+            assert!(since.elapsed() < PATIENCE, "nothing passes");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    passed(3);
+    let tagger = gst::ElementFactory::make("instrumenttagger")
+        .property("video-model", "video")
+        .property("fusion-model", "none")
+        .property("interval", 100_000_000u64)
+        .property("threshold", 0f32)
+        .property_from_str("source", "video")
+        .build()
+        .unwrap();
+    let element = |name: &str, pad: &str| pipeline.by_name(name).unwrap().static_pad(pad).unwrap();
+    let (before, sink) = (element("before", "src"), element("sink", "sink"));
+    for _ in 0..2 {
+        pipeline.add(&tagger).unwrap();
+        tagger.sync_state_with_parent().unwrap();
+        let (done, is_done) = std::sync::mpsc::channel();
+        let (own, sink) = (tagger.clone(), sink.clone());
+        before.add_probe(gst::PadProbeType::IDLE, move |before, _| {
+            before.unlink(&sink).unwrap();
+            let pad = own.request_pad_simple("video").unwrap();
+            own.static_pad("video_src").unwrap().link(&sink).unwrap();
+            before.link(&pad).unwrap();
+            let _ = done.send(());
+            gst::PadProbeReturn::Remove
+        });
+        is_done.recv_timeout(PATIENCE).unwrap();
+        let (count, since) = (fresh(&record).len(), Instant::now());
+        while fresh(&record).len() < count + 2 {
+            assert!(since.elapsed() < PATIENCE, "no tags");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // And out again.
+        let (done, is_done) = std::sync::mpsc::channel();
+        let (own, sink) = (tagger.clone(), element("sink", "sink"));
+        before.add_probe(gst::PadProbeType::IDLE, move |before, _| {
+            let pad = own.static_pad("video").unwrap();
+            before.unlink(&pad).unwrap();
+            own.release_request_pad(&pad);
+            before.link(&sink).unwrap();
+            let _ = done.send(());
+            gst::PadProbeReturn::Remove
+        });
+        is_done.recv_timeout(PATIENCE).unwrap();
+        pipeline.remove(&tagger).unwrap();
+        tagger.set_state(gst::State::Null).unwrap();
+        passed(3);
+    }
+    stop(&pipeline);
+}
+
+/// The key frames of the clip are 10 s apart.
+#[test]
+fn auto_says_what_all_says_where_key_frames_are_rare() {
+    let windows = |decode: &str| -> Vec<_> {
+        let outcome = play(&tagged(&demuxed(&mp4()), &format!("decode={decode}")));
+        assert_eq!(outcome.error, None);
+        let windows = outcome.windows("tagger").into_iter();
+        let seen = windows.filter(|tags| tags.source != Source::Audio);
+        let mut seen: Vec<_> = seen
+            .map(|tags| {
+                (
+                    tags.source as u8,
+                    tags.start,
+                    format!("{:?}", rounded(tags)),
+                )
+            })
+            .collect();
+        seen.sort();
+        seen
+    };
+    let all = windows("all");
+    // A picture each second, and a result each two.
+    assert!(all.len() >= 40, "{}", all.len());
+    assert_eq!(windows("auto"), all);
+}
+
+/// How many pictures come out of the decoder of `encoder`'s 500 key frames in 20 s.
+fn decoded(encoder: &str, properties: &str) -> usize {
+    let pipeline = launch(&format!(
+        "videotestsrc num-buffers=500 ! video/x-raw,format=I420,width=64,height=48,framerate=25/1 ! {encoder}
+            ! tagger.video {TAGGER} {properties} tagger.video_src ! fakesink name=video"
+    ));
+    let record = Record::of(&pipeline, "video");
+    let count = Arc::new(Mutex::new(0));
+    let inside: gst::Pipeline = pipeline.by_name("tagger").unwrap().property("analysis");
+    let counter = count.clone();
+    inside.connect_deep_element_added(move |_, _, element| {
+        let decodes =
+            |factory: gst::ElementFactory| factory.has_type(gst::ElementFactoryType::DECODER);
+        // A decodebin counts as a decoder, but has no such pad.
+        if element.factory().is_some_and(decodes)
+            && let Some(pad) = element.static_pad("src")
+        {
+            let counter = counter.clone();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                *counter.lock().unwrap() += 1;
+                gst::PadProbeReturn::Ok
+            });
+        }
+    });
+    let outcome = play(&pipeline);
+    assert_eq!(outcome.error, None);
+    assert_eq!(record.buffers().len(), 500);
+    let seen = outcome.windows("tagger").into_iter();
+    let seen = seen.filter(|tags| tags.source == Source::Video).count();
+    assert!((19..=21).contains(&seen), "{seen} results of pictures");
+    let count = *count.lock().unwrap();
+    assert!(count >= seen, "{count} pictures for {seen} results");
+    count
+}
+
+#[test]
+fn of_many_key_frames_one_an_interval_is_decoded() {
+    for encoder in ["jpegenc", "openh264enc gop-size=1 ! h264parse"] {
+        for decode in ["auto", "keyframes"] {
+            let count = decoded(encoder, &format!("decode={decode}"));
+            assert!(
+                (19..=22).contains(&count),
+                "{encoder}, {decode}: {count} pictures"
+            );
+        }
+    }
+    assert_eq!(decoded("jpegenc", "decode=all"), 500);
+}
+
+/// A parser guesses layer 1 from the gap in front of the sound, of which the first frame says layer 2.
+#[test]
+fn sound_that_begins_late_in_a_transport_stream_is_tagged() {
+    let file = folder("late").join("file.ts");
+    let outcome = play(&launch(&format!(
+        "videotestsrc num-buffers=160 horizontal-speed=5 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1
+                ! openh264enc gop-size=10 ! h264parse ! queue ! mux.
+            audiotestsrc num-buffers=50 wave=white-noise samplesperbuffer=4410 timestamp-offset=8000000000
+                ! audio/x-raw,rate=44100,channels=2 ! avenc_mp2 ! mpegaudioparse ! queue ! mux.
+            mpegtsmux name=mux ! filesink location={}",
+        file.display()
+    )));
+    assert_eq!(outcome.error, None);
+    let outcome = play(&launch(&format!(
+        "filesrc location={} ! tsdemux name=d
+            d. ! video/x-h264 ! h264parse ! queue max-size-time=0 max-size-buffers=0 ! tagger.video
+            d. ! audio/mpeg ! mpegaudioparse ! queue max-size-time=0 max-size-buffers=0 ! tagger.audio
+            {TAGGER} scheduling=sync tagger.video_src ! fakesink async=false tagger.audio_src ! fakesink async=false",
+        file.display()
+    )));
+    assert_eq!(outcome.error, None);
+    assert!(outcome.warnings.is_empty(), "{:?}", outcome.warnings);
+    let windows = outcome.windows("tagger");
+    let heard = windows
+        .iter()
+        .filter(|tags| tags.source == Source::Audio)
+        .count();
+    let both = windows
+        .iter()
+        .filter(|tags| tags.sources.len() == 2)
+        .count();
+    assert!(
+        heard >= 4 && both >= 2,
+        "{heard} results of sound, {both} of both"
+    );
+}
+
+/// The numbers of `stats` for the stream `name`.
+fn counts(tagger: &gst::Element, name: &str) -> [u64; 4] {
+    let stats: gst::Structure = tagger.property("stats");
+    let stream: gst::Structure = stats.get(name).unwrap();
+    ["passed", "analysed", "dropped", "backlog"].map(|field| stream.get(field).unwrap())
+}
+
+#[test]
+fn stats_count_what_passes() {
+    let pipeline = tagged(&demuxed(&matroska("stats", &[PICTURES, SOUND])), "");
+    let tagger = pipeline.by_name("tagger").unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let outcome = common::wait(&pipeline);
+    assert_eq!(outcome.error, None);
+    assert_eq!(counts(&tagger, "video"), [60, 60, 0, 0]);
+    let [passed, analysed, dropped, _] = counts(&tagger, "audio");
+    assert_eq!((analysed, dropped), (passed, 0));
+    let age = |tagger: &gst::Element| {
+        let stats: gst::Structure = tagger.property("stats");
+        stats.get::<gst::ClockTime>("age").ok()
+    };
+    let before = age(&tagger).expect("a result came");
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(age(&tagger).unwrap() >= before + gst::ClockTime::from_mseconds(50));
+    // A start counts anew.
+    stop(&pipeline);
+    pipeline.set_state(gst::State::Paused).unwrap();
+    assert_eq!(age(&tagger), None);
+    stop(&pipeline);
+}
+
+#[test]
+fn stats_count_what_a_slow_model_leaves_out() {
+    let pipeline = launch(&format!(
+        "videotestsrc is-live=true num-buffers=200 ! video/x-raw,format=I420,width=64,height=48,framerate=50/1
+            ! openh264enc gop-size=1 ! h264parse ! tagger.video
+            {} interval=0 decode=all tagger.video_src ! fakesink name=video",
+        TAGGER.replace("video-model=video", "video-model=slow")
+    ));
+    let record = Record::of(&pipeline, "video");
+    let tagger = pipeline.by_name("tagger").unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let outcome = common::wait(&pipeline);
+    assert_eq!(outcome.error, None);
+    let [passed, analysed, dropped, backlog] = counts(&tagger, "video");
+    assert_eq!((passed, record.buffers().len()), (200, 200));
+    assert_eq!(analysed + dropped, 200);
+    assert!(dropped > 20, "{dropped} dropped");
+    // Two seconds, and the units on their way.
+    assert!(
+        (1_000_000_000..3_000_000_000).contains(&backlog),
+        "{backlog} ns wait"
+    );
+    stop(&pipeline);
+}

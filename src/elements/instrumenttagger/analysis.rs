@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gst::glib;
 use gst::prelude::*;
@@ -23,12 +23,17 @@ const PATIENCE: Duration = Duration::from_millis(800);
 pub struct Analysis {
     pub pipeline: gst::Pipeline,
     fuse: gst::Element,
+    sink: gst::Element,
     branches: Mutex<[Option<Arc<Branch>>; 2]>,
     /// Whether everything that came is analysed, and the streams have ended.
     ended: Arc<AtomicBool>,
     /// Whether a part that the streams share failed.
     failed: AtomicBool,
     running: AtomicBool,
+    /// Held while elements change their states after the start.
+    states: Mutex<()>,
+    /// Whether it was interrupted, and is not opened or started again yet.
+    stopping: AtomicBool,
 }
 
 impl Analysis {
@@ -76,10 +81,13 @@ impl Analysis {
         Ok(Arc::new(Self {
             pipeline,
             fuse,
+            sink,
             branches: Mutex::default(),
             ended: over,
             failed: AtomicBool::default(),
             running: AtomicBool::default(),
+            states: Mutex::default(),
+            stopping: AtomicBool::default(),
         }))
     }
 
@@ -133,6 +141,7 @@ impl Analysis {
 
     /// Opens the models.
     pub fn open(&self) -> Result<(), gst::StateChangeError> {
+        self.stopping.store(false, Relaxed);
         self.pipeline.set_state(gst::State::Ready).map(drop)
     }
 
@@ -140,6 +149,7 @@ impl Analysis {
     pub fn start(&self) -> Result<(), glib::BoolError> {
         self.ended.store(false, Relaxed);
         self.failed.store(false, Relaxed);
+        self.stopping.store(false, Relaxed);
         let playing = self.pipeline.set_state(gst::State::Playing);
         playing.map_err(|_| glib::bool_error!("the analysis cannot be started"))?;
         self.running.store(true, Relaxed);
@@ -160,8 +170,41 @@ impl Analysis {
 
     /// Lets go of media that waits for the analysis, and takes no more in this run.
     pub fn interrupt(&self) {
+        self.stopping.store(true, Relaxed);
         self.running.store(false, Relaxed);
-        self.all().iter().for_each(|branch| branch.interrupt());
+        self.all().iter().for_each(|branch| branch.close());
+    }
+
+    /// Begins `branch` anew after a flush that ends with `flush_stop`.
+    pub fn resume(&self, branch: &Branch, flush_stop: &gst::Event) {
+        let ended = self.ended.swap(false, Relaxed);
+        if self.failed.swap(false, Relaxed) || ended {
+            self.restart_fusion();
+        }
+        branch.resume(flush_stop);
+    }
+
+    /// Has the fusion take media again after its end: a flush does that only if it comes on all pads.
+    fn restart_fusion(&self) {
+        let _guard = self.states.lock().unwrap();
+        if !self.is_running() {
+            return;
+        }
+        gst::debug!(CAT, obj = self.fuse, "Starting again after the end");
+        // The sink first: it may hold the fusion's thread.
+        let elements = [&self.sink, &self.fuse];
+        for element in elements {
+            let _ = element.set_state(gst::State::Ready);
+        }
+        for element in elements {
+            // Not the pipeline's state: a decodebin that nothing comes to holds that back.
+            if let Err(err) = element.set_state(gst::State::Playing) {
+                gst::warning!(CAT, obj = element, "{err}");
+            }
+        }
+        self.all()
+            .iter()
+            .for_each(|branch| branch.fusion_restarted());
     }
 
     /// Ends a run, after [`interrupt`](Self::interrupt). Returns whether the elements stopped: one that does not return
@@ -169,9 +212,20 @@ impl Analysis {
     pub fn stop(self: &Arc<Self>) -> bool {
         let analysis = self.clone();
         in_time(move || {
+            let _guard = analysis.states.lock().unwrap();
             let _ = analysis.pipeline.set_state(gst::State::Ready);
             analysis.all().iter().for_each(|branch| branch.stop());
         })
+    }
+
+    /// Stops and closes whenever that is done.
+    pub fn abandon(self: Arc<Self>) {
+        self.interrupt();
+        std::thread::spawn(move || {
+            let _guard = self.states.lock().unwrap();
+            let _ = self.pipeline.set_state(gst::State::Null);
+            self.all().iter().for_each(|branch| branch.stop());
+        });
     }
 
     /// Closes the models. Returns as [`stop`](Self::stop).
@@ -182,10 +236,10 @@ impl Analysis {
         })
     }
 
-    /// Takes `branch` out.
-    pub fn remove(&self, branch: &Arc<Branch>) {
+    /// Takes `branch` out. Returns as [`stop`](Self::stop).
+    pub fn remove(&self, branch: &Arc<Branch>) -> bool {
         self.branches.lock().unwrap()[index(branch.source)] = None;
-        branch.interrupt();
+        branch.close();
         let (own, pipeline, fuse) = (branch.clone(), self.pipeline.clone(), self.fuse.clone());
         in_time(move || {
             let pad = own.fuse_pad();
@@ -194,7 +248,7 @@ impl Analysis {
             if let Some(pad) = pad {
                 fuse.release_request_pad(&pad);
             }
-        });
+        })
     }
 
     /// The branch that `object` is a part of.
@@ -216,15 +270,27 @@ impl Analysis {
         }
     }
 
+    /// Whether it has started and was not interrupted.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Relaxed)
+    }
+
+    /// Whether it was interrupted: what fails from then on is of no concern.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
     /// Whether no more results come: the streams have ended, or all of them failed.
     pub fn has_ended(&self) -> bool {
         let failed = self.all().iter().all(|branch| branch.has_failed());
         self.ended.load(Relaxed) || failed
     }
 
-    /// Whether everything that came has been analysed as far as it can be now.
-    pub fn is_idle(&self) -> bool {
-        self.all().iter().all(|branch| branch.is_idle())
+    /// Whether everything that came has been analysed as far as it can be before more of a stream comes.
+    pub fn lacks_media(&self) -> bool {
+        let branches = self.all();
+        let rest = |branch: &Arc<Branch>| branch.is_done() || branch.lacks_media();
+        branches.iter().all(rest) && branches.iter().any(|branch| branch.lacks_media())
     }
 
     /// Whether a model runs.
@@ -245,10 +311,13 @@ fn index(source: Source) -> usize {
 /// Runs `work`, which may never return, in a thread of its own. Returns whether it has returned after [`PATIENCE`].
 fn in_time(work: impl FnOnce() + Send + 'static) -> bool {
     let (done, returned) = mpsc::channel();
+    let since = Instant::now();
     std::thread::spawn(move || {
         work();
-        // Nobody waits any more if it took too long.
-        let _ = done.send(());
+        if done.send(()).is_err() {
+            let took = since.elapsed();
+            gst::info!(CAT, "What was left behind has stopped after {took:?}");
+        }
     });
     let in_time = returned.recv_timeout(PATIENCE).is_ok();
     if !in_time {

@@ -72,14 +72,48 @@ pub struct Branch {
     grown: AtomicU64,
     /// Whether units are left out until the next key frame.
     skipping: AtomicBool,
+    /// Whether the fusion does not wait for this stream, of which nothing has come.
+    left_out: AtomicBool,
+    /// Whether the run ends. Locked while flushes begin and end: those of a seek may come from another thread than the
+    /// one that stops the element.
+    stopping: Mutex<bool>,
 }
 
 /// A decodebin, and what it decodes.
 struct Decoder {
     bin: gst::Element,
     stream: Option<String>,
-    media_type: Option<String>,
+    caps: Option<gst::Caps>,
     drain: Arc<Drain>,
+}
+
+impl Decoder {
+    /// Notes the stream, and returns whether it is another than before.
+    fn is_other_stream(&mut self, id: &str) -> bool {
+        self.stream.get_or_insert_with(|| id.into()) != id
+    }
+
+    /// Notes the caps of the stream, and returns whether what was plugged for those before cannot decode it.
+    fn refuses(&mut self, caps: gst::Caps) -> bool {
+        let Some(before) = self.caps.replace(caps.clone()) else {
+            return false;
+        };
+        let names = [&before, &caps].map(|caps| caps.structure(0).map(|caps| caps.name()));
+        if names[0] != names[1] {
+            return true;
+        }
+        // Parsers may convert between formats: only what a decoder took directly counts. One for MPEG-1 layer 1 does not
+        // take layer 2, and layer 1 is what a parser guesses that has seen only a gap.
+        let bin = self.bin.downcast_ref::<gst::Bin>();
+        let inside = bin.expect("decodebin is a bin").iterate_recurse();
+        inside.into_iter().flatten().any(|element| {
+            element.factory().is_some_and(|factory| {
+                factory.has_type(gst::ElementFactoryType::DECODER)
+                    && factory.can_sink_any_caps(&before)
+                    && !factory.can_sink_any_caps(&caps)
+            })
+        })
+    }
 }
 
 /// What is known about the end of a decodebin's stream where another one follows.
@@ -150,6 +184,10 @@ fn pad(element: &gst::Element, name: &str) -> gst::Pad {
     element
         .static_pad(name)
         .expect("a pad that the element always has")
+}
+
+fn has_ended(pad: &gst::Pad) -> bool {
+    pad.sticky_event::<gst::event::Eos>(0).is_some()
 }
 
 /// Ends the stream that comes in on `pad`, which may not have begun.
@@ -233,6 +271,8 @@ impl Branch {
             stalled: AtomicBool::default(),
             grown: AtomicU64::default(),
             skipping: AtomicBool::default(),
+            left_out: AtomicBool::default(),
+            stopping: Mutex::default(),
         };
         branch.watch();
         Ok(branch)
@@ -274,26 +314,16 @@ impl Branch {
     /// Whether `event` begins something that another decodebin has to decode than the present one.
     fn begins_anew(&self, event: &gst::EventRef) -> bool {
         let mut decoder = self.decoder.lock().unwrap();
-        let Some(decoder) = &mut *decoder else {
-            return false;
-        };
-        let (known, new) = match event.view() {
-            gst::EventView::StreamStart(start) => {
-                (&mut decoder.stream, start.stream_id().to_string())
-            }
-            gst::EventView::Caps(caps) => {
-                let Some(structure) = caps.caps().structure(0) else {
-                    return false;
-                };
-                (&mut decoder.media_type, structure.name().to_string())
-            }
-            _ => return false,
-        };
-        known.get_or_insert_with(|| new.clone()) != &new
+        decoder.as_mut().is_some_and(|decoder| match event.view() {
+            gst::EventView::StreamStart(start) => decoder.is_other_stream(start.stream_id()),
+            gst::EventView::Caps(caps) => decoder.refuses(caps.caps_owned()),
+            _ => false,
+        })
     }
 
     /// Begins a run: the pipeline plays.
     pub fn start(&self) -> Result<(), glib::BoolError> {
+        *self.stopping.lock().unwrap() = false;
         self.reopen();
         self.renew();
         self.feed.set_active(true)
@@ -301,21 +331,37 @@ impl Branch {
 
     /// Takes media again, from its beginning.
     fn reopen(&self) {
-        for flag in [
+        let flags = [
             &self.closed,
             &self.failed,
             &self.over,
             &self.stalled,
             &self.skipping,
-        ] {
+            &self.left_out,
+        ];
+        for flag in flags {
             flag.store(false, Relaxed);
         }
         self.grown.store(0, Relaxed);
     }
 
-    /// Lets go of whatever waits for this stream, and takes nothing more.
+    /// Lets go of whatever waits for this stream, and takes nothing more until [`resume`](Self::resume).
     pub fn interrupt(&self) {
+        let _guard = self.stopping.lock().unwrap();
+        self.flush();
+    }
+
+    /// Lets go of whatever waits for this stream, and takes nothing more in this run.
+    pub fn close(&self) {
+        let mut stopping = self.stopping.lock().unwrap();
+        *stopping = true;
+        self.flush();
+    }
+
+    fn flush(&self) {
         self.closed.store(true, Relaxed);
+        self.failed.store(false, Relaxed);
+        self.over.store(false, Relaxed);
         self.progress.moved(Some(false));
         pad(&self.funnel, "src").push_event(gst::event::FlushStart::new());
         self.feed.push_event(gst::event::FlushStart::new());
@@ -330,8 +376,12 @@ impl Branch {
 
     /// Begins to decode anew, after a flush.
     pub fn resume(&self, flush_stop: &gst::Event) {
-        self.renew();
+        let stopping = self.stopping.lock().unwrap();
+        if *stopping {
+            return;
+        }
         self.reopen();
+        self.renew();
         pad(&self.funnel, "src").push_event(flush_stop.clone());
         self.feed.push_event(flush_stop.clone());
     }
@@ -341,6 +391,31 @@ impl Branch {
         self.feed
             .sticky_event::<gst::event::StreamStart>(0)
             .is_none()
+    }
+
+    /// Has the fusion not wait for this stream until something of it comes.
+    pub fn leave_out(&self) {
+        if !self.is_fresh() || self.closed.load(Relaxed) || self.left_out.swap(true, Relaxed) {
+            return;
+        }
+        gst::info!(
+            CAT,
+            obj = self.classify,
+            "Nothing is linked, the fusion does not wait for it"
+        );
+        if let Some(fuse) = self.fuse_pad() {
+            end(&fuse);
+        }
+    }
+
+    /// The fusion has forgotten that this stream is over or left out.
+    pub fn fusion_restarted(&self) {
+        self.left_out.store(false, Relaxed);
+        if self.has_failed()
+            && let Some(fuse) = self.fuse_pad()
+        {
+            end(&fuse);
+        }
     }
 
     /// Hands `event` to the analysis.
@@ -359,10 +434,14 @@ impl Branch {
         }
         if !self.has_room(live, other) {
             // What refers to it cannot be decoded either.
-            self.skipping.store(true, Relaxed);
+            if !self.skipping.swap(true, Relaxed) {
+                self.debug("The backlog is full, media is left out until the next key frame that finds room");
+            }
             return Admission::Dropped;
         }
-        self.skipping.store(false, Relaxed);
+        if self.skipping.swap(false, Relaxed) {
+            self.debug("Media is analysed again");
+        }
         if self.closed.load(Relaxed) {
             return Admission::Closed;
         }
@@ -375,6 +454,7 @@ impl Branch {
     fn has_room(&self, live: bool, other: Option<&Branch>) -> bool {
         let mut moved = (self.progress.get().0, Instant::now());
         let mut starved: Option<Instant> = None;
+        let mut waits = false;
         loop {
             if self.closed.load(Relaxed) || !self.is_full() {
                 return true;
@@ -394,8 +474,8 @@ impl Branch {
             if !self.stalled.load(Relaxed) && moved.1.elapsed() > STALLED {
                 gst::info!(
                     CAT,
-                    "The analysis of the {} makes no progress",
-                    self.source.name()
+                    obj = self.classify,
+                    "No progress for {STALLED:?}, media no longer waits"
                 );
                 self.stalled.store(true, Relaxed);
             }
@@ -405,11 +485,29 @@ impl Branch {
                 if bytes >= LARGEST_BACKLOG {
                     return false;
                 }
-                self.grown.fetch_add(1, Relaxed);
+                let times = 2 + self.grown.fetch_add(1, Relaxed);
+                let why = if lacks {
+                    "the other stream"
+                } else {
+                    "progress"
+                };
+                gst::debug!(
+                    CAT,
+                    obj = self.classify,
+                    "The analysis lacks {why}: the backlog may be {times} times as large"
+                );
                 return true;
+            }
+            if !waits {
+                self.debug("The backlog is full, media waits");
+                waits = true;
             }
             self.progress.wait();
         }
+    }
+
+    fn debug(&self, what: &str) {
+        gst::debug!(CAT, obj = self.classify, "{what}");
     }
 
     /// How much media waits for the analysis.
@@ -449,6 +547,16 @@ impl Branch {
         empty && !self.is_busy()
     }
 
+    /// Whether the analysis of the whole stream has come to its end, or failed.
+    pub fn is_done(&self) -> bool {
+        self.has_failed() || has_ended(&pad(&self.classify, "src"))
+    }
+
+    /// Whether nothing is left to do before more of the stream comes.
+    pub fn lacks_media(&self) -> bool {
+        !self.is_done() && !has_ended(&self.feed) && self.is_idle()
+    }
+
     /// Whether a model runs.
     pub fn is_busy(&self) -> bool {
         self.progress.get().1
@@ -479,19 +587,14 @@ impl Branch {
         self.over.load(Relaxed)
     }
 
-    /// Whether everything of this stream has reached the fusion, or its analysis failed.
-    pub fn has_ended(&self) -> bool {
-        let end = pad(&self.classify, "src").sticky_event::<gst::event::Eos>(0);
-        end.is_some() || self.has_failed()
-    }
-
-    /// Notes that a part of the analysis failed. Returns whether it is the first one.
+    /// Notes that a part of the analysis failed. Returns whether it is the first one, and not for a flush or a stop.
     pub fn fail(&self) -> bool {
-        !self.failed.swap(true, Relaxed)
+        !self.closed.load(Relaxed) && !self.failed.swap(true, Relaxed)
     }
 
     /// Ends the analysis of this stream, of which a part failed.
     pub fn give_up(self: &Arc<Self>) {
+        self.debug("Giving up, media passes without analysis");
         self.failed.store(true, Relaxed);
         self.over.store(true, Relaxed);
         self.closed.store(true, Relaxed);
@@ -523,6 +626,7 @@ impl Branch {
 
     /// Puts a new decodebin in place of the present one. What fails is on the bus.
     fn renew(&self) {
+        self.debug("A new decodebin");
         self.remove_decoder();
         if let Err(err) = self.plug() {
             gst::element_error!(self.queue, gst::CoreError::Failed, ("{err}"));
@@ -563,6 +667,27 @@ impl Branch {
                 let _ = decoded.link_full(&head, gst::PadLinkCheck::CAPS);
             }
         });
+        let (funnel, source) = (self.funnel.downgrade(), self.source);
+        bin.connect_no_more_pads(move |bin| {
+            if funnel
+                .upgrade()
+                .is_none_or(|funnel| funnel.num_sink_pads() > 0)
+            {
+                return;
+            }
+            // The queue would report that nothing is linked, but only with the next buffer.
+            let caps = bin.src_pads().first().and_then(|pad| pad.current_caps());
+            let found = caps.as_ref().and_then(|caps| caps.structure(0));
+            gst::element_error!(
+                bin,
+                gst::StreamError::WrongType,
+                (
+                    "the pad `{0}` needs {0}, but what comes is {1}",
+                    source.name(),
+                    found.map_or("unknown", |caps| caps.name())
+                )
+            );
+        });
         pipeline.add(&bin)?;
         pad(&self.queue, "src")
             .link_full(&pad(&bin, "sink"), gst::PadLinkCheck::CAPS)
@@ -570,7 +695,7 @@ impl Branch {
         *self.decoder.lock().unwrap() = Some(Decoder {
             bin: bin.clone(),
             stream: None,
-            media_type: None,
+            caps: None,
             drain,
         });
         bin.sync_state_with_parent()

@@ -35,7 +35,8 @@ pub fn tune(element: &gst::Element, decoding: Decoding) {
     {
         element.set_property("max-threads", decoding.threads as i32);
     }
-    if decoding.mode != Decode::All && factory.has_type(gst::ElementFactoryType::MEDIA_VIDEO) {
+    let pictures = gst::ElementFactoryType::MEDIA_VIDEO | gst::ElementFactoryType::MEDIA_IMAGE;
+    if decoding.mode != Decode::All && factory.has_type(pictures) {
         thin_out(element, decoding);
     }
 }

@@ -197,17 +197,26 @@ impl ElementImpl for InstrumentTagger {
         };
         let Some(tap) = tap else { return };
         gst::debug!(CAT, imp = self, "Releasing {}", pad.name());
+        tap.drop_end();
         let branch = tap.branch();
         if let Some(branch) = &branch {
             // A buffer may wait for it.
-            branch.interrupt();
+            branch.close();
         }
-        for pad in [&tap.sink, &tap.src] {
-            let _ = pad.set_active(false);
+        let pads = [&tap.sink, &tap.src].map(|pad| {
             let _ = self.obj().remove_pad(pad);
-        }
-        if let (Some(branch), Some(analysis)) = (branch, self.analysis()) {
-            analysis.remove(&branch);
+            pad.clone()
+        });
+        // This waits for a buffer that a sink downstream holds, maybe until the pipeline plays.
+        self.obj().call_async(move |_| {
+            for pad in pads {
+                let _ = pad.set_active(false);
+            }
+        });
+        if let (Some(branch), Some(analysis)) = (branch, self.analysis())
+            && !analysis.remove(&branch)
+        {
+            self.replace();
         }
     }
 
@@ -238,6 +247,9 @@ impl ElementImpl for InstrumentTagger {
                 }
             }
             gst::StateChange::PausedToReady => {
+                for tap in self.all_taps() {
+                    tap.drop_end();
+                }
                 if let Some(analysis) = self.analysis() {
                     analysis.interrupt();
                 }
@@ -314,17 +326,31 @@ impl InstrumentTagger {
         }
     }
 
-    /// Leaves the analysis behind, which does not stop, and makes another.
+    /// Leaves the analysis behind, which does not stop or is of another kind, and makes another in the same state.
     fn replace(&self) {
-        *self.analysis.lock().unwrap() = None;
-        if self.build().is_none() {
+        let before = self.analysis.lock().unwrap().take();
+        gst::info!(
+            CAT,
+            imp = self,
+            "Another analysis takes the place of the present one"
+        );
+        let Some(analysis) = self.build() else {
             return;
-        }
+        };
         for tap in self.all_taps() {
             tap.set_branch(None);
             if let Err(err) = self.analyse(&tap) {
                 gst::error!(CAT, imp = self, "{err}");
             }
+        }
+        let running = before.is_some_and(|before| {
+            let running = before.is_running();
+            before.abandon();
+            running
+        });
+        if running && self.start_analysis(&analysis).is_ok() {
+            let element = self.obj();
+            analysis.follow(element.clock().as_ref(), element.base_time());
         }
     }
 
@@ -335,6 +361,10 @@ impl InstrumentTagger {
         }
         *self.latest.lock().unwrap() = None;
         let analysis = self.analysis().ok_or(gst::StateChangeError)?;
+        self.start_analysis(&analysis)
+    }
+
+    fn start_analysis(&self, analysis: &Analysis) -> Result<(), gst::StateChangeError> {
         analysis.start().map_err(|err| {
             gst::error!(CAT, imp = self, "{err}");
             gst::StateChangeError
@@ -486,10 +516,20 @@ impl InstrumentTagger {
 
     fn feed(&self, tap: &Tap, buffer: &gst::Buffer) {
         let interval = self.settings.lock().unwrap().interval;
+        self.leave_out_unlinked();
         let other = self
             .analysis()
             .and_then(|analysis| analysis.beside(tap.source));
         tap.feed(buffer, interval, self.is_live(tap), other.as_deref());
+    }
+
+    /// Has the analysis wait for no stream that nothing is linked to.
+    fn leave_out_unlinked(&self) {
+        for tap in self.all_taps().iter().filter(|tap| !tap.sink.is_linked()) {
+            if let Some(branch) = tap.branch() {
+                branch.leave_out();
+            }
+        }
     }
 
     fn attach(&self, tap: &Tap, buffer: &mut gst::Buffer) {
@@ -521,8 +561,8 @@ impl InstrumentTagger {
             }
             gst::EventView::FlushStop(_) => {
                 tap.flushed();
-                if let Some(branch) = tap.branch() {
-                    branch.resume(&event);
+                if let (Some(branch), Some(analysis)) = (tap.branch(), self.analysis()) {
+                    analysis.resume(&branch, &event);
                 }
                 pass(event)
             }
@@ -555,34 +595,39 @@ impl InstrumentTagger {
     /// the other stream.
     fn end(&self, tap: &Arc<Tap>, end: gst::Event) {
         tap.hold_end(end);
+        self.leave_out_unlinked();
         let analysis = self.analysis();
         let Some(analysis) = analysis.filter(|_| !self.is_live(tap)) else {
             self.release_end(tap);
             return;
         };
-        let (weak, tap) = (self.downgrade(), tap.clone());
+        let tap = tap.clone();
         // Both streams may come from the same thread, so this one must not wait.
-        self.obj().call_async(move |_| {
+        self.obj().call_async(move |element| {
+            let imp = element.imp();
             let mut idle = (analysis.progress(), Instant::now());
             while !analysis.has_ended() && tap.holds_end() {
                 let progress = analysis.progress();
                 if progress != idle.0 || analysis.is_busy() {
                     idle = (progress, Instant::now());
                 }
-                let ended = tap.branch().is_none_or(|branch| branch.has_ended());
-                let patience = if ended && analysis.is_idle() {
+                let patience = if analysis.lacks_media() {
                     IDLE
                 } else {
                     STALLED
                 };
                 if idle.1.elapsed() > patience {
+                    gst::info!(
+                        CAT,
+                        imp = imp,
+                        "The end of the {} does not wait for the analysis any longer",
+                        tap.source.name()
+                    );
                     break;
                 }
                 std::thread::sleep(LOOK);
             }
-            if let Some(imp) = weak.upgrade() {
-                imp.release_end(&tap);
-            }
+            imp.release_end(&tap);
         });
     }
 
@@ -603,19 +648,22 @@ impl InstrumentTagger {
 
     /// Handles a message of the analysis, in the thread that posts it.
     fn handle(&self, message: &gst::Message) {
+        let Some(analysis) = self.analysis() else {
+            return;
+        };
+        let own = |src: &gst::Object| src.has_as_ancestor(&analysis.pipeline);
+        if !message.src().is_some_and(own) {
+            // It comes from an analysis that was left behind.
+            return;
+        }
         match message.view() {
             gst::MessageView::Element(_) => match Tags::from_message(message) {
                 Some((tags, clip)) => self.announce(message, tags, clip),
                 None => self.post(message),
             },
             gst::MessageView::Progress(_) | gst::MessageView::Warning(_) => self.post(message),
-            gst::MessageView::Error(err)
-                if self.obj().current_state() >= gst::State::Paused
-                    || self.obj().pending_state() > gst::State::Paused =>
-            {
-                self.give_up(message, err)
-            }
-            gst::MessageView::Error(_) => self.post(message),
+            gst::MessageView::Error(err) if analysis.is_running() => self.give_up(&analysis, err),
+            gst::MessageView::Error(_) if !analysis.is_stopping() => self.post(message),
             _ => (),
         }
     }
@@ -626,11 +674,8 @@ impl InstrumentTagger {
     }
 
     /// Ends the analysis of the stream that the error is about, or of both, with one warning.
-    fn give_up(&self, message: &gst::Message, err: &gst::message::Error) {
-        let Some(analysis) = self.analysis() else {
-            return;
-        };
-        let branch = message.src().and_then(|src| analysis.branch_of(src));
+    fn give_up(&self, analysis: &Analysis, err: &gst::message::Error) {
+        let branch = err.src().and_then(|src| analysis.branch_of(src));
         let first = match &branch {
             Some(branch) => branch.fail(),
             None => analysis.fail(),
