@@ -3,7 +3,7 @@
 //! From a URI to the streams that are tagged: GStreamer's own elements read, demultiplex and parse, and the chosen
 //! streams go to `instrumenttagger`, still encoded.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ use gst::{glib, prelude::*};
 
 use crate::args::Modality;
 use crate::extent::Extent;
+use crate::failure::no_decoder;
+use crate::programs::Programs;
 
 /// How long streams that have ended may be followed by others, as in chained Ogg files.
 const FOLLOWED: Duration = Duration::from_millis(50);
@@ -24,9 +26,44 @@ pub struct Source(Arc<Shared>);
 struct Shared {
     pipeline: glib::WeakRef<gst::Pipeline>,
     tagger: gst::Element,
-    wanted: Vec<Modality>,
+    wanted: Wanted,
     extent: Extent,
     state: Mutex<State>,
+    programs: Mutex<Programs>,
+    arrived: Arrived,
+}
+
+/// What of an input is tagged.
+#[derive(Clone)]
+pub struct Wanted {
+    pub modalities: Vec<Modality>,
+    /// Tracks that were asked for: their numbers from 1, languages or titles.
+    pub audio: Option<String>,
+    pub video: Option<String>,
+    /// The number of a program.
+    pub program: Option<u16>,
+    /// How long nothing may arrive.
+    pub timeout: Duration,
+}
+
+impl Wanted {
+    fn track(&self, modality: Modality) -> Option<&str> {
+        match modality {
+            Modality::Audio => self.audio.as_deref(),
+            Modality::Video => self.video.as_deref(),
+        }
+    }
+}
+
+/// What came from a server.
+#[derive(Default)]
+struct Arrived {
+    /// Bytes that the source received.
+    received: AtomicU64,
+    /// Bytes that left the reader, the last of them when.
+    passed: Mutex<(u64, Option<Instant>)>,
+    /// Whether they are all.
+    ended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -35,9 +72,13 @@ struct State {
     begun: bool,
     /// Streams that wait for the others of their container.
     waiting: Vec<(gst::Pad, gst::PadProbeId)>,
+    /// How many threads decide about streams.
+    choosing: usize,
     streams: Vec<Stream>,
     /// When the latest stream ended.
     ended: Option<Instant>,
+    /// Why a track that was asked for is not tagged.
+    missing: Option<String>,
 }
 
 struct Stream {
@@ -47,6 +88,8 @@ struct Stream {
     caps: gst::Caps,
     fate: Fate,
     ended: Arc<AtomicBool>,
+    /// The program and the PID, of a stream from a transport stream.
+    place: Option<(u16, u16)>,
 }
 
 /// What becomes of a stream.
@@ -72,13 +115,22 @@ impl Source {
         pipeline: &gst::Pipeline,
         uri: &str,
         tagger: &gst::Element,
-        wanted: Vec<Modality>,
+        wanted: Wanted,
         extent: Extent,
     ) -> Result<Self> {
-        let reader = gst::ElementFactory::make("urisourcebin")
-            .name("reader")
-            .property("uri", uri)
-            .build()?;
+        let is_file = uri
+            .get(..5)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:"));
+        let reader = if is_file {
+            gst::Element::make_from_uri(gst::URIType::Src, uri, Some("reader"))?
+        } else {
+            gst::ElementFactory::make("urisourcebin")
+                .name("reader")
+                .property("uri", uri)
+                .build()?
+        };
+        // The tagger has to be ready first: see `start`.
+        reader.set_locked_state(true);
         pipeline.add(&reader)?;
         let source = Self(Arc::new(Shared {
             pipeline: pipeline.downgrade(),
@@ -86,18 +138,70 @@ impl Source {
             wanted,
             extent,
             state: Mutex::default(),
+            programs: Mutex::default(),
+            arrived: Arrived::default(),
         }));
+        if is_file {
+            return Ok(source);
+        }
         let own = source.clone();
-        reader.connect_pad_added(move |_, pad| own.guard(|own| own.parse(pad)));
+        reader.connect_pad_added(move |_, pad| own.guard(|own| own.parse(pad, false)));
+        let own = source.clone();
+        reader.connect("source-setup", false, move |values| {
+            if let Ok(element) = values[1].get::<gst::Element>() {
+                own.0.receive(&element);
+            }
+            None
+        });
         Ok(source)
+    }
+
+    /// Begins to read, when the pipeline plays.
+    pub fn start(&self) {
+        self.guard(|own| {
+            let reader = own.0.pipeline()?.by_name("reader");
+            let reader = reader.context("there is no reader")?;
+            reader.set_locked_state(false);
+            if let Some(pad) = reader.static_pad("src") {
+                reader.set_state(gst::State::Ready)?;
+                own.parse(&pad, true)?;
+            }
+            // Failures are reported on the bus.
+            let _ = reader.sync_state_with_parent();
+            Ok(())
+        });
+    }
+
+    /// Whether the input is not a file, and nothing arrives from where it is.
+    pub fn is_silent(&self) -> bool {
+        let is_remote = self.0.pipeline().is_ok_and(|pipeline| {
+            let reader = pipeline.by_name("reader");
+            reader.is_some_and(|reader| reader.is::<gst::Bin>())
+        });
+        let arrived = &self.0.arrived;
+        let (passed, latest) = *lock(&arrived.passed);
+        is_remote
+            && !arrived.ended.load(Relaxed)
+            && arrived.received.load(Relaxed) <= passed
+            && latest.is_none_or(|latest| latest.elapsed() >= self.0.wanted.timeout)
+    }
+
+    /// Whether anything could be read.
+    pub fn has_arrived(&self) -> bool {
+        let arrived = &self.0.arrived;
+        arrived.received.load(Relaxed) > 0 || lock(&arrived.passed).0 > 0
     }
 
     /// Whether it is known that nothing of it is tagged, and why; `failed`: GStreamer gave up, maybe before the last
     /// stream was known.
     pub fn check(&self, failed: bool) -> Result<()> {
+        self.0.check_program()?;
         let state = self.0.state();
+        if let Some(missing) = &state.missing {
+            bail!("{missing}");
+        }
         let any = |fate| state.streams.iter().find(|stream| stream.fate == fate);
-        let complete = state.begun && state.waiting.is_empty();
+        let complete = state.begun && state.waiting.is_empty() && state.choosing == 0;
         if !(complete || failed) || any(Fate::Tagged).is_some() {
             return Ok(());
         }
@@ -110,6 +214,10 @@ impl Source {
         if let Some(stream) = any(Fate::Dropped) {
             let modality = stream.modality.name();
             bail!("has only {modality}, and --without {modality} leaves nothing to tag");
+        }
+        drop(state);
+        if failed && let Some(note) = self.0.program_notes().first() {
+            bail!("cannot be decoded: {note}");
         }
         Ok(())
     }
@@ -125,9 +233,9 @@ impl Source {
 
     /// What is not tagged though it was asked for, each a sentence.
     pub fn notes(&self) -> Vec<String> {
-        let state = self.0.state();
         let mut notes = Vec::new();
-        for &modality in &self.0.wanted {
+        let state = self.0.state();
+        for &modality in &self.0.wanted.modalities {
             let name = modality.name();
             let own = || {
                 state
@@ -144,13 +252,15 @@ impl Source {
                 notes.push(format!("its {name} is not tagged: {why}"));
             }
             let dropped = own().filter(|stream| stream.fate == Fate::Dropped).count();
-            if dropped > 0 {
+            if dropped > 0 && self.0.wanted.track(modality).is_none() {
                 notes.push(format!(
                     "only one of its {} {name} streams is tagged: choose another with --{name}-track",
                     dropped + 1
                 ));
             }
         }
+        drop(state);
+        notes.extend(self.0.program_notes());
         notes
     }
 
@@ -175,17 +285,24 @@ impl Source {
             if since < patience {
                 return;
             }
-            self.0.wanted.iter().filter(over).copied().collect()
+            self.0
+                .wanted
+                .modalities
+                .iter()
+                .filter(over)
+                .copied()
+                .collect()
         };
         for modality in over {
             self.0.end(modality);
         }
     }
 
-    /// Ends all streams of the tagger: nothing more is read.
+    /// Ends all streams of the tagger: nothing more is read. A stream that is stuck is left behind.
     pub fn stop(&self) {
-        for &modality in &self.0.wanted {
-            self.0.end(modality);
+        for &modality in &self.0.wanted.modalities {
+            let own = self.clone();
+            std::thread::spawn(move || own.0.end(modality));
         }
     }
 
@@ -199,11 +316,23 @@ impl Source {
     }
 
     /// Finds out what comes from a pad of the reader.
-    fn parse(&self, pad: &gst::Pad) -> Result<()> {
+    fn parse(&self, pad: &gst::Pad, is_file: bool) -> Result<()> {
+        self.0.look(pad);
         let parser = gst::ElementFactory::make("parsebin").build()?;
+        if is_file {
+            read_local_playlists(&parser);
+        }
+        if let (Some(program), Some(bin)) =
+            (self.0.wanted.program, parser.downcast_ref::<gst::Bin>())
+        {
+            bin.connect_deep_element_added(move |_, _, element| {
+                if is_made_by(element, "tsdemux") {
+                    element.set_property("program-number", i32::from(program));
+                }
+            });
+        }
         let own = self.clone();
         parser.connect_pad_added(move |_, pad| {
-            own.0.state().begun = true;
             // Data comes when all streams of the container are there: now one can choose.
             let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
             let chooser = own.clone();
@@ -211,30 +340,34 @@ impl Source {
                 chooser.guard(|own| own.choose(pad));
                 gst::PadProbeReturn::Remove
             });
-            if let Some(hold) = hold {
-                own.0.state().waiting.push((pad.clone(), hold));
-            }
+            let mut state = own.0.state();
+            state.begun = true;
+            state.waiting.extend(hold.map(|hold| (pad.clone(), hold)));
         });
         let own = self.clone();
         parser.connect_pad_removed(move |_, pad| own.0.forget(pad));
         self.0.pipeline()?.add(&parser)?;
-        parser.sync_state_with_parent()?;
-        pad.link(
-            &parser
-                .static_pad("sink")
-                .context("parsebin has no sink pad")?,
-        )?;
+        let sink = parser.static_pad("sink");
+        pad.link(&sink.context("parsebin has no sink pad")?)?;
+        // Failures are reported on the bus.
+        let _ = parser.sync_state_with_parent();
         Ok(())
     }
 
     /// Decides about the streams that wait, among them that of `first`, which goes on by itself.
     fn choose(&self, first: &gst::Pad) -> Result<()> {
-        let mut waiting = std::mem::take(&mut self.0.state().waiting);
+        let mut waiting = {
+            let mut state = self.0.state();
+            state.choosing += 1;
+            std::mem::take(&mut state.waiting)
+        };
+        let refused = self.0.refuse(&waiting);
         // What the container would play comes first, and pictures of a cover last.
         waiting.sort_by_key(|(pad, _)| (is_cover(pad), !is_default(pad)));
         for (pad, _) in &waiting {
-            self.0.place(pad)?;
+            self.0.place(pad, refused.contains(pad))?;
         }
+        self.0.state().choosing -= 1;
         for (pad, hold) in waiting {
             if pad != *first {
                 pad.remove_probe(hold);
@@ -246,15 +379,161 @@ impl Source {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn pipeline(&self) -> Result<gst::Pipeline> {
         self.pipeline.upgrade().context("the pipeline is gone")
     }
 
-    /// Sends the stream of `pad` to the tagger, or nowhere.
-    fn place(self: &Arc<Self>, pad: &gst::Pad) -> Result<()> {
+    /// Counts what `element` receives from a server.
+    fn receive(self: &Arc<Self>, element: &gst::Element) {
+        if is_made_by(element, "souphttpsrc") {
+            // It is noticed here first.
+            let seconds = (self.wanted.timeout.as_secs() + 5).clamp(15, 3600);
+            element.set_property("timeout", seconds as u32);
+        }
+        if let Some(pad) = element.static_pad("src") {
+            let own = Arc::downgrade(self);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                if let (Some(own), Some(buffer)) = (own.upgrade(), info.buffer()) {
+                    own.arrived
+                        .received
+                        .fetch_add(buffer.size() as u64, Relaxed);
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
+    }
+
+    /// Looks at what comes from `pad` of the reader.
+    fn look(self: &Arc<Self>, pad: &gst::Pad) {
+        let own = Arc::downgrade(self);
+        let is_unknown = AtomicBool::new(true);
+        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        pad.add_probe(kinds, move |_, info| {
+            let Some(own) = own.upgrade() else {
+                return gst::PadProbeReturn::Remove;
+            };
+            match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => {
+                    let mut passed = lock(&own.arrived.passed);
+                    *passed = (passed.0 + buffer.size() as u64, Some(Instant::now()));
+                    if is_unknown.load(Relaxed)
+                        && let Ok(data) = buffer.map_readable()
+                    {
+                        is_unknown.store(lock(&own.programs).look(&data), Relaxed);
+                    }
+                }
+                Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
+                    own.arrived.ended.store(true, Relaxed);
+                }
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// The pads among those that wait whose tracks were not asked for.
+    fn refuse(&self, waiting: &[(gst::Pad, gst::PadProbeId)]) -> Vec<gst::Pad> {
+        let mut refused = Vec::new();
+        for &modality in &self.wanted.modalities {
+            let Some(wanted) = self.wanted.track(modality) else {
+                continue;
+            };
+            let is_own = |pad: &gst::Pad| modality_of(pad) == Some(modality);
+            let tracks: Vec<_> = waiting
+                .iter()
+                .map(|(pad, _)| pad)
+                .filter(|pad| is_own(pad))
+                .collect();
+            let mut state = self.state();
+            let before = state
+                .streams
+                .iter()
+                .filter(|stream| stream.modality == modality && !stream.has_ended())
+                .count();
+            let is_chosen = |number: usize, pad: &gst::Pad| {
+                wanted.parse() == Ok(before + number + 1)
+                    || names(pad)
+                        .iter()
+                        .any(|name| name.eq_ignore_ascii_case(wanted))
+            };
+            let chosen = (0..tracks.len()).find(|&number| is_chosen(number, tracks[number]));
+            if chosen.is_none() && before == 0 && !tracks.is_empty() {
+                let name = modality.name();
+                let list: Vec<_> = (1..)
+                    .zip(&tracks)
+                    .map(|(number, pad)| describe(number, pad))
+                    .collect();
+                state.missing = Some(format!(
+                    "has no {name} track `{wanted}`: its {name} tracks are {}",
+                    list.join(", ")
+                ));
+            }
+            let others = (0..tracks.len()).filter(|&number| Some(number) != chosen);
+            refused.extend(others.map(|number| tracks[number].clone()));
+        }
+        refused
+    }
+
+    /// Whether the program that was asked for is there.
+    fn check_program(&self) -> Result<()> {
+        let numbers = lock(&self.programs).numbers();
+        if let Some(wanted) = self.wanted.program
+            && !numbers.is_empty()
+            && !numbers.contains(&wanted)
+        {
+            bail!(
+                "has no program {wanted}: its programs are {}",
+                list(&numbers)
+            );
+        }
+        Ok(())
+    }
+
+    /// What of a transport stream is not tagged since the demultiplexer does not know it, or it is of another program.
+    fn program_notes(&self) -> Vec<String> {
+        let places: Vec<_> = {
+            let state = self.state();
+            state
+                .streams
+                .iter()
+                .filter_map(|stream| stream.place)
+                .collect()
+        };
+        let programs = lock(&self.programs);
+        let numbers = programs.numbers();
+        let Some(&first) = numbers.first() else {
+            return Vec::new();
+        };
+        let own = places.first().map_or(first, |place| place.0);
+        let own = self.wanted.program.unwrap_or(own);
+        let pids: Vec<_> = places.iter().map(|place| place.1).collect();
+        let is_wanted = |modality: &Modality| self.wanted.modalities.contains(modality);
+        let mut notes: Vec<_> = programs
+            .unknown(own, &pids)
+            .into_iter()
+            .filter(|(modality, _)| modality.as_ref().is_none_or(is_wanted))
+            .map(|(modality, what)| match modality {
+                Some(modality) => format!(
+                    "its {} is not tagged: GStreamer finds no {what} in transport streams",
+                    modality.name()
+                ),
+                None => format!("{what} is not tagged"),
+            })
+            .collect();
+        if numbers.len() > 1 && self.wanted.program.is_none() {
+            notes.push(format!(
+                "only program {own} of its programs {} is tagged: choose another with --program",
+                list(&numbers)
+            ));
+        }
+        notes
+    }
+
+    /// Sends the stream of `pad` to the tagger, or nowhere; `refused`: its track was not asked for.
+    fn place(self: &Arc<Self>, pad: &gst::Pad, refused: bool) -> Result<()> {
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let empty = pad.sticky_event::<gst::event::Eos>(0).is_some();
         let ended = Arc::new(AtomicBool::new(empty));
@@ -276,7 +555,10 @@ impl Shared {
             gst::PadProbeReturn::Handled
         });
         let modality = modality(&caps);
-        let fate = modality.map_or(Fate::Dropped, |modality| self.fate(modality, &caps));
+        let fate = match modality {
+            Some(modality) if !refused => self.fate(modality, &caps),
+            _ => Fate::Dropped,
+        };
         if fate == Fate::Tagged
             && let Some(modality) = modality
         {
@@ -297,6 +579,7 @@ impl Shared {
                 caps,
                 fate,
                 ended,
+                place: place(pad),
             });
         }
         Ok(())
@@ -306,7 +589,7 @@ impl Shared {
         let taken = |stream: &Stream| {
             stream.modality == modality && stream.fate == Fate::Tagged && !stream.has_ended()
         };
-        if !self.wanted.contains(&modality) || self.state().streams.iter().any(taken) {
+        if !self.wanted.modalities.contains(&modality) || self.state().streams.iter().any(taken) {
             Fate::Dropped
         } else if is_encrypted(caps) {
             Fate::Encrypted
@@ -360,6 +643,64 @@ impl Shared {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_made_by(element: &gst::Element, factory: &str) -> bool {
+    let own = element.factory();
+    own.is_some_and(|own| own.name() == factory)
+}
+
+/// Has `parser` read playlists by elements that can read files: the newer ones of GStreamer 1.22 know HTTP alone.
+fn read_local_playlists(parser: &gst::Element) {
+    let other = |name: &str| match name {
+        "hlsdemux2" => gst::ElementFactory::find("hlsdemux"),
+        "dashdemux2" => gst::ElementFactory::find("dashdemux"),
+        _ => None,
+    };
+    parser.connect("autoplug-select", false, move |values| {
+        let factory = values[3].get::<gst::ElementFactory>().ok()?;
+        let result = if other(&factory.name()).is_some() {
+            "skip"
+        } else {
+            "try"
+        };
+        let type_ = glib::Type::from_name("GstAutoplugSelectResult")?;
+        glib::EnumClass::with_type(type_)?.to_value_by_nick(result)
+    });
+}
+
+/// The program and the PID of a transport stream's stream, which the demultiplexer puts into the stream's id.
+fn place(pad: &gst::Pad) -> Option<(u16, u16)> {
+    let id = pad.stream_id()?;
+    let (program, pid) = id.rsplit_once(':')?.1.split_once('/')?;
+    let pid = u16::from_str_radix(pid.get(4..)?, 16).ok()?;
+    Some((program.parse().ok()?, pid))
+}
+
+/// What the container says about a stream.
+fn tag<'a, T: gst::Tag<'a, TagType = &'a str>>(pad: &gst::Pad) -> Option<String> {
+    let event = pad.sticky_event::<gst::event::Tag>(0);
+    let own = event.and_then(|event| {
+        let value = event.tag().get::<T>()?;
+        Some(value.get().to_owned())
+    });
+    own.or_else(|| {
+        let tags = pad.stream()?.tags()?;
+        let value = tags.get::<T>()?;
+        Some(value.get().to_owned())
+    })
+}
+
+/// What the stream of `pad` is called.
+fn names(pad: &gst::Pad) -> Vec<String> {
+    let language = tag::<gst::tags::LanguageCode>(pad);
+    let name = tag::<gst::tags::LanguageName>(pad);
+    let title = tag::<gst::tags::Title>(pad);
+    [language, name, title].into_iter().flatten().collect()
+}
+
 /// What a stream of these caps is, if it is either.
 fn modality(caps: &gst::CapsRef) -> Option<Modality> {
     let structure = caps.structure(0)?;
@@ -386,6 +727,28 @@ fn is_encrypted(caps: &gst::CapsRef) -> bool {
     })
 }
 
+fn modality_of(pad: &gst::Pad) -> Option<Modality> {
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    modality(&caps)
+}
+
+/// A track for a list: its number and what is known about it.
+fn describe(number: usize, pad: &gst::Pad) -> String {
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    let codec = gst_pbutils::pb_utils_get_codec_description(&caps);
+    let mut known = vec![codec.to_string()];
+    known.extend(names(pad));
+    if is_default(pad) {
+        known.push("default".into());
+    }
+    format!("{number} ({})", known.join(", "))
+}
+
+fn list(numbers: &[u16]) -> String {
+    let numbers: Vec<_> = numbers.iter().map(u16::to_string).collect();
+    numbers.join(", ")
+}
+
 /// Whether a stream is a picture, e.g. of a cover.
 fn is_cover(pad: &gst::Pad) -> bool {
     let caps = pad.current_caps();
@@ -399,14 +762,6 @@ fn is_cover(pad: &gst::Pad) -> bool {
 fn is_default(pad: &gst::Pad) -> bool {
     let start = pad.sticky_event::<gst::event::StreamStart>(0);
     start.is_some_and(|start| start.stream_flags().contains(gst::StreamFlags::SELECT))
-}
-
-/// Why a stream of these caps has no decoder, as a part of a sentence.
-fn no_decoder(caps: &gst::CapsRef) -> String {
-    let name = caps
-        .structure(0)
-        .map_or("unknown data", |caps| caps.name().as_str());
-    format!("GStreamer has no decoder for {name}")
 }
 
 /// Whether there is a decoder for these caps, or for what a parser or a depayloader makes of them.
