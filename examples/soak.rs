@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Hours of streams in minutes, with seeks, changes of caps, stalls, restarts and changes of the model mixed in:
-//! what memory, descriptors and threads remain. `scripts/soak` runs it.
+//! what memory, descriptors and threads remain; or live streams for as long as the clock says. `scripts/soak` runs it.
 
 use std::fs;
 use std::sync::Arc;
@@ -25,6 +25,19 @@ const PIPELINE: &str = "\
         t. ! queue ! identity name=stall ! fakesink name=sink \
         t. ! queue ! tagtext ! fakesink async=false";
 
+/// Live streams, with the default models: their embeddings are what would pile up.
+const LIVE: [&str; 3] = [
+    "videotestsrc is-live=true pattern=ball ! video/x-raw,width=64,height=64,framerate=5/1 ! queue \
+        ! frameclassify ! fuse.video avfuse name=fuse",
+    "audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,rate=16000,channels=1 ! queue \
+        ! melspec ! frameclassify ! fuse.audio avfuse name=fuse",
+    "videotestsrc is-live=true pattern=ball ! video/x-raw,width=64,height=64,framerate=5/1 ! queue \
+        ! frameclassify ! queue ! fuse.video \
+        audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,rate=16000,channels=1 ! queue \
+        ! melspec ! frameclassify ! queue ! fuse.audio \
+        avfuse name=fuse ! tagtext",
+];
+
 const PICTURES: [&str; 3] = [
     "video/x-raw,format=I420,width=32,height=24,framerate=4/1",
     "video/x-raw,format=RGBA,width=48,height=20,framerate=4/1",
@@ -42,18 +55,31 @@ struct Args {
     /// How long it runs.
     #[arg(default_value_t = 5.0)]
     minutes: f64,
-    /// The most that resident memory may grow for an hour of stream.
-    #[arg(long, default_value_t = 4.0)]
+    /// The most that resident memory may grow for an hour of stream; of live ones, of which there are few hours, 512.
+    #[arg(
+        long,
+        default_value_t = 4.0,
+        default_value_if("live", clap::builder::ArgPredicate::IsPresent, "512")
+    )]
     most_kib_per_hour: f64,
+    /// Live streams of each kind (pictures, sound, both) instead, with the clock, and no changes.
+    #[arg(long)]
+    live: Option<usize>,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
     gst::init()?;
     let length = Duration::from_secs_f64(args.minutes * 60.0);
-    let mut soak = Soak::start()?;
-    // Caches and the allocator's pools fill up first.
-    let warm_up = length / 5;
+    let mut soak = match args.live {
+        Some(count) => Soak::live(count)?,
+        None => Soak::start()?,
+    };
+    // Caches, the allocator's pools and, of live streams, the pictures for their results fill up first.
+    let warm_up = match args.live {
+        Some(_) => (length / 2).min(WARM_UP),
+        None => length / 5,
+    };
     let begun = Instant::now();
     while begun.elapsed() < warm_up {
         soak.round()?;
@@ -79,7 +105,12 @@ fn main() -> Result<()> {
 
     let per_hour = slope(&usages);
     let rounds = soak.rounds;
-    println!("{rounds} rounds of seeks, caps changes, stalls, model changes and restarts");
+    match args.live {
+        Some(count) => println!("{} live streams", count * LIVE.len()),
+        None => {
+            println!("{rounds} rounds of seeks, caps changes, stalls, model changes and restarts");
+        }
+    }
     println!("{:.1} stream hours measured", after.hours - before.hours);
     println!("{per_hour:.2} KiB of resident memory per stream hour");
     if per_hour > args.most_kib_per_hour {
@@ -170,7 +201,11 @@ fn slope(usages: &[Usage]) -> f64 {
     }
 }
 
+/// Live streams hold all that they will after this time: the pictures of the result for the whole stream.
+const WARM_UP: Duration = Duration::from_secs(300);
+
 struct Soak {
+    is_live: bool,
     pipeline: gst::Pipeline,
     bus: gst::Bus,
     /// Nanoseconds of media that came out.
@@ -180,19 +215,41 @@ struct Soak {
 
 impl Soak {
     fn start() -> Result<Self> {
-        let pipeline = gst::parse::launch(PIPELINE)?
+        Self::of(PIPELINE, false)
+    }
+
+    /// `count` live streams of each kind.
+    fn live(count: usize) -> Result<Self> {
+        let kinds = (0..count).flat_map(|_| LIVE).enumerate();
+        let streams = kinds.map(|(number, kind)| {
+            let own = format!("fuse{number}");
+            let kind = kind.replace("fuse.", &format!("{own}."));
+            let kind = kind.replace("name=fuse", &format!("name={own}"));
+            format!("{kind} ! fakesink async=false")
+        });
+        Self::of(&streams.collect::<Vec<_>>().join(" "), true)
+    }
+
+    fn of(description: &str, is_live: bool) -> Result<Self> {
+        let pipeline = gst::parse::launch(description)?
             .downcast::<gst::Pipeline>()
             .map_err(|_| anyhow!("not a pipeline"))?;
         let stream = Arc::new(AtomicU64::new(0));
-        let counter = stream.clone();
-        let sink = pipeline.by_name("sink").context("no sink")?;
-        let pad = sink.static_pad("sink").context("no sink pad")?;
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            let duration = info.buffer().and_then(|buffer| buffer.duration());
-            counter.fetch_add(duration.unwrap_or_default().nseconds(), Ordering::Relaxed);
-            gst::PadProbeReturn::Ok
-        });
+        for element in pipeline.iterate_elements() {
+            let element = element?;
+            if !element.name().starts_with("fuse") {
+                continue;
+            }
+            let counter = stream.clone();
+            let pad = element.static_pad("src").context("no source pad")?;
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                let duration = info.buffer().and_then(|buffer| buffer.duration());
+                counter.fetch_add(duration.unwrap_or_default().nseconds(), Ordering::Relaxed);
+                gst::PadProbeReturn::Ok
+            });
+        }
         let soak = Self {
+            is_live,
             bus: pipeline.bus().context("no bus")?,
             pipeline,
             stream,
@@ -245,6 +302,9 @@ impl Soak {
     fn round(&mut self) -> Result<()> {
         let round = self.rounds;
         self.rounds += 1;
+        if self.is_live {
+            return self.flow(1000);
+        }
         self.flow(100)?;
         let time = gst::ClockTime::from_seconds(round as u64 % 60);
         let sought = self.pipeline.seek_simple(gst::SeekFlags::FLUSH, time);

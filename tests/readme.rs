@@ -176,6 +176,89 @@ fn live_guide_runs() {
     }
 }
 
+/// Reception begins two seconds after a key frame; the next one comes when it comes.
+#[test]
+fn live_guide_runs_with_any_distance_of_key_frames() {
+    let script = blocks("docs/live.md", "sh live").remove(0);
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("key-frames");
+    std::fs::create_dir_all(&folder).unwrap();
+    // Pictures between key frames, their file's port, and what is written.
+    let cases = [(25, 5014), (100, 5024), (250, 5034)].map(|(distance, port)| {
+        let sent = folder.join(format!("{distance}.ts"));
+        let encoded = Command::new("ffmpeg")
+            .args(
+                "-v error -y -i examples/media/band.mp4 -c:v libx264 -preset ultrafast".split(' '),
+            )
+            .args([
+                "-g",
+                &distance.to_string(),
+                "-sc_threshold",
+                "0",
+                "-c:a",
+                "aac",
+            ])
+            .arg(&sent)
+            .current_dir(ROOT)
+            .status()
+            .unwrap_or_else(|err| panic!("ffmpeg: {err}; scripts/setup installs it"));
+        assert!(encoded.success());
+        let bytes = std::fs::read(&sent).unwrap();
+        let two_of_thirty = bytes.len() / 188 * 2 / 30 * 188;
+        std::fs::write(&sent, &bytes[two_of_thirty..]).unwrap();
+        let received = folder.join(format!("{distance}-received.ts"));
+        let script = script
+            .replace("gst-launch-1.0", "timeout --signal=INT 17 gst-launch-1.0")
+            .replace(":5004", &format!(":{port}"))
+            .replace(
+                "udpsink host=127.0.0.1 port=5005",
+                &format!("filesink location={}", received.display()),
+            );
+        let receiver = Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(ROOT)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash starts");
+        std::thread::sleep(Duration::from_secs(1));
+        let sender = Command::new("ffmpeg")
+            .args("-v quiet -re -i".split(' '))
+            .arg(&sent)
+            .args("-c copy -copyinkf -f mpegts".split(' '))
+            .arg(format!("udp://127.0.0.1:{port}?pkt_size=1316"))
+            .spawn();
+        (
+            distance,
+            received,
+            receiver,
+            Running(sender.expect("ffmpeg starts")),
+        )
+    });
+    for (distance, received, receiver, _sender) in cases {
+        let output = receiver.wait_with_output().expect("it ends").stdout;
+        let output = String::from_utf8_lossy(&output);
+        let results = output
+            .matches("instrument-tags, source=(string)fused")
+            .count();
+        assert!(results > 4, "{distance}: {results} fused results");
+        let packets = Command::new("ffprobe")
+            .args("-v error -count_packets -show_entries stream=codec_type,nb_read_packets -of csv=p=0".split(' '))
+            .arg(received)
+            .output()
+            .expect("ffprobe starts");
+        let packets = String::from_utf8_lossy(&packets.stdout).into_owned();
+        for kind in ["video", "audio"] {
+            let count = packets
+                .lines()
+                .find_map(|line| line.strip_prefix(&format!("{kind},")));
+            let count = count.and_then(|count| count.trim_end_matches(',').parse::<u32>().ok());
+            assert!(
+                count > Some(20),
+                "{distance}: {count:?} packets of {kind}: {packets}"
+            );
+        }
+    }
+}
+
 /// The server's program reads the tags in a probe while a client plays what it serves.
 #[test]
 fn rtsp_example_runs() {

@@ -119,98 +119,94 @@ pub struct Total {
 pub fn segments(report: &Report, settings: &Settings) -> Vec<Segment> {
     let of = |source| Track::new(report, source, settings);
     let (audio, video, fused) = (of(Source::Audio), of(Source::Video), of(Source::Fused));
-    let mut found = sharpened(fused.segments(), &video);
-    for segment in &mut found {
-        let time = (segment.start, segment.end);
-        let based = |source| {
-            let mut results = fused.around(time).iter();
-            results.any(|result| result.sources.contains(&source))
-        };
-        let part = |track: &Track| based(track.source).then(|| track.mean(&segment.label, time));
-        segment.heard = part(&audio).flatten();
-        segment.seen = part(&video).flatten();
-        segment.source = match (based(Source::Audio), based(Source::Video)) {
-            (true, false) => Source::Audio,
-            (false, true) => Source::Video,
-            _ => settings.origin(segment.heard, segment.seen),
-        };
-    }
     let gaps = fused.gaps();
-    let unfused = apart(&audio, &video).into_iter();
-    found.extend(unfused.flat_map(|segment| clipped(&segment, &gaps, settings.stride)));
+    let mut found = Vec::new();
+    for label in fused.labels() {
+        let seen = video.of_label(label);
+        for mut segment in fused.of_label(label) {
+            sharpen(&mut segment, &video, &seen);
+            explain(&mut segment, &fused, &audio, &video);
+            found.push(segment);
+        }
+    }
+    if !gaps.is_empty() {
+        let mut labels = audio.labels();
+        labels.extend(video.labels());
+        let unfused = labels.iter().flat_map(|label| apart(label, &audio, &video));
+        found.extend(unfused.flat_map(|segment| clipped(&segment, &gaps, settings.stride)));
+    }
     settled(found, report.duration, settings)
 }
 
-/// Segments that begin and end where the pictures' do, if that is nearer than a window can tell.
-fn sharpened(mut segments: Vec<Segment>, video: &Track) -> Vec<Segment> {
-    let stride = video.settings.stride;
-    let seen = video.segments();
-    for segment in &mut segments {
-        let same = || seen.iter().filter(|seen| seen.label == segment.label);
-        let near = |own: f64, edge: fn(&Segment) -> f64| {
-            let edges = same().map(edge).filter(|edge| video.knows(*edge));
-            let edges = edges.filter(|edge| (edge - own).abs() <= stride);
-            edges.min_by(|a, b| (a - own).abs().total_cmp(&(b - own).abs()))
-        };
-        let start = near(segment.start, |seen| seen.start);
-        let end = near(segment.end, |seen| seen.end);
-        let start = start.unwrap_or(segment.start);
-        let end = end.unwrap_or(segment.end);
-        if start < end {
-            (segment.start, segment.end) = (start, end);
-        }
+/// A segment begins and ends where one of the pictures does, if that is nearer than a window can tell.
+fn sharpen(segment: &mut Segment, video: &Track, seen: &[Segment]) {
+    let near = |own: f64, edge: fn(&Segment) -> f64| {
+        let edges = seen.iter().map(edge);
+        let near = edges.filter(|edge| (edge - own).abs() <= video.settings.stride);
+        let known = near.filter(|edge| video.knows(*edge));
+        let nearest = known.min_by(|a, b| (a - own).abs().total_cmp(&(b - own).abs()));
+        nearest.unwrap_or(own)
+    };
+    let start = near(segment.start, |seen| seen.start);
+    let end = near(segment.end, |seen| seen.end);
+    if start < end {
+        (segment.start, segment.end) = (start, end);
     }
-    segments
 }
 
-/// What is heard and what is seen without a fusion, cut wherever a label is both or begins or ceases to be so.
-fn apart(audio: &Track, video: &Track) -> Vec<Segment> {
-    let (heard, seen) = (audio.segments(), video.segments());
-    let labels: BTreeSet<&str> = heard
-        .iter()
-        .chain(&seen)
-        .map(|s| s.label.as_str())
-        .collect();
-    let mut pieces = Vec::new();
-    for label in labels {
-        let own = |all: &[Segment]| -> Vec<Segment> {
-            let own = all.iter().filter(|segment| segment.label == label);
-            own.cloned().collect()
+/// Says what a segment of the fusion rests on.
+fn explain(segment: &mut Segment, fused: &Track, audio: &Track, video: &Track) {
+    let time = (segment.start, segment.end);
+    let based = |source| {
+        let mut results = fused.around(time).iter();
+        results.any(|result| result.sources.contains(&source))
+    };
+    let [on_sound, on_pictures] = [Source::Audio, Source::Video].map(based);
+    let mean = |track: &Track| track.mean(&segment.label, time);
+    let (heard, seen) = (
+        on_sound.then(|| mean(audio)).flatten(),
+        on_pictures.then(|| mean(video)).flatten(),
+    );
+    segment.source = match (on_sound, on_pictures) {
+        (true, false) => Source::Audio,
+        (false, true) => Source::Video,
+        _ => fused.settings.origin(heard, seen),
+    };
+    (segment.heard, segment.seen) = (heard, seen);
+}
+
+/// When a label is heard and seen without a fusion, cut wherever it begins or ceases to be the one or the other.
+fn apart(label: &str, audio: &Track, video: &Track) -> Vec<Segment> {
+    let (heard, seen) = (audio.of_label(label), video.of_label(label));
+    let edges = heard.iter().chain(&seen).flat_map(|s| [s.start, s.end]);
+    let mut edges: Vec<f64> = edges.collect();
+    edges.sort_by(f64::total_cmp);
+    edges.dedup();
+    let piece = |edge: &[f64]| {
+        let (start, end) = (edge[0], edge[1]);
+        let score = |all: &[Segment]| {
+            let mut all = all.iter();
+            let at = all.find(|segment| segment.start <= start && end <= segment.end);
+            at.map(|segment| segment.score)
         };
-        let (heard, seen) = (own(&heard), own(&seen));
-        let edges = heard.iter().chain(&seen).flat_map(|s| [s.start, s.end]);
-        let mut edges: Vec<f64> = edges.collect();
-        edges.sort_by(f64::total_cmp);
-        edges.dedup();
-        for edge in edges.windows(2) {
-            let (start, end) = (edge[0], edge[1]);
-            let score = |all: &[Segment]| {
-                let mut all = all.iter();
-                let at = all.find(|s| s.start <= start && end <= s.end);
-                at.map(|segment| segment.score)
-            };
-            let (heard, seen) = (score(&heard), score(&seen));
-            let score = match (heard, seen) {
-                (Some(heard), Some(seen)) => (heard + seen) / 2.0,
-                (heard, seen) => match heard.or(seen) {
-                    Some(score) => score,
-                    None => continue,
-                },
-            };
-            let heard = heard.or_else(|| audio.mean(label, (start, end)));
-            let seen = seen.or_else(|| video.mean(label, (start, end)));
-            pieces.push(Segment {
-                label: label.into(),
-                start,
-                end,
-                source: audio.settings.origin(heard, seen),
-                score,
-                heard,
-                seen,
-            });
-        }
-    }
-    pieces
+        let (heard, seen) = (score(&heard), score(&seen));
+        let score = match (heard, seen) {
+            (Some(heard), Some(seen)) => (heard + seen) / 2.0,
+            (heard, seen) => heard.or(seen)?,
+        };
+        let heard = heard.or_else(|| audio.mean(label, (start, end)));
+        let seen = seen.or_else(|| video.mean(label, (start, end)));
+        Some(Segment {
+            label: label.into(),
+            start,
+            end,
+            source: audio.settings.origin(heard, seen),
+            score,
+            heard,
+            seen,
+        })
+    };
+    edges.windows(2).filter_map(piece).collect()
 }
 
 /// The segment, as far as it lies in the given times; without parts shorter than `least`, which the edges are not known
@@ -522,14 +518,11 @@ impl<'a> Track<'a> {
         (1..self.points.len()).contains(&next) && !self.gap(next)
     }
 
-    fn segments(&self) -> Vec<Segment> {
-        let likely = self.points.iter().flat_map(|point| &point.scores);
-        let likely = likely.filter(|(_, score)| *score >= self.settings.threshold);
-        let labels: BTreeSet<&str> = likely.map(|(label, _)| label.as_str()).collect();
-        labels
-            .into_iter()
-            .flat_map(|label| self.of_label(label))
-            .collect()
+    /// The labels that reach the threshold somewhere.
+    fn labels(&self) -> BTreeSet<&'a str> {
+        let scores = self.points.iter().flat_map(|point| &point.scores);
+        let likely = scores.filter(|(_, score)| *score >= self.settings.threshold);
+        likely.map(|(label, _)| label.as_str()).collect()
     }
 
     /// Runs of points that reach the threshold once and stay above the lower one.

@@ -223,7 +223,7 @@ mod tests {
         assert!(spectrogram.columns.len() <= MOST_KEPT);
         let filled = || spectrogram.columns.iter().filter(|(_, count)| *count > 0);
         assert_eq!(filled().map(|(_, count)| count).sum::<u32>(), 2001);
-        assert_eq!(filled().last().unwrap(), &(vec![7.0], 1));
+        assert_eq!(filled().next_back().unwrap(), &(vec![7.0], 1));
         let sums: f32 = filled().map(|(sums, _)| sums[0]).sum();
         assert_eq!(sums, 1_999_000.0 + 7.0);
         assert!(spectrogram.jpeg(later + 1.0).is_some());

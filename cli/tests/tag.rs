@@ -152,6 +152,10 @@ fn table_of_the_bundled_clip() {
         .collect();
     let labels: Vec<_> = rows.iter().map(|(_, label)| label.as_str()).collect();
     assert_eq!(labels, ["Guitar", "Trumpet", "Drums"], "{stdout:#?}");
+    // Each is heard and seen.
+    for (row, label) in stdout[2..].iter().zip(&labels) {
+        assert_eq!(row.matches(label).count(), 3, "{row}");
+    }
     for ((start, _), expected) in rows.iter().zip([0.0, 10.0, 20.0]) {
         assert!((start - expected).abs() <= 2.5, "{stdout:#?}");
     }
@@ -167,6 +171,103 @@ fn table_of_the_bundled_clip() {
             .iter()
             .any(|line| line.starts_with("30.0 s tagged in ")),
         "{stdout:?}"
+    );
+}
+
+/// The sound of the bundled clip as a WAV file, `name`.
+fn sound(name: &str) -> String {
+    let demuxed = format!("filesrc location={ROOT}/{CLIP} ! qtdemux name=d d.audio_0 ! queue");
+    media(
+        name,
+        &format!("{demuxed} ! decodebin ! audioconvert ! wavenc"),
+    )
+}
+
+#[test]
+fn a_file_of_sound_alone_is_only_heard() {
+    let file = sound("band.wav");
+    let (code, stdout, stderr) = tag(&["--format", "jsonl", &file]);
+    assert_eq!((code, stderr), (0, vec![]));
+    let mut segments = json(&stdout);
+    let whole = segments.pop().unwrap();
+    let labels: Vec<_> = segments
+        .iter()
+        .map(|line| line["label"].as_str().unwrap())
+        .collect();
+    assert_eq!(labels, ["Guitar", "Trumpet", "Drums"]);
+    for line in &segments {
+        assert_eq!(
+            (&line["source"], &line["seen"]),
+            (&"audio".into(), &Value::Null),
+            "{line}"
+        );
+        assert!(number(&line["heard"]) > 0.5, "{line}");
+    }
+    assert_eq!(segments[2]["end"], whole["duration"]);
+    // Without pictures there is no need to say so.
+    let (_, cues, _) = tag(&["--format", "vtt", &file]);
+    assert!(cues.iter().any(|line| line == "Guitar"), "{cues:?}");
+}
+
+/// The fusion leaves out a still picture beside sound; at the beginning, before the first patch of sound is complete, it
+/// has nothing else.
+#[test]
+fn a_still_cover_is_neither_first_nor_an_instrument() {
+    let (cover, file) = (scratch("cover.jpg"), scratch("cover.mp4"));
+    let run = |args: &[&str]| {
+        let all = [&["-loglevel", "error", "-y"], args].concat();
+        let status = Command::new("ffmpeg").args(all).current_dir(ROOT).status();
+        assert!(status.unwrap().success(), "{args:?}");
+    };
+    // Drums for guitar and trumpet.
+    run(&["-ss", "22", "-i", CLIP, "-frames:v", "1", &cover]);
+    let inputs = [
+        "-loop", "1", "-i", &cover, "-i", CLIP, "-map", "0:v", "-map", "1:a",
+    ];
+    run(&[
+        &inputs as &[_],
+        &["-t", "20", "-r", "25", "-c:a", "copy", &file],
+    ]
+    .concat());
+    let (code, stdout, stderr) = tag(&["--format", "jsonl", &file]);
+    assert_eq!((code, stderr), (0, vec![]));
+    let mut segments = json(&stdout);
+    let whole = segments.pop().unwrap();
+    let found: Vec<_> = segments
+        .iter()
+        .map(|line| (&line["label"], &line["source"]))
+        .collect();
+    let audio = Value::from("audio");
+    assert_eq!(
+        found,
+        [(&"Guitar".into(), &audio), (&"Trumpet".into(), &audio)]
+    );
+    assert_eq!(segments[0]["start"], 0.0);
+    let times = whole["instruments"].as_array().unwrap();
+    let sum: f64 = times.iter().map(|total| number(&total["time"])).sum();
+    assert!((sum - number(&whole["duration"])).abs() < 1e-3, "{whole}");
+}
+
+/// Without a fusion, what is heard and what is seen stand side by side, and count once where they are the same.
+#[test]
+fn without_fusion_nothing_counts_twice() {
+    let (code, stdout, stderr) = tag(&["--fusion-model", "none", "--format", "jsonl", CLIP]);
+    assert_eq!((code, stderr), (0, vec![]));
+    let mut segments = json(&stdout);
+    let whole = segments.pop().unwrap();
+    for total in whole["instruments"].as_array().unwrap() {
+        let own = segments
+            .iter()
+            .filter(|line| line["label"] == total["label"]);
+        let sum: f64 = own
+            .map(|line| number(&line["end"]) - number(&line["start"]))
+            .sum();
+        assert!((sum - number(&total["time"])).abs() < 1e-3, "{total}");
+        assert!((sum - 10.0).abs() < 2.5, "{total}");
+    }
+    assert!(
+        segments.iter().any(|line| line["source"] == "fused"),
+        "{segments:?}"
     );
 }
 
@@ -204,6 +305,24 @@ fn audio_alone() {
         .collect();
     sources.sort();
     assert_eq!(sources, ["audio", "fused"]);
+}
+
+/// Sound of any length has results to its end and none beyond.
+#[test]
+fn sound_is_tagged_to_its_end() {
+    for tenths in [60, 73, 112, 8] {
+        let file = media(
+            &format!("{tenths}.wav"),
+            &format!(
+                "audiotestsrc wave=pink-noise samplesperbuffer=1600 num-buffers={tenths} ! audio/x-raw,rate=16000 ! wavenc"
+            ),
+        );
+        let (code, stdout, stderr) = tag(&["--json", &file]);
+        assert_eq!((code, stderr), (0, vec![]));
+        let ends = json(&stdout).into_iter().map(|line| number(&line["end"]));
+        let last = ends.fold(0.0, f64::max);
+        assert_eq!(last, f64::from(tenths) / 10.0);
+    }
 }
 
 #[test]
@@ -328,8 +447,8 @@ fn the_result_of_k_pictures_spread_evenly_over_the_file() {
     let (pictures, clip) = of_source(&stdout, "video");
     assert_eq!(pictures.len(), 30);
     assert_eq!(clip.as_ref().unwrap()["model"], "video");
-    // The middles of the quarters of 30.
-    let four = [3, 11, 18, 26].map(|index| &pictures[index]);
+    // The middles of the quarters of every second of 30: four are kept for each one that is picked.
+    let four = [2, 10, 18, 26].map(|index| &pictures[index]);
     assert_mean(four, &clip.unwrap());
     // The fusion model is the mean of its pictures.
     let (_, fused) = of_source(&stdout, "fused");

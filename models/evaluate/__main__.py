@@ -10,6 +10,7 @@ COMMANDS = {
     "baselines": "tag the files of a manifest with YAMNet and EfficientNet-Lite2 as they come, and the mean of both",
     "real": "systems side by side on real recordings and videos, with intervals",
     "agree": "compare two files of results",
+    "wild": "the product on real videos of strangers, beside untrained models, with intervals",
     "clips": "a Markdown table of the tagger's results of the clips of a manifest",
     "videos": "make the audio-visual test videos",
     "none": "how often something is tagged where there is no instrument",

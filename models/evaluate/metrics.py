@@ -41,7 +41,7 @@ def calibration_error(confidence, right, bins=10):
 def interval(figure, groups, seed=0, rounds=1000, level=0.95):
     """Bootstrap interval (low, high) of `figure`, a function of row indices.
 
-    Rows of the same group (videos with the same recording) are drawn together.
+    Rows of the same group (videos with the same recording) are drawn together. Draws in which the figure is nan do not count.
     """
     rows = {}
     for i, group in enumerate(groups):
@@ -49,4 +49,4 @@ def interval(figure, groups, seed=0, rounds=1000, level=0.95):
     rows = [np.array(r) for r in rows.values()]
     rng = np.random.default_rng(seed)
     drawn = [figure(np.concatenate([rows[g] for g in rng.integers(len(rows), size=len(rows))])) for _ in range(rounds)]
-    return tuple(float(v) for v in np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2)))
+    return tuple(float(v) for v in np.nanquantile(drawn, ((1 - level) / 2, (1 + level) / 2)))

@@ -16,7 +16,7 @@ COMMANDS = {
     "sound.train": "train, judge and export the paper's sound networks",
     "pictures.tune": "train, judge and export the default picture model",
     "pictures.train": "train, judge and export the paper's picture networks",
-    "fusion.product": "export the product of two models' scores",
+    "fusion.fit": "fit and export the decision of the default fusions",
     "fusion.paper": "train, evaluate and export the paper's fusion network",
     "export.variants": "make int8 and float16 variants of a model, and measure them",
     "export.modelinfo": "write the sidecars that GStreamer's own inference elements read",

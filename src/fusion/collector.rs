@@ -71,6 +71,26 @@ pub struct Window {
     pub audio: Option<Arc<[f32]>>,
 }
 
+/// Why a window gives no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// No media is in its last stride.
+    NoMedia,
+    /// Media covers less than half of it.
+    LittleMedia,
+    /// No embedding is about it.
+    NoEmbedding,
+}
+
+/// Windows that gave no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skipped {
+    /// From the end of the first to that of the last.
+    pub ends: Span,
+    /// Why the last one did not.
+    pub reason: Reason,
+}
+
 #[derive(Debug)]
 struct Item {
     span: Span,
@@ -101,6 +121,7 @@ pub struct Collector {
     passed: u64,
     /// Whether a window was given out.
     emitted: bool,
+    skipped: Option<Skipped>,
 }
 
 impl Collector {
@@ -119,6 +140,7 @@ impl Collector {
             origin: None,
             passed: 0,
             emitted: false,
+            skipped: None,
         }
     }
 
@@ -163,6 +185,7 @@ impl Collector {
     /// those of which media covers less than half, and those that end more than a stride after media are skipped,
     /// however many they are. `u64::MAX` stands for no time, as in GStreamer, and returns `None`.
     pub fn due(&mut self, now: u64) -> Option<Window> {
+        self.skipped = None;
         let origin = self.origin.filter(|_| now < u64::MAX)?;
         loop {
             let end = self.end(self.passed + 1);
@@ -172,15 +195,28 @@ impl Collector {
             let window = self.window(end);
             let over = match &window {
                 Ok(_) => end,
-                Err(next) => now.min(next.saturating_sub(1)).max(end),
+                Err((next, _)) => now.min(next.saturating_sub(1)).max(end),
             };
             self.passed = (over - origin) / self.config.stride;
+            if let Err((_, reason)) = window {
+                let start = self.skipped.map_or(end, |before| before.ends.start);
+                let ends = Span {
+                    start,
+                    end: self.end(self.passed),
+                };
+                self.skipped = Some(Skipped { ends, reason });
+            }
             self.forget();
             if let Ok(window) = window {
                 self.emitted = true;
                 return Some(window);
             }
         }
+    }
+
+    /// The windows that the last call of [`due`](Self::due) skipped.
+    pub fn skipped(&self) -> Option<Skipped> {
+        self.skipped
     }
 
     /// Ends the stream: returns the rest up to `end` as a last window, if there was no window so far or at least 0.1 s or
@@ -226,18 +262,18 @@ impl Collector {
         }
     }
 
-    /// The window that ends at `end`, or the time before which no later one ends that gives a result.
-    fn window(&self, end: u64) -> Result<Window, u64> {
+    /// The window that ends at `end`, or the time before which no later one ends that gives a result, and why.
+    fn window(&self, end: u64) -> Result<Window, (u64, Reason)> {
         let since = end.saturating_sub(self.config.stride);
-        let media = self.media.after(since).ok_or(u64::MAX)?;
+        let media = self.media.after(since).unwrap_or(u64::MAX);
         if media >= end {
-            return Err(media.saturating_add(1));
+            return Err((media.saturating_add(1), Reason::NoMedia));
         }
         let span = self.span(end);
         let covered = self.media.covered(span);
         if let missing @ 1.. = span.length().div_ceil(2).saturating_sub(covered) {
             // No later window can have more media than this one and all that follows.
-            return Err(end.saturating_add(missing));
+            return Err((end.saturating_add(missing), Reason::LittleMedia));
         }
         let audio = self.sound(span);
         let pictures = self.video.iter().filter(|item| item.span.overlaps(span));
@@ -246,7 +282,8 @@ impl Collector {
         if video.is_empty() && audio.is_none() {
             let starts = self.video.iter().chain(&self.audio);
             let later = starts.map(|item| item.span.start).filter(|&at| at >= end);
-            return Err(later.min().map_or(u64::MAX, |at| at.saturating_add(1)));
+            let next = later.min().map_or(u64::MAX, |at| at.saturating_add(1));
+            return Err((next, Reason::NoEmbedding));
         }
         Ok(Window {
             span,
@@ -441,6 +478,7 @@ mod tests {
         let windows: Vec<_> = std::iter::from_fn(|| c.due(70 * MS))
             .map(|window| (window.span.end / MS, window.media))
             .collect();
+        assert_eq!(c.skipped(), None);
         // That until 50 had 5 of 20.
         assert_eq!(
             windows,
@@ -475,6 +513,19 @@ mod tests {
             .collect();
         assert_eq!(windows, [10, 20, 30, 40, 50, YEAR / MS + 10]);
         assert_eq!(c.due(u64::MAX), None);
+        assert_eq!(
+            c.due(YEAR + 50 * MS).map(|window| window.span.end),
+            Some(YEAR + 20 * MS)
+        );
+        assert_eq!(c.due(YEAR + 50 * MS), None);
+        let skipped = Skipped {
+            ends: Span {
+                start: YEAR + 30 * MS,
+                end: YEAR + 50 * MS,
+            },
+            reason: Reason::NoMedia,
+        };
+        assert_eq!(c.skipped(), Some(skipped));
     }
 
     #[test]

@@ -27,18 +27,17 @@ fn exists(name: &str) -> bool {
     let Some((place, test)) = name.rsplit_once("::") else {
         return false;
     };
-    let place = place.replace("::", "/");
-    let files = [
-        format!("tests/{place}.rs"),
-        format!("tests/{place}/mod.rs"),
-        format!("src/{place}.rs"),
-        format!("src/{place}/mod.rs"),
-        format!("cli/{place}.rs"),
-    ];
-    let sources = files
-        .iter()
+    let place = place.trim_end_matches("::tests").replace("::", "/");
+    let sources = ["tests", "src", "cli/tests", "cli/src"]
+        .into_iter()
+        .flat_map(|folder| {
+            [
+                format!("{folder}/{place}.rs"),
+                format!("{folder}/{place}/mod.rs"),
+            ]
+        })
         .filter_map(|file| fs::read_to_string(root().join(file)).ok());
-    let function = format!("fn {test}()");
+    let function = format!("fn {test}(");
     sources.into_iter().any(|source| {
         source.split("#[test]").skip(1).any(|after| {
             let head = after.split('{').next().unwrap_or_default();

@@ -69,7 +69,7 @@ pub fn render(found: &Found, media: &str) -> String {
         );
     }
     page += "<div class=\"head\" id=\"head\" hidden></div></section>\n";
-    page += "<p class=\"legend\"><span><i class=\"heard\"></i>heard</span><span><i class=\"both\"></i>heard and seen</span><span><i class=\"seen\"></i>seen</span><span><i class=\"curve\"></i>score over time</span></p>\n";
+    page += "<p class=\"legend\"><span><i class=\"heard\"></i>heard</span><span><i class=\"result\"></i>found</span><span><i class=\"seen\"></i>seen</span><span><i class=\"curve\"></i>score over time</span></p>\n";
     for note in &report.notes {
         page += &format!("<p class=\"note\">{}</p>\n", escape(note));
     }
@@ -249,15 +249,10 @@ fn film(report: &Report, duration: f64) -> String {
     )
 }
 
-/// An instrument's segments over the curve of its score.
+/// An instrument's segments over the curve of its score; above and below a bar whether it is heard and seen.
 fn lane(segments: &[Segment], label: &str, index: usize, duration: f64, curve: &str) -> String {
     let mut bars = curve.to_owned();
     for segment in segments.iter().filter(|segment| segment.label == label) {
-        let class = match segment.source {
-            Source::Audio => "heard",
-            Source::Video => "seen",
-            Source::Fused => "both",
-        };
         let percent = |score: f32| format!("{:.0} %", 100.0 * score);
         let lane = |name: &str, score: Option<f32>| Some(format!(", {name} {}", percent(score?)));
         let tip = format!(
@@ -268,7 +263,14 @@ fn lane(segments: &[Segment], label: &str, index: usize, duration: f64, curve: &
             lane("heard", segment.heard).unwrap_or_default(),
             lane("seen", segment.seen).unwrap_or_default(),
         );
-        bars += &bar(class, segment, duration, "", &tip);
+        let classes = [
+            ("heard", segment.is_heard()),
+            ("result", true),
+            ("seen", segment.is_seen()),
+        ];
+        for (class, _) in classes.iter().filter(|(_, shown)| *shown) {
+            bars += &bar(class, segment, duration, "", &tip);
+        }
     }
     let (label, colour) = (escape(label), colour(index));
     format!(
@@ -314,27 +316,33 @@ fn outline(report: &Report, settings: &Settings, labels: &[&str]) -> Outline {
         let begin = (time(stretch[0]) - reach).max(0.0);
         let end = (time(stretch[stretch.len() - 1]) + reach).min(report.duration);
         let (first, last) = (points[0].1.clone(), points[points.len() - 1].1.clone());
-        let none = vec![0.0; labels.len()];
-        outline.extend([(begin, none.clone()), (begin, first)]);
+        let none = |time| (time, vec![0.0; labels.len()]);
+        outline.extend((begin > 0.0).then(|| none(begin)));
+        outline.push((begin, first));
         outline.extend(points);
-        outline.extend([(end, last), (end, none)]);
+        outline.push((end, last));
+        outline.extend((end < report.duration).then(|| none(end)));
     }
     outline
 }
 
 /// The outline's area for one of its labels, behind the bars.
 fn curve(outline: &Outline, label: usize, duration: f64) -> String {
-    let point = |(time, scores): &(f64, Vec<f32>)| {
-        let height = 100.0 - 100.0 * f64::from(scores[label]);
-        format!("{} {}", 10.0 * percent(*time, duration), rounded(height))
-    };
-    let points: Vec<_> = outline.iter().map(point).collect();
-    if points.is_empty() {
+    let (Some((begin, _)), Some((end, _))) = (outline.first(), outline.last()) else {
         return String::new();
-    }
+    };
+    let point = |time: f64, score: f32| {
+        let height = rounded(100.0 - 100.0 * f64::from(score));
+        format!("{} {height}", 10.0 * percent(time, duration))
+    };
+    let points = outline
+        .iter()
+        .map(|(time, scores)| point(*time, scores[label]));
+    let closed = [point(*begin, 0.0)].into_iter().chain(points);
+    let closed: Vec<_> = closed.chain([point(*end, 0.0)]).collect();
     format!(
         "<svg viewBox=\"0 0 1000 100\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><path d=\"M{}Z\"/></svg>",
-        points.join("L")
+        closed.join("L")
     )
 }
 
@@ -456,14 +464,22 @@ mod tests {
             page[from..].split("</i>").next().unwrap().to_owned()
         };
         assert_eq!(
-            bar("both"),
-            "<i class=\"both\" style=\"left:0%;width:37.5%;\" data-tip=\"Guitar  0:00 – 0:15&#10;83 %, heard 91 %, seen 90 %\">"
+            bar("result"),
+            "<i class=\"result\" style=\"left:0%;width:37.5%;\" data-tip=\"Guitar  0:00 – 0:15&#10;83 %, heard 91 %, seen 90 %\">"
         );
-        assert!(
-            bar("heard").contains("left:37.5%;width:37.5%;\" data-tip=\"Trumpet  0:15 – 0:30"),
-            "{page}"
+        let places = |class: &str| -> Vec<&str> {
+            let begin = format!("<i class=\"{class}\" style=\"");
+            let bars = page.split(begin.as_str()).skip(1);
+            bars.map(|bar| bar.split(";\"").next().unwrap()).collect()
+        };
+        let (guitar, trumpet, drums) = (
+            "left:0%;width:37.5%",
+            "left:37.5%;width:37.5%",
+            "left:90%;width:10%",
         );
-        assert!(bar("seen").contains("left:90%;"), "{page}");
+        assert_eq!(places("heard"), [guitar, trumpet]);
+        assert_eq!(places("result"), [guitar, trumpet, drums]);
+        assert_eq!(places("seen"), [guitar, drums]);
         assert!(page.contains("src=\"../a%20b.mp4\""));
         assert!(
             page.contains("data:image/jpeg;base64,AQID")
@@ -486,13 +502,11 @@ mod tests {
             .unwrap();
         let data: serde_json::Value = serde_json::from_str(data).unwrap();
         assert_eq!(data["duration"], 40.0);
-        // Of twelve results; before and after them the scores are 0.
+        // Of twelve results, and one more where they begin; where they end before the file, the scores fall to 0.
         let points = data["points"].as_array().unwrap();
-        assert_eq!(points.len(), 16, "{points:?}");
-        assert_eq!(
-            (&points[0], &points[15]),
-            (&json!([0.0, [0, 0, 0]]), &json!([30.0, [0, 0, 0]]))
-        );
+        assert_eq!(points.len(), 15, "{points:?}");
+        assert_eq!(points[0], json!([0.0, [100, 0, 0]]));
+        assert_eq!(points[14], json!([30.0, [0, 0, 0]]));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The reading of CED's rows, the product of scores, and copies as in people's videos."""
+"""The reading of CED's rows, and copies as in people's videos."""
 
 import unittest
 
@@ -10,7 +10,6 @@ torch = pytest.importorskip("torch", reason="training requires torch: pip instal
 import numpy as np
 
 from train.features import recorded as augment
-from train.fusion.product import Product
 from train.networks import ced
 from train.sound import tagger
 
@@ -29,29 +28,6 @@ class Head(unittest.TestCase):
         with torch.no_grad():
             for frames in (16, 100, 1008):
                 self.assertEqual(network(torch.randn(2, 1, 64, frames)).shape, (2, ced.WIDTH))
-
-
-class ProductOfOdds(unittest.TestCase):
-    def fused(self, looks, sounds, present, **calibration):
-        module = Product(["a", "b", "c"], ["a", "b"], ["a", "c"], 0.5, **calibration)
-        return module(torch.tensor([[looks]]), torch.tensor([sounds]), torch.tensor([present]))[0].tolist()
-
-    def test_agreement_disagreement_and_labels_of_one_model(self):
-        a, b, c = self.fused([0.8, 0.3], [0.2, 0.6], [1.0, 1.0])
-        # Odds of 4 and 1/4: even. The other two labels are known to one model each.
-        np.testing.assert_allclose([a, b, c], [0.5, 0.3, 0.6], atol=1e-5)
-
-    def test_never_surer_than_the_surer_parent_where_they_disagree(self):
-        a, _, _ = self.fused([0.9, 0.0], [0.4, 0.0], [1.0, 1.0], scale=3.0, offset=2.0)
-        self.assertAlmostEqual(a, 0.9, places=5)
-
-    def test_at_most_the_product_of_their_odds_where_they_agree(self):
-        a, _, _ = self.fused([0.9, 0.0], [0.8, 0.0], [1.0, 1.0], scale=3.0, offset=2.0)
-        self.assertAlmostEqual(a, 36 / 37, places=5)  # odds of 9 and of 4
-
-    def test_an_absent_model_says_nothing(self):
-        np.testing.assert_allclose(self.fused([0.9, 0.3], [0.2, 0.6], [0.0, 1.0]), [0.2, 0, 0.6], atol=1e-5)
-        np.testing.assert_allclose(self.fused([0.9, 0.3], [0.2, 0.6], [1.0, 0.0]), [0.9, 0.3, 0], atol=1e-5)
 
 
 class Augment(unittest.TestCase):

@@ -13,7 +13,7 @@ use super::pads::{is_gap, is_gap_event, running};
 use super::state::{State, analyse};
 use crate::elements::inference::{Latest, Named, StreamTags};
 use crate::elements::model_error;
-use crate::fusion::Window;
+use crate::fusion::{Skipped, Window};
 use crate::meta::{self, Features, Kind, Source, Tags};
 use crate::model;
 
@@ -48,6 +48,7 @@ impl AvFuse {
         let source = self.source(&media);
         let now = now.unwrap_or_default();
         if self.with_state(|state| state.is_ahead(source))? {
+            gst::debug!(CAT, imp = self, "The media's next stream ends the clip");
             self.end_clip()?;
             self.with_state(|state| state.follow(Some(source), now))?;
         } else {
@@ -174,7 +175,16 @@ impl AvFuse {
         let source = self.source(pad);
         if let Some(span) = running(pad, buffer.pts(), buffer.duration()) {
             let is_media = self.pads.lock().unwrap().is_media(pad);
-            self.with_state(|state| state.advance(source, span, is_gap(buffer), is_media))?;
+            let begins_anew =
+                self.with_state(|state| state.advance(source, span, is_gap(buffer), is_media))?;
+            if begins_anew {
+                gst::debug!(
+                    CAT,
+                    obj = pad,
+                    "A jump back to {}: windows begin anew",
+                    time(span.start)
+                );
+            }
         }
         let mut embeddings = Features::of_kind(buffer, Kind::Embedding);
         if embeddings.is_empty()
@@ -199,6 +209,14 @@ impl AvFuse {
             }
             if features.blank || features.media < 0.5 {
                 // Silence, a black picture or a gap is no evidence: the modality counts as absent.
+                gst::log!(
+                    CAT,
+                    obj = pad,
+                    "The embedding at {} is left out: blank {}, media {}",
+                    features.start.display(),
+                    features.blank,
+                    features.media
+                );
                 continue;
             }
             let Some(span) = running(pad, features.start, features.duration) else {
@@ -218,6 +236,7 @@ impl AvFuse {
     /// The tags of the windows for which everything has come that will.
     fn fuse_due(&self, timeout: bool, timestamp: Option<gst::ClockTime>) -> Flow<Vec<Tags>> {
         let going = self.pads.lock().unwrap().going();
+        gst::trace!(CAT, imp = self, "Going {going:?}, timeout {timeout}");
         // A timestamp that is far ahead ends no window before its time.
         let late = timeout.then(|| {
             let now = self.obj().current_running_time();
@@ -234,7 +253,18 @@ impl AvFuse {
         next: impl Fn(&mut State) -> Option<Window>,
     ) -> Flow<Vec<Tags>> {
         let mut fused = Vec::new();
-        while let Some(window) = self.with_state(&next)? {
+        loop {
+            let (window, skipped) = self.with_state(|state| (next(state), state.skipped()))?;
+            if let Some(Skipped { ends, reason }) = skipped {
+                gst::debug!(
+                    CAT,
+                    imp = self,
+                    "The windows that end from {} to {} are skipped: {reason:?}",
+                    time(ends.start),
+                    time(ends.end)
+                );
+            }
+            let Some(window) = window else { break };
             let Some(tags) = self.fuse(&window, timestamp, false)? else {
                 break;
             };
@@ -257,10 +287,29 @@ impl AvFuse {
         let (segment, frames) = self.with_state(|state| (state.segment.clone(), state.frames()))?;
         // No lock is held while the model runs.
         let analysis = match analyse(&fusion, window, frames, &segment) {
-            Err(model::Error::Cancelled { .. }) => return Ok(None),
+            Err(model::Error::Cancelled { .. }) => {
+                gst::debug!(
+                    CAT,
+                    imp = self,
+                    "The window that ends at {} is cancelled",
+                    time(window.span.end)
+                );
+                return Ok(None);
+            }
             result => result.map_err(|err| self.fail(&err))?,
         };
         let tags = inference.tags(&analysis, Source::Fused, fusion.model().card());
+        gst::debug!(
+            CAT,
+            imp = self,
+            "{} to {}: {} pictures, sound {}, media {}: {:?}",
+            time(window.span.start),
+            time(window.span.end),
+            window.video.len(),
+            window.audio.is_some(),
+            window.media,
+            tags.scores
+        );
         if !clip {
             self.with_state(|state| state.latest = Some(Latest::new(&tags, timestamp)))?;
         }
@@ -309,6 +358,11 @@ impl AvFuse {
             state.early.push(event);
         }
     }
+}
+
+/// Running time for a debug log.
+fn time(nanoseconds: u64) -> gst::ClockTime {
+    gst::ClockTime::from_nseconds(nanoseconds.min(gst::ClockTime::MAX.nseconds()))
 }
 
 /// Has the base class wait for data, unless its deadline has passed.

@@ -7,7 +7,7 @@
 //! gst-launch-1.0 -m uridecodebin uri=file://$PWD/examples/media/band.mp4 name=d \
 //!     d. ! queue ! frameclassify ! fuse.video \
 //!     d. ! queue ! melspec ! frameclassify ! fuse.audio \
-//!     avfuse name=fuse ! videoconvert ! autovideosink
+//!     avfuse name=fuse ! fakesink
 //! ```
 
 use std::marker::PhantomData;
@@ -212,7 +212,9 @@ impl AggregatorImpl for AvFuse {
             gst::EventView::StreamStart(start) if !is_absent(start) => {
                 let source = self.source(pad);
                 // Fails only once the element has stopped.
-                let _ = self.with_state(|state| state.begin(source, event.seqnum()));
+                if let Ok(number) = self.with_state(|state| state.begin(source, event.seqnum())) {
+                    gst::debug!(CAT, obj = pad, "Stream {number} begins");
+                }
             }
             gst::EventView::Caps(caps) if is_media => self.obj().set_src_caps(&caps.caps_owned()),
             gst::EventView::Segment(segment) if is_media => {
@@ -278,6 +280,11 @@ impl AvFuse {
 
     /// Ends a run of the model under way, and refuses more of them.
     pub(super) fn cancel(&self) {
+        gst::debug!(
+            CAT,
+            imp = self,
+            "No more runs of the model: a flush or the end of the work"
+        );
         if let Some(fusion) = &*self.fusion.lock().unwrap() {
             fusion.cancel();
         }
@@ -299,6 +306,13 @@ impl AvFuse {
             .unwrap()
             .as_ref()
             .and_then(|fusion| fusion.frames());
+        gst::debug!(
+            CAT,
+            imp = self,
+            "Windows begin anew: {} each {}, of {frames:?} pictures",
+            gst::ClockTime::from_nseconds(settings.window.min(gst::ClockTime::MAX.nseconds())),
+            gst::ClockTime::from_nseconds(settings.stride.min(gst::ClockTime::MAX.nseconds())),
+        );
         *self.state.lock().unwrap() = Some(State::new(&settings, frames));
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::settings::Settings;
 use crate::elements::analysis::Analysis;
 use crate::elements::inference::{Latest, Named};
-use crate::fusion::{Collector, Config, Fusion, Source, Span, Whole, Window};
+use crate::fusion::{Collector, Config, Fusion, Skipped, Source, Span, Whole, Window};
 use crate::meta;
 use crate::model;
 
@@ -93,13 +93,14 @@ impl State {
         self.positions[source as usize]
     }
 
-    /// `source` begins a stream; an event that comes again, as after linking anew, begins none.
-    pub fn begin(&mut self, source: Source, event: gst::Seqnum) {
+    /// `source` begins a stream, whose number this returns; an event that comes again, as after linking anew, begins none.
+    pub fn begin(&mut self, source: Source, event: gst::Seqnum) -> u32 {
         let before = self.begun[source as usize].replace(event);
         if before.is_some_and(|before| before != event) {
             self.streams[source as usize] += 1;
             self.open[source as usize] = None;
         }
+        self.streams[source as usize]
     }
 
     /// Whether `source` is in a later stream than the clip.
@@ -107,13 +108,15 @@ impl State {
         self.streams[source as usize] > self.clip
     }
 
-    /// A buffer of `source` came, or a gap. `is_followed` says that it is of the media that goes on.
-    pub fn advance(&mut self, source: Source, span: Span, is_gap: bool, is_followed: bool) {
+    /// A buffer of `source` came, or a gap. `is_followed` says that it is of the media that goes on. Returns whether this
+    /// jumped back, so that windows begin anew.
+    pub fn advance(&mut self, source: Source, span: Span, is_gap: bool, is_followed: bool) -> bool {
         let index = source as usize;
         let before = self.positions[index];
         let tolerance = self.settings.window.min(DISORDER);
         let jumped_back = |before| span.start.saturating_add(tolerance) < before;
-        if is_followed && before.is_some_and(jumped_back) {
+        let begins_anew = is_followed && before.is_some_and(jumped_back);
+        if begins_anew {
             self.collector.reset();
             self.open[index] = None;
         }
@@ -137,6 +140,7 @@ impl State {
         if !is_gap {
             self.sort(source, span, Item::Media);
         }
+        begins_anew
     }
 
     /// Takes an embedding of `source`; `still`: of a picture that is the same as the one before.
@@ -221,6 +225,11 @@ impl State {
             ([false, false], _) => Some(self.end),
         };
         self.collector.due(now?)
+    }
+
+    /// The windows that gave no result when they were due last.
+    pub fn skipped(&self) -> Option<Skipped> {
+        self.collector.skipped()
     }
 
     /// The next of the windows that are left at the end of the clip.

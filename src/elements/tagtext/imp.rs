@@ -167,15 +167,23 @@ impl ElementImpl for TagText {
 
 impl TagText {
     fn chain(&self, buffer: &gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let fresh = Tags::from_buffer(buffer)
-            .into_iter()
-            .filter(|tags| tags.fresh)
-            .collect();
+        let fresh = Tags::from_buffer(buffer).into_iter();
+        let fresh: Vec<_> = fresh.filter(|tags| tags.fresh).collect();
         let clock = if *self.is_live.lock().unwrap() {
             wall_clock(self.obj().upcast_ref())
         } else {
             None
         };
+        for tags in &fresh {
+            gst::debug!(
+                CAT,
+                imp = self,
+                "A result of {} from {}: {:?}",
+                tags.source.name(),
+                tags.start.display(),
+                tags.scores
+            );
+        }
         let (texts, gap) = {
             let mut state = self.state.lock().unwrap();
             let state = state.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
@@ -186,6 +194,7 @@ impl TagText {
         };
         self.push(texts)?;
         if let Some((start, duration)) = gap {
+            gst::trace!(CAT, imp = self, "No text at {start}");
             let gap = gst::event::Gap::builder(start).duration(duration);
             self.src_pad.push_event(gap.build());
         }
@@ -202,6 +211,7 @@ impl TagText {
                 return self.begin(segment, seqnum);
             }
             gst::EventView::FlushStop(_) => {
+                gst::debug!(CAT, imp = self, "A flush forgets what was held");
                 if let Some(state) = self.state.lock().unwrap().as_mut() {
                     state.restart();
                 }
@@ -239,7 +249,7 @@ impl TagText {
             .iter()
             .find(|(.., caps)| name.is_some_and(|name| caps.split(',').next() == Some(name)))
             .map_or(text::Format::Json, |(_, format, _)| *format);
-        gst::debug!(CAT, imp = self, "making {agreed}");
+        gst::debug!(CAT, imp = self, "Texts are {agreed}");
         *self.is_live.lock().unwrap() = is_live(&self.sink_pad);
         {
             let mut state = self.state.lock().unwrap();
@@ -297,6 +307,7 @@ impl TagText {
 
     fn push(&self, texts: Vec<gst::Buffer>) -> Result<gst::FlowSuccess, gst::FlowError> {
         for text in texts {
+            gst::log!(CAT, imp = self, "{text:?}");
             self.src_pad.push(text)?;
         }
         Ok(gst::FlowSuccess::Ok)
