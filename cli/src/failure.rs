@@ -109,7 +109,10 @@ fn describe(error: &gst::message::Error) -> (Detail, Error) {
     }
     if cause.matches(gst::StreamError::WrongType) {
         let cause = cause.message().trim_end_matches('.').to_lowercase();
-        return (Detail::Media, anyhow!("has neither audio nor video: {cause}"));
+        return (
+            Detail::Media,
+            anyhow!("has neither audio nor video: {cause}"),
+        );
     }
     let detail = if stopped {
         Detail::Little

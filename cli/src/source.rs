@@ -72,9 +72,9 @@ struct State {
     begun: bool,
     /// Streams that wait for the others of their container.
     waiting: Vec<(gst::Pad, gst::PadProbeId)>,
-    /// How many threads decide about streams.
-    choosing: usize,
     streams: Vec<Stream>,
+    /// Streams of other kinds that have not ended, and those that are being placed.
+    open: usize,
     /// When the latest stream ended.
     ended: Option<Instant>,
     /// Why a track that was asked for is not tagged.
@@ -101,6 +101,17 @@ enum Fate {
     Encrypted,
     /// It is not asked for, or another of its kind is tagged.
     Dropped,
+}
+
+impl State {
+    /// Whether all streams have ended, and none follows.
+    fn is_over(&self) -> bool {
+        let is_empty = |(pad, _): &(gst::Pad, _)| pad.pad_flags().contains(gst::PadFlags::EOS);
+        let ended = self.open == 0
+            && self.streams.iter().all(Stream::has_ended)
+            && self.waiting.iter().all(is_empty);
+        ended && self.ended.is_some_and(|since| since.elapsed() > FOLLOWED)
+    }
 }
 
 impl Stream {
@@ -192,17 +203,24 @@ impl Source {
         arrived.received.load(Relaxed) > 0 || lock(&arrived.passed).0 > 0
     }
 
-    /// Whether it is known that nothing of it is tagged, and why; `failed`: GStreamer gave up, maybe before the last
-    /// stream was known.
-    pub fn check(&self, failed: bool) -> Result<()> {
+    /// Whether what was asked for is there.
+    ///
+    /// # Errors
+    /// When it is known that a track or a program is missing.
+    pub fn check_choice(&self) -> Result<()> {
         self.0.check_program()?;
-        let state = self.0.state();
-        if let Some(missing) = &state.missing {
-            bail!("{missing}");
+        match &self.0.state().missing {
+            Some(missing) => bail!("{missing}"),
+            None => Ok(()),
         }
+    }
+
+    /// Why nothing of it is tagged, if that is so; all streams are known by now.
+    pub fn check(&self) -> Result<()> {
+        self.check_choice()?;
+        let state = self.0.state();
         let any = |fate| state.streams.iter().find(|stream| stream.fate == fate);
-        let complete = state.begun && state.waiting.is_empty() && state.choosing == 0;
-        if !(complete || failed) || any(Fate::Tagged).is_some() {
+        if any(Fate::Tagged).is_some() {
             return Ok(());
         }
         if any(Fate::Encrypted).is_some() {
@@ -216,7 +234,7 @@ impl Source {
             bail!("has only {modality}, and --without {modality} leaves nothing to tag");
         }
         drop(state);
-        if failed && let Some(note) = self.0.program_notes().first() {
+        if let Some(note) = self.0.program_notes().first() {
             bail!("cannot be decoded: {note}");
         }
         Ok(())
@@ -254,7 +272,7 @@ impl Source {
             let dropped = own().filter(|stream| stream.fate == Fate::Dropped).count();
             if dropped > 0 && self.0.wanted.track(modality).is_none() {
                 notes.push(format!(
-                    "only one of its {} {name} streams is tagged: choose another with --{name}-track",
+                    "only one of its {} {name} streams is tagged",
                     dropped + 1
                 ));
             }
@@ -264,6 +282,13 @@ impl Source {
         notes
     }
 
+    /// Whether everything was read, and nothing of it is tagged.
+    pub fn is_over(&self) -> bool {
+        let state = self.0.state();
+        let is_tagged = |stream: &Stream| stream.fate == Fate::Tagged;
+        state.begun && !state.streams.iter().any(is_tagged) && state.is_over()
+    }
+
     /// Ends the streams of the tagger whose own have ended and are not followed by others.
     pub fn end_streams(&self) {
         let over: Vec<_> = {
@@ -271,9 +296,7 @@ impl Source {
             let Some(since) = state.ended.map(|since| since.elapsed()) else {
                 return;
             };
-            let is_empty = |(pad, _): &(gst::Pad, _)| pad.pad_flags().contains(gst::PadFlags::EOS);
-            let all =
-                state.streams.iter().all(Stream::has_ended) && state.waiting.iter().all(is_empty);
+            let all = state.is_over();
             let patience = if all { FOLLOWED } else { FOLLOWED_ALONE };
             let over = |modality: &&Modality| {
                 let mut own = state
@@ -358,16 +381,17 @@ impl Source {
     fn choose(&self, first: &gst::Pad) -> Result<()> {
         let mut waiting = {
             let mut state = self.0.state();
-            state.choosing += 1;
+            state.open += state.waiting.len();
             std::mem::take(&mut state.waiting)
         };
         let refused = self.0.refuse(&waiting);
         // What the container would play comes first, and pictures of a cover last.
         waiting.sort_by_key(|(pad, _)| (is_cover(pad), !is_default(pad)));
         for (pad, _) in &waiting {
-            self.0.place(pad, refused.contains(pad))?;
+            let placed = self.0.place(pad, refused.contains(pad));
+            self.0.state().open -= 1;
+            placed?;
         }
-        self.0.state().choosing -= 1;
         for (pad, hold) in waiting {
             if pad != *first {
                 pad.remove_probe(hold);
@@ -540,21 +564,29 @@ impl Shared {
         if empty {
             self.state().ended = Some(Instant::now());
         }
+        let modality = modality(&caps);
+        let is_other = modality.is_none() && !empty;
+        if is_other {
+            self.state().open += 1;
+        }
         let (own, flag) = (Arc::downgrade(self), ended.clone());
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             let is_end = |event: &gst::Event| event.type_() == gst::EventType::Eos;
             if !info.event().is_some_and(is_end) {
                 return gst::PadProbeReturn::Ok;
             }
-            flag.store(true, Relaxed);
+            let again = flag.swap(true, Relaxed);
             if let Some(own) = own.upgrade() {
-                own.state().ended = Some(Instant::now());
+                let mut state = own.state();
+                state.ended = Some(Instant::now());
+                if is_other && !again {
+                    state.open -= 1;
+                }
             }
             // Another stream may follow: see `end_streams`.
             info.data = None;
             gst::PadProbeReturn::Handled
         });
-        let modality = modality(&caps);
         let fate = match modality {
             Some(modality) if !refused => self.fate(modality, &caps),
             _ => Fate::Dropped,

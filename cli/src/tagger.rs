@@ -121,12 +121,9 @@ impl<'a> Tagger<'a> {
         } = progress;
         let error = failure.into_error(&input.uri);
         let passed = extent.get();
-        source
-            .check(error.is_some())
-            .or_else(|error| match report.interrupted {
-                true => Ok(()),
-                false => Err(error),
-            })?;
+        if !report.interrupted {
+            source.check()?;
+        }
         let is_empty = report.windows.is_empty() && report.clip.is_empty();
         if !report.interrupted {
             match error {
@@ -179,7 +176,7 @@ impl<'a> Tagger<'a> {
                 run.source.end_streams();
             }
             // What came before the end is on the bus by now.
-            let over = run.ends.all();
+            let over = run.ends.all() || run.source.is_over();
             let patience = gst::ClockTime::from_mseconds(if over { 0 } else { 20 });
             let message = bus.timed_pop(patience);
             if let Some(message) = &message {
@@ -215,9 +212,7 @@ impl<'a> Tagger<'a> {
                     watch.progress((now / all.seconds_f64().max(1e-3)).min(1.0));
                 }
             }
-            if run.failed.is_none() {
-                run.source.check(false)?;
-            }
+            run.source.check_choice()?;
             if moved.elapsed() > timeout && run.stopped.is_none() {
                 let seconds = timeout.as_secs_f64();
                 run.fail(match run.source.is_silent() {

@@ -29,7 +29,8 @@ pub fn render(found: &Found) -> String {
         }
         let totals = totals(found.segments);
         if !totals.is_empty() {
-            let time = |total: &Total| format!("{} {}", visible(&total.label), clock(total.shown as f64));
+            let time =
+                |total: &Total| format!("{} {}", visible(&total.label), clock(total.shown as f64));
             let totals: Vec<_> = totals.iter().map(time).collect();
             text += &format!("{:<15} {}\n", "in all", totals.join(", "));
         }

@@ -204,15 +204,16 @@ impl Analysis {
             .find(|branch| branch.analyses(object))
     }
 
-    /// Ends the analysis of both streams after a part that they share failed. Returns whether it ended just now.
-    pub fn give_up(&self) -> bool {
-        if self.failed.swap(true, Relaxed) {
-            return false;
-        }
+    /// Notes that a part failed that the streams share. Returns whether it is the first one.
+    pub fn fail(&self) -> bool {
+        !self.failed.swap(true, Relaxed)
+    }
+
+    /// Ends the analysis of all streams.
+    pub fn give_up(&self) {
         for branch in self.all() {
             branch.give_up();
         }
-        true
     }
 
     /// Whether no more results come: the streams have ended, or all of them failed.

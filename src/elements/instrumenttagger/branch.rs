@@ -64,6 +64,8 @@ pub struct Branch {
     closed: AtomicBool,
     /// Whether a part of it failed.
     failed: AtomicBool,
+    /// Whether that has ended it.
+    over: AtomicBool,
     /// Whether media no longer waits, since nothing moved for [`STALLED`].
     stalled: AtomicBool,
     /// By how many times the backlog has grown.
@@ -227,6 +229,7 @@ impl Branch {
             progress: Progress::default(),
             closed: AtomicBool::new(true),
             failed: AtomicBool::default(),
+            over: AtomicBool::default(),
             stalled: AtomicBool::default(),
             grown: AtomicU64::default(),
             skipping: AtomicBool::default(),
@@ -298,7 +301,13 @@ impl Branch {
 
     /// Takes media again, from its beginning.
     fn reopen(&self) {
-        for flag in [&self.closed, &self.failed, &self.stalled, &self.skipping] {
+        for flag in [
+            &self.closed,
+            &self.failed,
+            &self.over,
+            &self.stalled,
+            &self.skipping,
+        ] {
             flag.store(false, Relaxed);
         }
         self.grown.store(0, Relaxed);
@@ -465,16 +474,26 @@ impl Branch {
             .any(|element| object == element || object.has_as_ancestor(element))
     }
 
-    /// Whether a part of the analysis failed.
+    /// Whether the analysis has ended since a part of it failed.
     pub fn has_failed(&self) -> bool {
-        self.failed.load(Relaxed)
+        self.over.load(Relaxed)
     }
 
-    /// Ends the analysis of this stream, of which a part failed. Returns whether it ended just now.
-    pub fn give_up(self: &Arc<Self>) -> bool {
-        if self.failed.swap(true, Relaxed) {
-            return false;
-        }
+    /// Whether everything of this stream has reached the fusion, or its analysis failed.
+    pub fn has_ended(&self) -> bool {
+        let end = pad(&self.classify, "src").sticky_event::<gst::event::Eos>(0);
+        end.is_some() || self.has_failed()
+    }
+
+    /// Notes that a part of the analysis failed. Returns whether it is the first one.
+    pub fn fail(&self) -> bool {
+        !self.failed.swap(true, Relaxed)
+    }
+
+    /// Ends the analysis of this stream, of which a part failed.
+    pub fn give_up(self: &Arc<Self>) {
+        self.failed.store(true, Relaxed);
+        self.over.store(true, Relaxed);
         self.closed.store(true, Relaxed);
         self.progress.moved(Some(false));
         // Not from the failed streaming thread, which may hold the locks that this takes.
@@ -484,7 +503,6 @@ impl Branch {
                 end(&fuse);
             }
         });
-        true
     }
 
     /// Brings the elements into the state of the pipeline.

@@ -569,7 +569,12 @@ impl InstrumentTagger {
                 if progress != idle.0 || analysis.is_busy() {
                     idle = (progress, Instant::now());
                 }
-                let patience = if analysis.is_idle() { IDLE } else { STALLED };
+                let ended = tap.branch().is_none_or(|branch| branch.has_ended());
+                let patience = if ended && analysis.is_idle() {
+                    IDLE
+                } else {
+                    STALLED
+                };
                 if idle.1.elapsed() > patience {
                     break;
                 }
@@ -627,8 +632,8 @@ impl InstrumentTagger {
         };
         let branch = message.src().and_then(|src| analysis.branch_of(src));
         let first = match &branch {
-            Some(branch) => branch.give_up(),
-            None => analysis.give_up(),
+            Some(branch) => branch.fail(),
+            None => analysis.fail(),
         };
         if !first {
             gst::info!(
@@ -639,7 +644,7 @@ impl InstrumentTagger {
             );
             return;
         }
-        let stream = branch.map_or("", |branch| branch.source.name());
+        let stream = branch.as_ref().map_or("", |branch| branch.source.name());
         gst::element_imp_warning!(
             self,
             gst::StreamError::Failed,
@@ -653,6 +658,11 @@ impl InstrumentTagger {
                 .field("cause", err.error().to_string())
                 .build()
         );
+        // The end of the stream waits no longer, and comes after the warning.
+        match branch {
+            Some(branch) => branch.give_up(),
+            None => analysis.give_up(),
+        }
     }
 
     /// Passes a result on: to the buffers that pass, and to the bus in the element's name.
