@@ -272,7 +272,7 @@ impl Source {
             let dropped = own().filter(|stream| stream.fate == Fate::Dropped).count();
             if dropped > 0 && self.0.wanted.track(modality).is_none() {
                 notes.push(format!(
-                    "only one of its {} {name} streams is tagged",
+                    "only one of its {} {name} streams is tagged: choose another with --{name}-track",
                     dropped + 1
                 ));
             }
@@ -711,18 +711,31 @@ fn place(pad: &gst::Pad) -> Option<(u16, u16)> {
     Some((program.parse().ok()?, pid))
 }
 
-/// What the container says about a stream.
+/// What the container says about a stream. Its tags may not have reached `pad` yet, but the demultiplexer has sent them.
 fn tag<'a, T: gst::Tag<'a, TagType = &'a str>>(pad: &gst::Pad) -> Option<String> {
-    let event = pad.sticky_event::<gst::event::Tag>(0);
-    let own = event.and_then(|event| {
-        let value = event.tag().get::<T>()?;
-        Some(value.get().to_owned())
-    });
-    own.or_else(|| {
-        let tags = pad.stream()?.tags()?;
-        let value = tags.get::<T>()?;
-        Some(value.get().to_owned())
-    })
+    let own = |pad: &gst::Pad| {
+        let events = (0..).map_while(|index| pad.sticky_event::<gst::event::Tag>(index));
+        let mut streams = events.filter(|event| event.tag().scope() == gst::TagScope::Stream);
+        streams.find_map(|event| {
+            let value = event.tag().get::<T>()?;
+            Some(value.get().to_owned())
+        })
+    };
+    let mut source = Some(pad.clone());
+    while let Some(pad) = source {
+        let sink = match pad.downcast_ref::<gst::GhostPad>() {
+            Some(ghost) => {
+                source = ghost.target();
+                continue;
+            }
+            None => pad.iterate_internal_links().next().ok().flatten(),
+        };
+        if let Some(value) = own(&pad).or_else(|| own(sink.as_ref()?)) {
+            return Some(value);
+        }
+        source = sink.and_then(|sink| sink.peer());
+    }
+    None
 }
 
 /// What the stream of `pad` is called.
@@ -730,7 +743,8 @@ fn names(pad: &gst::Pad) -> Vec<String> {
     let language = tag::<gst::tags::LanguageCode>(pad);
     let name = tag::<gst::tags::LanguageName>(pad);
     let title = tag::<gst::tags::Title>(pad);
-    [language, name, title].into_iter().flatten().collect()
+    let known = [language, name, title].into_iter().flatten();
+    known.filter(|name| name != "und").collect()
 }
 
 /// What a stream of these caps is, if it is either.
