@@ -3,18 +3,25 @@
 //! From a URI to the streams that are tagged: GStreamer's own elements read, demultiplex and parse, and the chosen
 //! streams go to `instrumenttagger`, still encoded.
 
+use std::fs::File;
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gst::{glib, prelude::*};
+use gst_base::functions::type_find_helper_for_data;
 
 use crate::args::Modality;
 use crate::extent::Extent;
 use crate::failure::no_decoder;
 use crate::programs::Programs;
 
+/// Decoders of whole files.
+const WHOLE: [&str; 2] = ["musepackdec", "sfdec"];
+/// Bytes by which the type of a file is found.
+const HEAD: u64 = 65_536;
 /// How long streams that have ended may be followed by others, as in chained Ogg files.
 const FOLLOWED: Duration = Duration::from_millis(50);
 /// The same for a stream beside which others go on.
@@ -29,6 +36,8 @@ struct Shared {
     wanted: Wanted,
     extent: Extent,
     state: Mutex<State>,
+    /// Held while it is decided about streams.
+    choosing: Mutex<()>,
     programs: Mutex<Programs>,
     arrived: Arrived,
 }
@@ -72,13 +81,17 @@ struct State {
     begun: bool,
     /// Streams that wait for the others of their container.
     waiting: Vec<(gst::Pad, gst::PadProbeId)>,
+    /// Streams that are linked to the tagger as soon as data comes.
+    held: Vec<(gst::Pad, Modality)>,
     streams: Vec<Stream>,
+    /// Stream time at the running time 0.
+    origin: Option<i128>,
     /// Streams of other kinds that have not ended, and those that are being placed.
     open: usize,
     /// When the latest stream ended.
     ended: Option<Instant>,
-    /// Why a track that was asked for is not tagged.
-    missing: Option<String>,
+    /// Why the input is not tagged.
+    refusal: Option<String>,
 }
 
 struct Stream {
@@ -149,6 +162,7 @@ impl Source {
             wanted,
             extent,
             state: Mutex::default(),
+            choosing: Mutex::default(),
             programs: Mutex::default(),
             arrived: Arrived::default(),
         }));
@@ -206,11 +220,11 @@ impl Source {
     /// Whether what was asked for is there.
     ///
     /// # Errors
-    /// When it is known that a track or a program is missing.
+    /// When it is known that a track or a program is missing, or that the input cannot be read as it is.
     pub fn check_choice(&self) -> Result<()> {
         self.0.check_program()?;
-        match &self.0.state().missing {
-            Some(missing) => bail!("{missing}"),
+        match &self.0.state().refusal {
+            Some(refusal) => bail!("{refusal}"),
             None => Ok(()),
         }
     }
@@ -227,7 +241,7 @@ impl Source {
             bail!("is encrypted (DRM), and can be tagged only after decryption");
         }
         if let Some(stream) = any(Fate::Undecodable) {
-            bail!("cannot be decoded: {}", no_decoder(&stream.caps));
+            bail!("cannot be decoded: {}", undecodable(&stream.caps));
         }
         if let Some(stream) = any(Fate::Dropped) {
             let modality = stream.modality.name();
@@ -263,7 +277,7 @@ impl Source {
             };
             for stream in own() {
                 let why = match stream.fate {
-                    Fate::Undecodable => no_decoder(&stream.caps),
+                    Fate::Undecodable => undecodable(&stream.caps),
                     Fate::Encrypted => "it is encrypted (DRM)".into(),
                     Fate::Tagged | Fate::Dropped => continue,
                 };
@@ -341,15 +355,26 @@ impl Source {
     /// Finds out what comes from a pad of the reader.
     fn parse(&self, pad: &gst::Pad, is_file: bool) -> Result<()> {
         self.0.look(pad);
-        let parser = gst::ElementFactory::make("parsebin").build()?;
-        if is_file {
-            read_local_playlists(&parser);
-        }
-        if let (Some(program), Some(bin)) =
-            (self.0.wanted.program, parser.downcast_ref::<gst::Bin>())
-        {
-            bin.connect_deep_element_added(move |_, _, element| {
-                if is_made_by(element, "tsdemux") {
+        let file_type = is_file.then(|| self.0.file_type()).flatten();
+        let parser = match file_type.as_ref().is_some_and(is_decoded_whole) {
+            true => "decodebin",
+            false => "parsebin",
+        };
+        let parser = gst::ElementFactory::make(parser).build()?;
+        let own = Arc::downgrade(&self.0);
+        select(&parser, move |factory| match own.upgrade() {
+            Some(own) => own.accepts(factory, is_file),
+            None => false,
+        });
+        let program = self.0.wanted.program;
+        if let Some(bin) = parser.downcast_ref::<gst::Bin>() {
+            bin.connect_element_added(move |bin, element| {
+                if !is_made_by(element, "tsdemux") {
+                    return;
+                }
+                // It gives new pads to a program that changes, in place of keeping silent about added streams.
+                bin.unset_bin_flags(gst::BinFlags::STREAMS_AWARE);
+                if let Some(program) = program {
                     element.set_property("program-number", i32::from(program));
                 }
             });
@@ -371,7 +396,8 @@ impl Source {
         parser.connect_pad_removed(move |_, pad| own.0.forget(pad));
         self.0.pipeline()?.add(&parser)?;
         let sink = parser.static_pad("sink");
-        pad.link(&sink.context("parsebin has no sink pad")?)?;
+        let sink = sink.context("parsebin has no sink pad")?;
+        pad.link(&sink)?;
         // Failures are reported on the bus.
         let _ = parser.sync_state_with_parent();
         Ok(())
@@ -379,6 +405,11 @@ impl Source {
 
     /// Decides about the streams that wait, among them that of `first`, which goes on by itself.
     fn choose(&self, first: &gst::Pad) -> Result<()> {
+        // Whoever comes second finds everything decided.
+        let _choosing = lock(&self.0.choosing);
+        if self.0.link_held(first)? {
+            return Ok(());
+        }
         let mut waiting = {
             let mut state = self.0.state();
             state.open += state.waiting.len();
@@ -393,7 +424,9 @@ impl Source {
             placed?;
         }
         for (pad, hold) in waiting {
-            if pad != *first {
+            if pad == *first {
+                self.0.link_held(&pad)?;
+            } else if !self.0.state().held.iter().any(|(held, _)| *held == pad) {
                 pad.remove_probe(hold);
             }
         }
@@ -490,7 +523,7 @@ impl Shared {
                     .zip(&tracks)
                     .map(|(number, pad)| describe(number, pad))
                     .collect();
-                state.missing = Some(format!(
+                state.refusal = Some(format!(
                     "has no {name} track `{wanted}`: its {name} tracks are {}",
                     list.join(", ")
                 ));
@@ -499,6 +532,54 @@ impl Shared {
             refused.extend(others.map(|number| tracks[number].clone()));
         }
         refused
+    }
+
+    /// Whether the elements that read an input may be from `factory`.
+    fn accepts(&self, factory: &gst::ElementFactory, is_file: bool) -> bool {
+        // The newer ones of GStreamer 1.22 know HTTP alone.
+        let other = match factory.name().as_str() {
+            "hlsdemux2" => "hlsdemux",
+            "dashdemux2" => "dashdemux",
+            // It crashes when it cannot seek.
+            "mxfdemux" if !is_file => {
+                let refusal =
+                    "is MXF from a server, which GStreamer cannot read: download it first";
+                self.state().refusal = Some(refusal.into());
+                return false;
+            }
+            _ => return true,
+        };
+        !is_file || gst::ElementFactory::find(other).is_none()
+    }
+
+    /// The type of the file by its first bytes.
+    fn file_type(&self) -> Option<gst::Caps> {
+        let reader = self.pipeline().ok()?.by_name("reader")?;
+        let uri = reader.dynamic_cast_ref::<gst::URIHandler>()?.uri()?;
+        let (path, _) = glib::filename_from_uri(&uri).ok()?;
+        // What is read from a pipe is gone.
+        let mut file = path.is_file().then(|| File::open(path).ok())??;
+        let mut head = Vec::new();
+        file.by_ref().take(HEAD).read_to_end(&mut head).ok()?;
+        let found = type_find_helper_for_data(None::<&gst::Object>, &head);
+        found.ok().map(|(caps, _)| caps)
+    }
+
+    /// The segment `event`, with stream times that go on where a demultiplexer begins anew with them.
+    fn go_on(&self, event: &gst::event::Segment) -> Option<gst::Event> {
+        let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
+        let nanoseconds =
+            |time: Option<gst::ClockTime>| time.map(|time| i128::from(time.nseconds()));
+        let (time, base) = (nanoseconds(segment.time())?, nanoseconds(segment.base())?);
+        let origin = *self.state().origin.get_or_insert(time - base);
+        let next = u64::try_from(origin + base).ok()?;
+        if i128::from(next) <= time {
+            return None;
+        }
+        let mut segment = segment.clone();
+        segment.set_time(gst::ClockTime::from_nseconds(next));
+        let moved = gst::event::Segment::builder(&segment).seqnum(event.seqnum());
+        Some(moved.build())
     }
 
     /// Whether the program that was asked for is there.
@@ -571,9 +652,16 @@ impl Shared {
         }
         let (own, flag) = (Arc::downgrade(self), ended.clone());
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            let is_end = |event: &gst::Event| event.type_() == gst::EventType::Eos;
-            if !info.event().is_some_and(is_end) {
-                return gst::PadProbeReturn::Ok;
+            match info.event().map(|event| event.view()) {
+                Some(gst::EventView::Eos(_)) => {}
+                Some(gst::EventView::Segment(segment)) => {
+                    let moved = own.upgrade().and_then(|own| own.go_on(segment));
+                    if let Some(moved) = moved {
+                        info.data = Some(gst::PadProbeData::Event(moved));
+                    }
+                    return gst::PadProbeReturn::Ok;
+                }
+                _ => return gst::PadProbeReturn::Ok,
             }
             let again = flag.swap(true, Relaxed);
             if let Some(own) = own.upgrade() {
@@ -594,7 +682,9 @@ impl Shared {
         if fate == Fate::Tagged
             && let Some(modality) = modality
         {
-            self.tag(pad, modality)?;
+            self.sink(modality)?;
+            // It is linked when data comes: the caps of a stream that is late are not those of its parser yet.
+            self.state().held.push((pad.clone(), modality));
         } else {
             let sink = gst::ElementFactory::make("fakesink")
                 .property("sync", false)
@@ -632,25 +722,36 @@ impl Shared {
         }
     }
 
-    /// Links `pad` to the tagger, in place of a stream that it follows.
-    fn tag(&self, pad: &gst::Pad, modality: Modality) -> Result<()> {
+    /// The pad of the tagger for that modality.
+    fn sink(&self, modality: Modality) -> Result<gst::Pad> {
         let name = modality.name();
-        let sink = match self.tagger.static_pad(name) {
-            Some(sink) => {
-                if let Some(before) = sink.peer() {
-                    before.unlink(&sink)?;
-                }
-                sink
-            }
-            None => {
-                let sink = self.tagger.request_pad_simple(name);
-                let sink = sink.context("instrumenttagger gives no pad")?;
-                self.extent.watch(&sink);
-                sink
-            }
+        if let Some(sink) = self.tagger.static_pad(name) {
+            return Ok(sink);
+        }
+        let sink = self.tagger.request_pad_simple(name);
+        let sink = sink.context("instrumenttagger gives no pad")?;
+        self.extent.watch(&sink);
+        Ok(sink)
+    }
+
+    /// Links `pad` to the tagger if it waits for that, in place of a stream that it follows. Returns whether it did.
+    fn link_held(&self, pad: &gst::Pad) -> Result<bool> {
+        let modality = {
+            let mut state = self.state();
+            let Some(index) = state.held.iter().position(|(held, _)| held == pad) else {
+                return Ok(false);
+            };
+            state.held.swap_remove(index).1
         };
+        if modality == Modality::Video {
+            date_key_frames(pad);
+        }
+        let sink = self.sink(modality)?;
+        if let Some(before) = sink.peer() {
+            before.unlink(&sink)?;
+        }
         pad.link(&sink)?;
-        Ok(())
+        Ok(true)
     }
 
     /// A pad went.
@@ -679,25 +780,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Gives key frames that have only the time of decoding, as in AVI from a server, a time of presentation.
+fn date_key_frames(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+            && buffer.pts().is_none()
+            && !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)
+        {
+            let time = buffer.dts();
+            buffer.make_mut().set_pts(time);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
 fn is_made_by(element: &gst::Element, factory: &str) -> bool {
     let own = element.factory();
     own.is_some_and(|own| own.name() == factory)
 }
 
-/// Has `parser` read playlists by elements that can read files: the newer ones of GStreamer 1.22 know HTTP alone.
-fn read_local_playlists(parser: &gst::Element) {
-    let other = |name: &str| match name {
-        "hlsdemux2" => gst::ElementFactory::find("hlsdemux"),
-        "dashdemux2" => gst::ElementFactory::find("dashdemux"),
-        _ => None,
-    };
+/// Has `parser` plug only elements that `accepts`.
+fn select(
+    parser: &gst::Element,
+    accepts: impl Fn(&gst::ElementFactory) -> bool + Send + Sync + 'static,
+) {
     parser.connect("autoplug-select", false, move |values| {
         let factory = values[3].get::<gst::ElementFactory>().ok()?;
-        let result = if other(&factory.name()).is_some() {
-            "skip"
-        } else {
-            "try"
-        };
+        let result = if accepts(&factory) { "try" } else { "skip" };
         let type_ = glib::Type::from_name("GstAutoplugSelectResult")?;
         glib::EnumClass::with_type(type_)?.to_value_by_nick(result)
     });
@@ -810,6 +919,23 @@ fn is_default(pad: &gst::Pad) -> bool {
     start.is_some_and(|start| start.stream_flags().contains(gst::StreamFlags::SELECT))
 }
 
+/// Whether files of these caps have a decoder that takes no streams.
+fn is_decoded_whole(caps: &gst::Caps) -> bool {
+    let mut decoders = WHOLE
+        .iter()
+        .filter_map(|name| gst::ElementFactory::find(name));
+    decoders.any(|decoder| decoder.can_sink_any_caps(caps))
+}
+
+/// Why a stream of these caps cannot be decoded.
+fn undecodable(caps: &gst::Caps) -> String {
+    let why = no_decoder(caps);
+    match is_decoded_whole(caps) {
+        true => format!("{why} but that of files: download it first"),
+        false => why,
+    }
+}
+
 /// Whether there is a decoder for these caps, or for what a parser or a depayloader makes of them.
 fn is_decodable(caps: &gst::Caps) -> bool {
     use gst::ElementFactoryType as Type;
@@ -820,7 +946,10 @@ fn is_decodable(caps: &gst::Caps) -> bool {
         return true;
     }
     let factories = |kind| gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
-    let decoders: Vec<_> = factories(Type::DECODER).into_iter().collect();
+    let decoders: Vec<_> = factories(Type::DECODER)
+        .into_iter()
+        .filter(|decoder| !WHOLE.contains(&decoder.name().as_str()))
+        .collect();
     let decoded = |caps: &gst::Caps| {
         decoders
             .iter()
