@@ -211,6 +211,25 @@ impl Source {
             && latest.is_none_or(|latest| latest.elapsed() >= self.0.wanted.timeout)
     }
 
+    /// Whether an element stopped to read before it found a stream. parsebin swallows errors that come while it plugs the
+    /// element.
+    pub fn has_given_up(&self) -> bool {
+        let Some(pipeline) = self.0.pipeline.upgrade() else {
+            return false;
+        };
+        let is_paused = |element: gst::Element| {
+            let mut pads = element.sink_pads().into_iter();
+            !is_made_by(&element, "typefind")
+                && pads.any(|pad| pad.task_state() == gst::TaskState::Paused)
+        };
+        !self.0.state().begun
+            && pipeline
+                .iterate_recurse()
+                .into_iter()
+                .flatten()
+                .any(is_paused)
+    }
+
     /// Whether anything could be read.
     pub fn has_arrived(&self) -> bool {
         let arrived = &self.0.arrived;

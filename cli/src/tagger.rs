@@ -213,6 +213,11 @@ impl<'a> Tagger<'a> {
                 }
             }
             run.source.check_choice()?;
+            if moved.elapsed() > SETTLING && run.failed.is_none() && run.source.has_given_up() {
+                run.fail(anyhow::anyhow!(
+                    "cannot be decoded: it is damaged, or not media that GStreamer knows"
+                ));
+            }
             if moved.elapsed() > timeout && run.stopped.is_none() {
                 let seconds = timeout.as_secs_f64();
                 run.fail(match run.source.is_silent() {

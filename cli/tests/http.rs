@@ -130,6 +130,7 @@ fn elements_that_never_return_are_left_behind() {
         command
             .args(inputs)
             .env("GST_PLUGIN_PATH", &plugins)
+            .env("STUCK_ELEMENTS", "1")
             .env("GST_REGISTRY", name("registry"))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
