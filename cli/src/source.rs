@@ -119,7 +119,6 @@ enum Fate {
 impl State {
     /// Whether all streams have ended, and none follows.
     fn is_over(&self) -> bool {
-        let is_empty = |(pad, _): &(gst::Pad, _)| pad.pad_flags().contains(gst::PadFlags::EOS);
         let ended = self.open == 0
             && self.streams.iter().all(Stream::has_ended)
             && self.waiting.iter().all(is_empty);
@@ -273,13 +272,11 @@ impl Source {
         Ok(())
     }
 
-    /// Whether anything is tagged.
-    pub fn is_tagged(&self) -> bool {
+    /// Whether it has streams that are tagged, or would be if they had data.
+    pub fn has_streams(&self) -> bool {
         let state = self.0.state();
-        state
-            .streams
-            .iter()
-            .any(|stream| stream.fate == Fate::Tagged)
+        let mut streams = state.streams.iter();
+        streams.any(|stream| stream.fate == Fate::Tagged) || !state.waiting.is_empty()
     }
 
     /// What is not tagged though it was asked for, each a sentence.
@@ -317,9 +314,16 @@ impl Source {
 
     /// Whether everything was read, and nothing of it is tagged.
     pub fn is_over(&self) -> bool {
-        let state = self.0.state();
+        let mut state = self.0.state();
         let is_tagged = |stream: &Stream| stream.fate == Fate::Tagged;
-        state.begun && !state.streams.iter().any(is_tagged) && state.is_over()
+        if !state.begun || state.streams.iter().any(is_tagged) {
+            return false;
+        }
+        if state.ended.is_none() && state.streams.is_empty() && state.waiting.iter().all(is_empty) {
+            // Headers without media.
+            state.ended = Some(Instant::now());
+        }
+        state.is_over()
     }
 
     /// Ends the streams of the tagger whose own have ended and are not followed by others.
@@ -793,6 +797,11 @@ impl Shared {
             sink.send_event(gst::event::Eos::new());
         }
     }
+}
+
+/// Whether a stream that waits for its first data has ended.
+fn is_empty((pad, _): &(gst::Pad, gst::PadProbeId)) -> bool {
+    pad.pad_flags().contains(gst::PadFlags::EOS)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -128,10 +128,14 @@ impl<'a> Tagger<'a> {
         if !report.interrupted {
             match error {
                 Some(error) if is_empty => return Err(error),
-                None if passed.buffers == 0 && source.is_tagged() => {
+                None if !source.has_streams() => bail!("has neither audio nor video"),
+                // Sound that is too short for the model gives no result.
+                None if is_empty
+                    && failures.is_empty()
+                    && passed.duration().unwrap_or_default() <= 0.0 =>
+                {
                     bail!("contains nothing that can be decoded")
                 }
-                None if passed.buffers == 0 => bail!("has neither audio nor video"),
                 _ => {}
             }
         }
@@ -365,6 +369,10 @@ impl Progress<'_> {
                     }
                     _ => warning.error().to_string(),
                 };
+                // Of sound without samples, which is an error.
+                if note.contains("has no mel patches") {
+                    return;
+                }
                 let notes = &mut self.report.notes;
                 if notes.len() < MOST_NOTES && !notes.contains(&note) {
                     notes.push(note);
