@@ -129,6 +129,15 @@ pub struct Tag {
     /// Ignore the sound (audio) or the pictures (video)
     #[arg(long, value_enum)]
     pub without: Option<Modality>,
+    /// Audio track to tag: its number from 1, its language, or its title [default: the container's default]
+    #[arg(long, value_name = "TRACK")]
+    pub audio_track: Option<String>,
+    /// Video track to tag: its number from 1, its language, or its title [default: the container's default]
+    #[arg(long, value_name = "TRACK")]
+    pub video_track: Option<String>,
+    /// Program of an MPEG transport stream to tag: its number in the stream [default: the first]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
+    pub program: Option<u16>,
     /// Length in seconds of the audio and video that each result is based on
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = window)]
     pub window: u64,

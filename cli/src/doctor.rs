@@ -177,73 +177,57 @@ fn gstreamer() -> Vec<Finding> {
     }]
 }
 
-/// Kinds of media, the elements of which any one reads them (of the basics, all are needed), and the Debian package that
-/// has one.
-const MEDIA: &[(&str, &[&str], &str)] = &[
-    (
-        "basics",
-        &["decodebin", "urisourcebin", "multiqueue", "audioconvert"],
-        BASE,
-    ),
-    ("HTTP", &["souphttpsrc", "curlhttpsrc"], GOOD),
-    ("HLS", &["hlsdemux2", "hlsdemux"], BAD),
-    ("DASH", &["dashdemux2", "dashdemux"], BAD),
-    ("RTSP", &["rtspsrc"], GOOD),
-    ("MP4", &["qtdemux"], GOOD),
-    ("Matroska", &["matroskademux"], GOOD),
-    ("AVI", &["avidemux"], GOOD),
-    ("FLV", &["flvdemux"], GOOD),
-    ("MPEG-TS", &["tsdemux"], BAD),
-    ("MPEG-PS", &["mpegpsdemux"], BAD),
-    ("MXF", &["mxfdemux"], BAD),
-    ("Ogg", &["oggdemux"], BASE),
-    ("ASF (WMA, WMV)", &["asfdemux"], UGLY),
-    ("RealMedia", &["rmdemux"], UGLY),
-    ("ID3 tags", &["id3demux"], GOOD),
-    ("WAV", &["wavparse"], GOOD),
-    ("AIFF", &["aiffparse"], BAD),
-    ("FLAC", &["flacdec", "avdec_flac"], GOOD),
-    ("MP3", &["mpg123audiodec", "avdec_mp3"], GOOD),
-    ("AAC", &["avdec_aac", "faad", "fdkaacdec"], LIBAV),
-    ("AC-3", &["avdec_ac3", "a52dec"], LIBAV),
-    ("DTS", &["avdec_dca", "dtsdec"], LIBAV),
-    ("Opus", &["opusdec", "avdec_opus"], BASE),
-    ("Vorbis", &["vorbisdec"], BASE),
-    ("ALAC", &["avdec_alac"], LIBAV),
-    ("AMR", &["avdec_amrnb", "amrnbdec"], LIBAV),
-    ("WavPack", &["wavpackdec"], GOOD),
-    ("Musepack", &["musepackdec", "avdec_mpc7"], BAD),
-    ("Monkey's Audio", &["avdec_ape"], LIBAV),
-    ("WMA sound", &["avdec_wmav2"], LIBAV),
-    (
-        "H.264",
-        &[
-            "avdec_h264",
-            "openh264dec",
-            "vah264dec",
-            "nvh264dec",
-            "v4l2h264dec",
-        ],
-        LIBAV,
-    ),
-    (
-        "H.265",
-        &["avdec_h265", "vah265dec", "nvh265dec", "v4l2h265dec"],
-        LIBAV,
-    ),
-    (
-        "VP9",
-        &["vp9dec", "avdec_vp9", "vavp9dec", "nvvp9dec"],
-        GOOD,
-    ),
-    ("AV1", &["av1dec", "dav1ddec", "avdec_av1", "vaav1dec"], BAD),
-    (
-        "MPEG-2 video",
-        &["avdec_mpeg2video", "mpeg2dec", "vampeg2dec"],
-        LIBAV,
-    ),
-    ("ProRes", &["avdec_prores"], LIBAV),
-    ("DV", &["dvdemux", "avdec_dvvideo"], GOOD),
+/// A kind of media.
+struct Media {
+    what: &'static str,
+    /// Elements of which any one reads it; of the basics, all are needed.
+    elements: &'static [&'static str],
+    /// The Debian package that has one.
+    package: &'static str,
+    /// Names of its caps.
+    caps: &'static [&'static str],
+}
+
+#[rustfmt::skip]
+const MEDIA: &[Media] = &[
+    Media { what: "basics", elements: &["decodebin", "urisourcebin", "multiqueue", "audioconvert"], package: BASE, caps: &[] },
+    Media { what: "HTTP", elements: &["souphttpsrc", "curlhttpsrc"], package: GOOD, caps: &[] },
+    Media { what: "HLS", elements: &["hlsdemux2", "hlsdemux"], package: BAD, caps: &["application/x-hls"] },
+    Media { what: "DASH", elements: &["dashdemux2", "dashdemux"], package: BAD, caps: &["application/dash+xml"] },
+    Media { what: "RTSP", elements: &["rtspsrc"], package: GOOD, caps: &[] },
+    Media { what: "MP4", elements: &["qtdemux"], package: GOOD, caps: &["video/quicktime"] },
+    Media { what: "Matroska", elements: &["matroskademux"], package: GOOD, caps: &["video/x-matroska", "video/webm", "audio/webm"] },
+    Media { what: "AVI", elements: &["avidemux"], package: GOOD, caps: &["video/x-msvideo"] },
+    Media { what: "FLV", elements: &["flvdemux"], package: GOOD, caps: &["video/x-flv"] },
+    Media { what: "MPEG-TS", elements: &["tsdemux"], package: BAD, caps: &["video/mpegts"] },
+    Media { what: "MPEG-PS", elements: &["mpegpsdemux"], package: BAD, caps: &["video/mpeg"] },
+    Media { what: "MXF", elements: &["mxfdemux"], package: BAD, caps: &["application/mxf"] },
+    Media { what: "Ogg", elements: &["oggdemux"], package: BASE, caps: &["application/ogg", "audio/ogg", "video/ogg"] },
+    Media { what: "ASF (WMA, WMV)", elements: &["asfdemux"], package: UGLY, caps: &["video/x-ms-asf"] },
+    Media { what: "RealMedia", elements: &["rmdemux"], package: UGLY, caps: &["application/vnd.rn-realmedia"] },
+    Media { what: "ID3 tags", elements: &["id3demux"], package: GOOD, caps: &["application/x-id3"] },
+    Media { what: "WAV", elements: &["wavparse"], package: GOOD, caps: &["audio/x-wav"] },
+    Media { what: "AIFF", elements: &["aiffparse"], package: BAD, caps: &["audio/x-aiff"] },
+    Media { what: "FLAC", elements: &["flacdec", "avdec_flac"], package: GOOD, caps: &["audio/x-flac"] },
+    Media { what: "MP3", elements: &["mpg123audiodec", "avdec_mp3"], package: GOOD, caps: &["audio/mpeg"] },
+    Media { what: "AAC", elements: &["avdec_aac", "faad", "fdkaacdec"], package: LIBAV, caps: &["audio/mpeg"] },
+    Media { what: "AC-3", elements: &["avdec_ac3", "a52dec"], package: LIBAV, caps: &["audio/x-ac3", "audio/x-eac3"] },
+    Media { what: "DTS", elements: &["avdec_dca", "dtsdec"], package: LIBAV, caps: &["audio/x-dts"] },
+    Media { what: "Opus", elements: &["opusdec", "avdec_opus"], package: BASE, caps: &["audio/x-opus"] },
+    Media { what: "Vorbis", elements: &["vorbisdec"], package: BASE, caps: &["audio/x-vorbis"] },
+    Media { what: "ALAC", elements: &["avdec_alac"], package: LIBAV, caps: &["audio/x-alac"] },
+    Media { what: "AMR", elements: &["avdec_amrnb", "amrnbdec"], package: LIBAV, caps: &["audio/AMR", "audio/AMR-WB"] },
+    Media { what: "WavPack", elements: &["wavpackdec"], package: GOOD, caps: &["audio/x-wavpack"] },
+    Media { what: "Musepack", elements: &["musepackdec", "avdec_mpc7"], package: BAD, caps: &["audio/x-musepack"] },
+    Media { what: "Monkey's Audio", elements: &["avdec_ape"], package: LIBAV, caps: &["application/x-ape", "audio/x-ffmpeg-parsed-ape"] },
+    Media { what: "WMA sound", elements: &["avdec_wmav2"], package: LIBAV, caps: &["audio/x-wma"] },
+    Media { what: "H.264", elements: &["avdec_h264", "openh264dec", "vah264dec", "nvh264dec", "v4l2h264dec"], package: LIBAV, caps: &["video/x-h264"] },
+    Media { what: "H.265", elements: &["avdec_h265", "vah265dec", "nvh265dec", "v4l2h265dec"], package: LIBAV, caps: &["video/x-h265"] },
+    Media { what: "VP9", elements: &["vp9dec", "avdec_vp9", "vavp9dec", "nvvp9dec"], package: GOOD, caps: &["video/x-vp9"] },
+    Media { what: "AV1", elements: &["av1dec", "dav1ddec", "avdec_av1", "vaav1dec"], package: BAD, caps: &["video/x-av1"] },
+    Media { what: "MPEG-2 video", elements: &["avdec_mpeg2video", "mpeg2dec", "vampeg2dec"], package: LIBAV, caps: &["video/mpeg"] },
+    Media { what: "ProRes", elements: &["avdec_prores"], package: LIBAV, caps: &["video/x-prores"] },
+    Media { what: "DV", elements: &["dvdemux", "avdec_dvvideo"], package: GOOD, caps: &["video/x-dv"] },
 ];
 
 const BASE: &str = "gstreamer1.0-plugins-base";
@@ -252,12 +236,33 @@ const BAD: &str = "gstreamer1.0-plugins-bad";
 const UGLY: &str = "gstreamer1.0-plugins-ugly";
 const LIBAV: &str = "gstreamer1.0-libav";
 
+/// The Debian package that reads media whose caps have this name, if it is known and not installed.
+pub fn package(caps: &str) -> Option<&'static str> {
+    let missing = |media: &&Media| {
+        let there = |name: &&str| gst::ElementFactory::find(name).is_some();
+        media.caps.contains(&caps) && !media.elements.iter().any(there)
+    };
+    if let Some(media) = MEDIA.iter().find(missing) {
+        return Some(media.package);
+    }
+    // It decodes hundreds of formats.
+    let is_known = MEDIA.iter().any(|media| media.caps.contains(&caps));
+    let has_libav = gst::Registry::get().find_plugin("libav").is_some();
+    (!is_known && !has_libav).then_some(LIBAV)
+}
+
 /// The basics, what is missing for other media, and a line of the media that GStreamer reads.
 fn decoders() -> Vec<Finding> {
     let there = |name: &&str| gst::ElementFactory::find(name).is_some();
     let mut findings = Vec::new();
     let mut read = Vec::new();
-    for &(what, elements, package) in MEDIA {
+    for &Media {
+        what,
+        elements,
+        package,
+        ..
+    } in MEDIA
+    {
         let needed = what == "basics";
         let lacking: Vec<_> = elements
             .iter()
@@ -496,7 +501,12 @@ mod tests {
                 continue;
             };
             let elements: Vec<_> = line.split(", ").collect();
-            for (what, any, _) in MEDIA.iter().filter(|(_, _, own)| *own == package) {
+            for Media {
+                what,
+                elements: any,
+                ..
+            } in MEDIA.iter().filter(|media| media.package == package)
+            {
                 // It loads its library when it is used, which keeps it out of the list.
                 if any.contains(&"souphttpsrc") {
                     continue;

@@ -57,8 +57,10 @@ impl Extent {
             let segment = pad
                 .sticky_event::<gst::event::Segment>(0)
                 .and_then(|event| event.segment().downcast_ref::<gst::ClockTime>().cloned());
-            let Some((segment, pts)) = segment.zip(info.buffer().and_then(|buffer| buffer.pts()))
-            else {
+            let time = info
+                .buffer()
+                .and_then(|buffer| buffer.pts().or(buffer.dts()));
+            let Some((segment, pts)) = segment.zip(time) else {
                 return gst::PadProbeReturn::Ok;
             };
             let rate = frame_rate(pad);
@@ -72,6 +74,7 @@ impl Extent {
             let duration = info.buffer().and_then(|buffer| buffer.duration());
             let duration = duration
                 .or(usual)
+                .or_else(|| samples(pad, info.buffer()?))
                 .or(apart.filter(|apart| *apart < gst::ClockTime::SECOND))
                 .unwrap_or_default();
             if let Some((start, end)) = segment.clip(pts, pts.saturating_add(duration)) {
@@ -85,6 +88,14 @@ impl Extent {
             gst::PadProbeReturn::Ok
         });
     }
+}
+
+/// How long raw sound is, by its size.
+fn samples(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+    let info = gst_audio::AudioInfo::from_caps(&*pad.current_caps()?).ok()?;
+    // Encoded sound has no frames.
+    let frames = (buffer.size() as u64).checked_div(u64::from(info.bpf()))?;
+    gst::ClockTime::SECOND.mul_div_floor(frames, u64::from(info.rate()))
 }
 
 fn frame_rate(pad: &gst::Pad) -> Option<(i32, i32)> {

@@ -3,16 +3,25 @@
 //! From a URI to the streams that are tagged: GStreamer's own elements read, demultiplex and parse, and the chosen
 //! streams go to `instrumenttagger`, still encoded.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::fs::File;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gst::{glib, prelude::*};
+use gst_base::functions::type_find_helper_for_data;
 
 use crate::args::Modality;
 use crate::extent::Extent;
+use crate::failure::no_decoder;
+use crate::programs::Programs;
 
+/// Decoders of whole files.
+const WHOLE: [&str; 2] = ["musepackdec", "sfdec"];
+/// Bytes by which the type of a file is found.
+const HEAD: u64 = 65_536;
 /// How long streams that have ended may be followed by others, as in chained Ogg files.
 const FOLLOWED: Duration = Duration::from_millis(50);
 /// The same for a stream beside which others go on.
@@ -24,9 +33,46 @@ pub struct Source(Arc<Shared>);
 struct Shared {
     pipeline: glib::WeakRef<gst::Pipeline>,
     tagger: gst::Element,
-    wanted: Vec<Modality>,
+    wanted: Wanted,
     extent: Extent,
     state: Mutex<State>,
+    /// Held while it is decided about streams.
+    choosing: Mutex<()>,
+    programs: Mutex<Programs>,
+    arrived: Arrived,
+}
+
+/// What of an input is tagged.
+#[derive(Clone)]
+pub struct Wanted {
+    pub modalities: Vec<Modality>,
+    /// Tracks that were asked for: their numbers from 1, languages or titles.
+    pub audio: Option<String>,
+    pub video: Option<String>,
+    /// The number of a program.
+    pub program: Option<u16>,
+    /// How long nothing may arrive.
+    pub timeout: Duration,
+}
+
+impl Wanted {
+    fn track(&self, modality: Modality) -> Option<&str> {
+        match modality {
+            Modality::Audio => self.audio.as_deref(),
+            Modality::Video => self.video.as_deref(),
+        }
+    }
+}
+
+/// What came from a server.
+#[derive(Default)]
+struct Arrived {
+    /// Bytes that the source received.
+    received: AtomicU64,
+    /// Bytes that left the reader, the last of them when.
+    passed: Mutex<(u64, Option<Instant>)>,
+    /// Whether they are all.
+    ended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -35,11 +81,17 @@ struct State {
     begun: bool,
     /// Streams that wait for the others of their container.
     waiting: Vec<(gst::Pad, gst::PadProbeId)>,
+    /// Streams that are linked to the tagger as soon as data comes.
+    held: Vec<(gst::Pad, Modality)>,
     streams: Vec<Stream>,
+    /// Stream time at the running time 0.
+    origin: Option<i128>,
     /// Streams of other kinds that have not ended, and those that are being placed.
     open: usize,
     /// When the latest stream ended.
     ended: Option<Instant>,
+    /// Why the input is not tagged.
+    refusal: Option<String>,
 }
 
 struct Stream {
@@ -49,6 +101,8 @@ struct Stream {
     caps: gst::Caps,
     fate: Fate,
     ended: Arc<AtomicBool>,
+    /// The program and the PID, of a stream from a transport stream.
+    place: Option<(u16, u16)>,
 }
 
 /// What becomes of a stream.
@@ -65,7 +119,6 @@ enum Fate {
 impl State {
     /// Whether all streams have ended, and none follows.
     fn is_over(&self) -> bool {
-        let is_empty = |(pad, _): &(gst::Pad, _)| pad.pad_flags().contains(gst::PadFlags::EOS);
         let ended = self.open == 0
             && self.streams.iter().all(Stream::has_ended)
             && self.waiting.iter().all(is_empty);
@@ -85,13 +138,22 @@ impl Source {
         pipeline: &gst::Pipeline,
         uri: &str,
         tagger: &gst::Element,
-        wanted: Vec<Modality>,
+        wanted: Wanted,
         extent: Extent,
     ) -> Result<Self> {
-        let reader = gst::ElementFactory::make("urisourcebin")
-            .name("reader")
-            .property("uri", uri)
-            .build()?;
+        let is_file = uri
+            .get(..5)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:"));
+        let reader = if is_file {
+            gst::Element::make_from_uri(gst::URIType::Src, uri, Some("reader"))?
+        } else {
+            gst::ElementFactory::make("urisourcebin")
+                .name("reader")
+                .property("uri", uri)
+                .build()?
+        };
+        // The tagger has to be ready first: see `start`.
+        reader.set_locked_state(true);
         pipeline.add(&reader)?;
         let source = Self(Arc::new(Shared {
             pipeline: pipeline.downgrade(),
@@ -99,14 +161,95 @@ impl Source {
             wanted,
             extent,
             state: Mutex::default(),
+            choosing: Mutex::default(),
+            programs: Mutex::default(),
+            arrived: Arrived::default(),
         }));
+        if is_file {
+            return Ok(source);
+        }
         let own = source.clone();
-        reader.connect_pad_added(move |_, pad| own.guard(|own| own.parse(pad)));
+        reader.connect_pad_added(move |_, pad| own.guard(|own| own.parse(pad, false)));
+        let own = source.clone();
+        reader.connect("source-setup", false, move |values| {
+            if let Ok(element) = values[1].get::<gst::Element>() {
+                own.0.receive(&element);
+            }
+            None
+        });
         Ok(source)
+    }
+
+    /// Begins to read, when the pipeline plays.
+    pub fn start(&self) {
+        self.guard(|own| {
+            let reader = own.0.pipeline()?.by_name("reader");
+            let reader = reader.context("there is no reader")?;
+            reader.set_locked_state(false);
+            if let Some(pad) = reader.static_pad("src") {
+                reader.set_state(gst::State::Ready)?;
+                own.parse(&pad, true)?;
+            }
+            // Failures are reported on the bus.
+            let _ = reader.sync_state_with_parent();
+            Ok(())
+        });
+    }
+
+    /// Whether the input is not a file, and nothing arrives from where it is.
+    pub fn is_silent(&self) -> bool {
+        let is_remote = self.0.pipeline().is_ok_and(|pipeline| {
+            let reader = pipeline.by_name("reader");
+            reader.is_some_and(|reader| reader.is::<gst::Bin>())
+        });
+        let arrived = &self.0.arrived;
+        let (passed, latest) = *lock(&arrived.passed);
+        is_remote
+            && !arrived.ended.load(Relaxed)
+            && arrived.received.load(Relaxed) <= passed
+            && latest.is_none_or(|latest| latest.elapsed() >= self.0.wanted.timeout)
+    }
+
+    /// Whether an element stopped to read before it found a stream. parsebin swallows errors that come while it plugs the
+    /// element.
+    pub fn has_given_up(&self) -> bool {
+        let Some(pipeline) = self.0.pipeline.upgrade() else {
+            return false;
+        };
+        let is_paused = |element: gst::Element| {
+            let mut pads = element.sink_pads().into_iter();
+            !is_made_by(&element, "typefind")
+                && pads.any(|pad| pad.task_state() == gst::TaskState::Paused)
+        };
+        !self.0.state().begun
+            && pipeline
+                .iterate_recurse()
+                .into_iter()
+                .flatten()
+                .any(is_paused)
+    }
+
+    /// Whether anything could be read.
+    pub fn has_arrived(&self) -> bool {
+        let arrived = &self.0.arrived;
+        arrived.received.load(Relaxed) > 0 || lock(&arrived.passed).0 > 0
+    }
+
+    /// Whether what was asked for is there.
+    ///
+    /// # Errors
+    /// When it is known that a track or a program is missing, or that the input cannot be read as it is.
+    pub fn check_choice(&self) -> Result<()> {
+        self.0.check_program()?;
+        match &self.0.state().refusal {
+            Some(refusal) => bail!("{refusal}"),
+            None => Ok(()),
+        }
     }
 
     /// Why nothing of it is tagged, if that is so; all streams are known by now.
     pub fn check(&self) -> Result<()> {
+        self.check_choice()?;
         let state = self.0.state();
         let any = |fate| state.streams.iter().find(|stream| stream.fate == fate);
         if any(Fate::Tagged).is_some() {
@@ -116,29 +259,31 @@ impl Source {
             bail!("is encrypted (DRM), and can be tagged only after decryption");
         }
         if let Some(stream) = any(Fate::Undecodable) {
-            bail!("cannot be decoded: {}", no_decoder(&stream.caps));
+            bail!("cannot be decoded: {}", undecodable(&stream.caps));
         }
         if let Some(stream) = any(Fate::Dropped) {
             let modality = stream.modality.name();
             bail!("has only {modality}, and --without {modality} leaves nothing to tag");
         }
+        drop(state);
+        if let Some(note) = self.0.program_notes().first() {
+            bail!("cannot be decoded: {note}");
+        }
         Ok(())
     }
 
-    /// Whether anything is tagged.
-    pub fn is_tagged(&self) -> bool {
+    /// Whether it has streams that are tagged, or would be if they had data.
+    pub fn has_streams(&self) -> bool {
         let state = self.0.state();
-        state
-            .streams
-            .iter()
-            .any(|stream| stream.fate == Fate::Tagged)
+        let mut streams = state.streams.iter();
+        streams.any(|stream| stream.fate == Fate::Tagged) || !state.waiting.is_empty()
     }
 
     /// What is not tagged though it was asked for, each a sentence.
     pub fn notes(&self) -> Vec<String> {
-        let state = self.0.state();
         let mut notes = Vec::new();
-        for &modality in &self.0.wanted {
+        let state = self.0.state();
+        for &modality in &self.0.wanted.modalities {
             let name = modality.name();
             let own = || {
                 state
@@ -148,28 +293,37 @@ impl Source {
             };
             for stream in own() {
                 let why = match stream.fate {
-                    Fate::Undecodable => no_decoder(&stream.caps),
+                    Fate::Undecodable => undecodable(&stream.caps),
                     Fate::Encrypted => "it is encrypted (DRM)".into(),
                     Fate::Tagged | Fate::Dropped => continue,
                 };
                 notes.push(format!("its {name} is not tagged: {why}"));
             }
             let dropped = own().filter(|stream| stream.fate == Fate::Dropped).count();
-            if dropped > 0 {
+            if dropped > 0 && self.0.wanted.track(modality).is_none() {
                 notes.push(format!(
-                    "only one of its {} {name} streams is tagged",
+                    "only one of its {} {name} streams is tagged: choose another with --{name}-track",
                     dropped + 1
                 ));
             }
         }
+        drop(state);
+        notes.extend(self.0.program_notes());
         notes
     }
 
     /// Whether everything was read, and nothing of it is tagged.
     pub fn is_over(&self) -> bool {
-        let state = self.0.state();
+        let mut state = self.0.state();
         let is_tagged = |stream: &Stream| stream.fate == Fate::Tagged;
-        state.begun && !state.streams.iter().any(is_tagged) && state.is_over()
+        if !state.begun || state.streams.iter().any(is_tagged) {
+            return false;
+        }
+        if state.ended.is_none() && state.streams.is_empty() && state.waiting.iter().all(is_empty) {
+            // Headers without media.
+            state.ended = Some(Instant::now());
+        }
+        state.is_over()
     }
 
     /// Ends the streams of the tagger whose own have ended and are not followed by others.
@@ -191,17 +345,24 @@ impl Source {
             if since < patience {
                 return;
             }
-            self.0.wanted.iter().filter(over).copied().collect()
+            self.0
+                .wanted
+                .modalities
+                .iter()
+                .filter(over)
+                .copied()
+                .collect()
         };
         for modality in over {
             self.0.end(modality);
         }
     }
 
-    /// Ends all streams of the tagger: nothing more is read.
+    /// Ends all streams of the tagger: nothing more is read. A stream that is stuck is left behind.
     pub fn stop(&self) {
-        for &modality in &self.0.wanted {
-            self.0.end(modality);
+        for &modality in &self.0.wanted.modalities {
+            let own = self.clone();
+            std::thread::spawn(move || own.0.end(modality));
         }
     }
 
@@ -215,11 +376,34 @@ impl Source {
     }
 
     /// Finds out what comes from a pad of the reader.
-    fn parse(&self, pad: &gst::Pad) -> Result<()> {
-        let parser = gst::ElementFactory::make("parsebin").build()?;
+    fn parse(&self, pad: &gst::Pad, is_file: bool) -> Result<()> {
+        self.0.look(pad);
+        let file_type = is_file.then(|| self.0.file_type()).flatten();
+        let parser = match file_type.as_ref().is_some_and(is_decoded_whole) {
+            true => "decodebin",
+            false => "parsebin",
+        };
+        let parser = gst::ElementFactory::make(parser).build()?;
+        let own = Arc::downgrade(&self.0);
+        select(&parser, move |factory| match own.upgrade() {
+            Some(own) => own.accepts(factory, is_file),
+            None => false,
+        });
+        let program = self.0.wanted.program;
+        if let Some(bin) = parser.downcast_ref::<gst::Bin>() {
+            bin.connect_element_added(move |bin, element| {
+                if !is_made_by(element, "tsdemux") {
+                    return;
+                }
+                // It gives new pads to a program that changes, in place of keeping silent about added streams.
+                bin.unset_bin_flags(gst::BinFlags::STREAMS_AWARE);
+                if let Some(program) = program {
+                    element.set_property("program-number", i32::from(program));
+                }
+            });
+        }
         let own = self.clone();
         parser.connect_pad_added(move |_, pad| {
-            own.0.state().begun = true;
             // Data comes when all streams of the container are there: now one can choose.
             let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
             let chooser = own.clone();
@@ -227,38 +411,45 @@ impl Source {
                 chooser.guard(|own| own.choose(pad));
                 gst::PadProbeReturn::Remove
             });
-            if let Some(hold) = hold {
-                own.0.state().waiting.push((pad.clone(), hold));
-            }
+            let mut state = own.0.state();
+            state.begun = true;
+            state.waiting.extend(hold.map(|hold| (pad.clone(), hold)));
         });
         let own = self.clone();
         parser.connect_pad_removed(move |_, pad| own.0.forget(pad));
         self.0.pipeline()?.add(&parser)?;
-        parser.sync_state_with_parent()?;
-        pad.link(
-            &parser
-                .static_pad("sink")
-                .context("parsebin has no sink pad")?,
-        )?;
+        let sink = parser.static_pad("sink");
+        let sink = sink.context("parsebin has no sink pad")?;
+        pad.link(&sink)?;
+        // Failures are reported on the bus.
+        let _ = parser.sync_state_with_parent();
         Ok(())
     }
 
     /// Decides about the streams that wait, among them that of `first`, which goes on by itself.
     fn choose(&self, first: &gst::Pad) -> Result<()> {
+        // Whoever comes second finds everything decided.
+        let _choosing = lock(&self.0.choosing);
+        if self.0.link_held(first)? {
+            return Ok(());
+        }
         let mut waiting = {
             let mut state = self.0.state();
             state.open += state.waiting.len();
             std::mem::take(&mut state.waiting)
         };
+        let refused = self.0.refuse(&waiting);
         // What the container would play comes first, and pictures of a cover last.
         waiting.sort_by_key(|(pad, _)| (is_cover(pad), !is_default(pad)));
         for (pad, _) in &waiting {
-            let placed = self.0.place(pad);
+            let placed = self.0.place(pad, refused.contains(pad));
             self.0.state().open -= 1;
             placed?;
         }
         for (pad, hold) in waiting {
-            if pad != *first {
+            if pad == *first {
+                self.0.link_held(&pad)?;
+            } else if !self.0.state().held.iter().any(|(held, _)| *held == pad) {
                 pad.remove_probe(hold);
             }
         }
@@ -268,15 +459,209 @@ impl Source {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn pipeline(&self) -> Result<gst::Pipeline> {
         self.pipeline.upgrade().context("the pipeline is gone")
     }
 
-    /// Sends the stream of `pad` to the tagger, or nowhere.
-    fn place(self: &Arc<Self>, pad: &gst::Pad) -> Result<()> {
+    /// Counts what `element` receives from a server.
+    fn receive(self: &Arc<Self>, element: &gst::Element) {
+        if is_made_by(element, "souphttpsrc") {
+            // It is noticed here first.
+            let seconds = (self.wanted.timeout.as_secs() + 5).clamp(15, 3600);
+            element.set_property("timeout", seconds as u32);
+        }
+        if let Some(pad) = element.static_pad("src") {
+            let own = Arc::downgrade(self);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                if let (Some(own), Some(buffer)) = (own.upgrade(), info.buffer()) {
+                    own.arrived
+                        .received
+                        .fetch_add(buffer.size() as u64, Relaxed);
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
+    }
+
+    /// Looks at what comes from `pad` of the reader.
+    fn look(self: &Arc<Self>, pad: &gst::Pad) {
+        let own = Arc::downgrade(self);
+        let is_unknown = AtomicBool::new(true);
+        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        pad.add_probe(kinds, move |_, info| {
+            let Some(own) = own.upgrade() else {
+                return gst::PadProbeReturn::Remove;
+            };
+            match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => {
+                    let mut passed = lock(&own.arrived.passed);
+                    *passed = (passed.0 + buffer.size() as u64, Some(Instant::now()));
+                    if is_unknown.load(Relaxed)
+                        && let Ok(data) = buffer.map_readable()
+                    {
+                        is_unknown.store(lock(&own.programs).look(&data), Relaxed);
+                    }
+                }
+                Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
+                    own.arrived.ended.store(true, Relaxed);
+                }
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// The pads among those that wait whose tracks were not asked for.
+    fn refuse(&self, waiting: &[(gst::Pad, gst::PadProbeId)]) -> Vec<gst::Pad> {
+        let mut refused = Vec::new();
+        for &modality in &self.wanted.modalities {
+            let Some(wanted) = self.wanted.track(modality) else {
+                continue;
+            };
+            let is_own = |pad: &gst::Pad| modality_of(pad) == Some(modality);
+            let tracks: Vec<_> = waiting
+                .iter()
+                .map(|(pad, _)| pad)
+                .filter(|pad| is_own(pad))
+                .collect();
+            let mut state = self.state();
+            let before = state
+                .streams
+                .iter()
+                .filter(|stream| stream.modality == modality && !stream.has_ended())
+                .count();
+            let is_chosen = |number: usize, pad: &gst::Pad| {
+                wanted.parse() == Ok(before + number + 1)
+                    || names(pad)
+                        .iter()
+                        .any(|name| name.eq_ignore_ascii_case(wanted))
+            };
+            let chosen = (0..tracks.len()).find(|&number| is_chosen(number, tracks[number]));
+            if chosen.is_none() && before == 0 && !tracks.is_empty() {
+                let name = modality.name();
+                let list: Vec<_> = (1..)
+                    .zip(&tracks)
+                    .map(|(number, pad)| describe(number, pad))
+                    .collect();
+                state.refusal = Some(format!(
+                    "has no {name} track `{wanted}`: its {name} tracks are {}",
+                    list.join(", ")
+                ));
+            }
+            let others = (0..tracks.len()).filter(|&number| Some(number) != chosen);
+            refused.extend(others.map(|number| tracks[number].clone()));
+        }
+        refused
+    }
+
+    /// Whether the elements that read an input may be from `factory`.
+    fn accepts(&self, factory: &gst::ElementFactory, is_file: bool) -> bool {
+        // The newer ones of GStreamer 1.22 know HTTP alone.
+        let other = match factory.name().as_str() {
+            "hlsdemux2" => "hlsdemux",
+            "dashdemux2" => "dashdemux",
+            // It crashes when it cannot seek.
+            "mxfdemux" if !is_file => {
+                let refusal =
+                    "is MXF from a server, which GStreamer cannot read: download it first";
+                self.state().refusal = Some(refusal.into());
+                return false;
+            }
+            _ => return true,
+        };
+        !is_file || gst::ElementFactory::find(other).is_none()
+    }
+
+    /// The type of the file by its first bytes.
+    fn file_type(&self) -> Option<gst::Caps> {
+        let reader = self.pipeline().ok()?.by_name("reader")?;
+        let uri = reader.dynamic_cast_ref::<gst::URIHandler>()?.uri()?;
+        let (path, _) = glib::filename_from_uri(&uri).ok()?;
+        // What is read from a pipe is gone.
+        let mut file = path.is_file().then(|| File::open(path).ok())??;
+        let mut head = Vec::new();
+        file.by_ref().take(HEAD).read_to_end(&mut head).ok()?;
+        let found = type_find_helper_for_data(None::<&gst::Object>, &head);
+        found.ok().map(|(caps, _)| caps)
+    }
+
+    /// The segment `event`, with stream times that go on where a demultiplexer begins anew with them.
+    fn go_on(&self, event: &gst::event::Segment) -> Option<gst::Event> {
+        let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
+        let nanoseconds =
+            |time: Option<gst::ClockTime>| time.map(|time| i128::from(time.nseconds()));
+        let (time, base) = (nanoseconds(segment.time())?, nanoseconds(segment.base())?);
+        let origin = *self.state().origin.get_or_insert(time - base);
+        let next = u64::try_from(origin + base).ok()?;
+        if i128::from(next) <= time {
+            return None;
+        }
+        let mut segment = segment.clone();
+        segment.set_time(gst::ClockTime::from_nseconds(next));
+        let moved = gst::event::Segment::builder(&segment).seqnum(event.seqnum());
+        Some(moved.build())
+    }
+
+    /// Whether the program that was asked for is there.
+    fn check_program(&self) -> Result<()> {
+        let numbers = lock(&self.programs).numbers();
+        if let Some(wanted) = self.wanted.program
+            && !numbers.is_empty()
+            && !numbers.contains(&wanted)
+        {
+            bail!(
+                "has no program {wanted}: its programs are {}",
+                list(&numbers)
+            );
+        }
+        Ok(())
+    }
+
+    /// What of a transport stream is not tagged since the demultiplexer does not know it, or it is of another program.
+    fn program_notes(&self) -> Vec<String> {
+        let places: Vec<_> = {
+            let state = self.state();
+            state
+                .streams
+                .iter()
+                .filter_map(|stream| stream.place)
+                .collect()
+        };
+        let programs = lock(&self.programs);
+        let numbers = programs.numbers();
+        let Some(&first) = numbers.first() else {
+            return Vec::new();
+        };
+        let own = places.first().map_or(first, |place| place.0);
+        let own = self.wanted.program.unwrap_or(own);
+        let pids: Vec<_> = places.iter().map(|place| place.1).collect();
+        let is_wanted = |modality: &Modality| self.wanted.modalities.contains(modality);
+        let mut notes: Vec<_> = programs
+            .unknown(own, &pids)
+            .into_iter()
+            .filter(|(modality, _)| modality.as_ref().is_none_or(is_wanted))
+            .map(|(modality, what)| match modality {
+                Some(modality) => format!(
+                    "its {} is not tagged: GStreamer finds no {what} in transport streams",
+                    modality.name()
+                ),
+                None => format!("{what} is not tagged"),
+            })
+            .collect();
+        if numbers.len() > 1 && self.wanted.program.is_none() {
+            notes.push(format!(
+                "only program {own} of its programs {} is tagged: choose another with --program",
+                list(&numbers)
+            ));
+        }
+        notes
+    }
+
+    /// Sends the stream of `pad` to the tagger, or nowhere; `refused`: its track was not asked for.
+    fn place(self: &Arc<Self>, pad: &gst::Pad, refused: bool) -> Result<()> {
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let empty = pad.sticky_event::<gst::event::Eos>(0).is_some();
         let ended = Arc::new(AtomicBool::new(empty));
@@ -290,9 +675,16 @@ impl Shared {
         }
         let (own, flag) = (Arc::downgrade(self), ended.clone());
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            let is_end = |event: &gst::Event| event.type_() == gst::EventType::Eos;
-            if !info.event().is_some_and(is_end) {
-                return gst::PadProbeReturn::Ok;
+            match info.event().map(|event| event.view()) {
+                Some(gst::EventView::Eos(_)) => {}
+                Some(gst::EventView::Segment(segment)) => {
+                    let moved = own.upgrade().and_then(|own| own.go_on(segment));
+                    if let Some(moved) = moved {
+                        info.data = Some(gst::PadProbeData::Event(moved));
+                    }
+                    return gst::PadProbeReturn::Ok;
+                }
+                _ => return gst::PadProbeReturn::Ok,
             }
             let again = flag.swap(true, Relaxed);
             if let Some(own) = own.upgrade() {
@@ -306,11 +698,16 @@ impl Shared {
             info.data = None;
             gst::PadProbeReturn::Handled
         });
-        let fate = modality.map_or(Fate::Dropped, |modality| self.fate(modality, &caps));
+        let fate = match modality {
+            Some(modality) if !refused => self.fate(modality, &caps),
+            _ => Fate::Dropped,
+        };
         if fate == Fate::Tagged
             && let Some(modality) = modality
         {
-            self.tag(pad, modality)?;
+            self.sink(modality)?;
+            // It is linked when data comes: the caps of a stream that is late are not those of its parser yet.
+            self.state().held.push((pad.clone(), modality));
         } else {
             let sink = gst::ElementFactory::make("fakesink")
                 .property("sync", false)
@@ -327,6 +724,7 @@ impl Shared {
                 caps,
                 fate,
                 ended,
+                place: place(pad),
             });
         }
         Ok(())
@@ -336,7 +734,7 @@ impl Shared {
         let taken = |stream: &Stream| {
             stream.modality == modality && stream.fate == Fate::Tagged && !stream.has_ended()
         };
-        if !self.wanted.contains(&modality) || self.state().streams.iter().any(taken) {
+        if !self.wanted.modalities.contains(&modality) || self.state().streams.iter().any(taken) {
             Fate::Dropped
         } else if is_encrypted(caps) {
             Fate::Encrypted
@@ -347,25 +745,36 @@ impl Shared {
         }
     }
 
-    /// Links `pad` to the tagger, in place of a stream that it follows.
-    fn tag(&self, pad: &gst::Pad, modality: Modality) -> Result<()> {
+    /// The pad of the tagger for that modality.
+    fn sink(&self, modality: Modality) -> Result<gst::Pad> {
         let name = modality.name();
-        let sink = match self.tagger.static_pad(name) {
-            Some(sink) => {
-                if let Some(before) = sink.peer() {
-                    before.unlink(&sink)?;
-                }
-                sink
-            }
-            None => {
-                let sink = self.tagger.request_pad_simple(name);
-                let sink = sink.context("instrumenttagger gives no pad")?;
-                self.extent.watch(&sink);
-                sink
-            }
+        if let Some(sink) = self.tagger.static_pad(name) {
+            return Ok(sink);
+        }
+        let sink = self.tagger.request_pad_simple(name);
+        let sink = sink.context("instrumenttagger gives no pad")?;
+        self.extent.watch(&sink);
+        Ok(sink)
+    }
+
+    /// Links `pad` to the tagger if it waits for that, in place of a stream that it follows. Returns whether it did.
+    fn link_held(&self, pad: &gst::Pad) -> Result<bool> {
+        let modality = {
+            let mut state = self.state();
+            let Some(index) = state.held.iter().position(|(held, _)| held == pad) else {
+                return Ok(false);
+            };
+            state.held.swap_remove(index).1
         };
+        if modality == Modality::Video {
+            date_key_frames(pad);
+        }
+        let sink = self.sink(modality)?;
+        if let Some(before) = sink.peer() {
+            before.unlink(&sink)?;
+        }
         pad.link(&sink)?;
-        Ok(())
+        Ok(true)
     }
 
     /// A pad went.
@@ -388,6 +797,91 @@ impl Shared {
             sink.send_event(gst::event::Eos::new());
         }
     }
+}
+
+/// Whether a stream that waits for its first data has ended.
+fn is_empty((pad, _): &(gst::Pad, gst::PadProbeId)) -> bool {
+    pad.pad_flags().contains(gst::PadFlags::EOS)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives key frames that have only the time of decoding, as in AVI from a server, a time of presentation.
+fn date_key_frames(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+            && buffer.pts().is_none()
+            && !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)
+        {
+            let time = buffer.dts();
+            buffer.make_mut().set_pts(time);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn is_made_by(element: &gst::Element, factory: &str) -> bool {
+    let own = element.factory();
+    own.is_some_and(|own| own.name() == factory)
+}
+
+/// Has `parser` plug only elements that `accepts`.
+fn select(
+    parser: &gst::Element,
+    accepts: impl Fn(&gst::ElementFactory) -> bool + Send + Sync + 'static,
+) {
+    parser.connect("autoplug-select", false, move |values| {
+        let factory = values[3].get::<gst::ElementFactory>().ok()?;
+        let result = if accepts(&factory) { "try" } else { "skip" };
+        let type_ = glib::Type::from_name("GstAutoplugSelectResult")?;
+        glib::EnumClass::with_type(type_)?.to_value_by_nick(result)
+    });
+}
+
+/// The program and the PID of a transport stream's stream, which the demultiplexer puts into the stream's id.
+fn place(pad: &gst::Pad) -> Option<(u16, u16)> {
+    let id = pad.stream_id()?;
+    let (program, pid) = id.rsplit_once(':')?.1.split_once('/')?;
+    let pid = u16::from_str_radix(pid.get(4..)?, 16).ok()?;
+    Some((program.parse().ok()?, pid))
+}
+
+/// What the container says about a stream. Its tags may not have reached `pad` yet, but the demultiplexer has sent them.
+fn tag<'a, T: gst::Tag<'a, TagType = &'a str>>(pad: &gst::Pad) -> Option<String> {
+    let own = |pad: &gst::Pad| {
+        let events = (0..).map_while(|index| pad.sticky_event::<gst::event::Tag>(index));
+        let mut streams = events.filter(|event| event.tag().scope() == gst::TagScope::Stream);
+        streams.find_map(|event| {
+            let value = event.tag().get::<T>()?;
+            Some(value.get().to_owned())
+        })
+    };
+    let mut source = Some(pad.clone());
+    while let Some(pad) = source {
+        let sink = match pad.downcast_ref::<gst::GhostPad>() {
+            Some(ghost) => {
+                source = ghost.target();
+                continue;
+            }
+            None => pad.iterate_internal_links().next().ok().flatten(),
+        };
+        if let Some(value) = own(&pad).or_else(|| own(sink.as_ref()?)) {
+            return Some(value);
+        }
+        source = sink.and_then(|sink| sink.peer());
+    }
+    None
+}
+
+/// What the stream of `pad` is called.
+fn names(pad: &gst::Pad) -> Vec<String> {
+    let language = tag::<gst::tags::LanguageCode>(pad);
+    let name = tag::<gst::tags::LanguageName>(pad);
+    let title = tag::<gst::tags::Title>(pad);
+    let known = [language, name, title].into_iter().flatten();
+    known.filter(|name| name != "und").collect()
 }
 
 /// What a stream of these caps is, if it is either.
@@ -416,6 +910,28 @@ fn is_encrypted(caps: &gst::CapsRef) -> bool {
     })
 }
 
+fn modality_of(pad: &gst::Pad) -> Option<Modality> {
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    modality(&caps)
+}
+
+/// A track for a list: its number and what is known about it.
+fn describe(number: usize, pad: &gst::Pad) -> String {
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    let codec = gst_pbutils::pb_utils_get_codec_description(&caps);
+    let mut known = vec![codec.to_string()];
+    known.extend(names(pad));
+    if is_default(pad) {
+        known.push("default".into());
+    }
+    format!("{number} ({})", known.join(", "))
+}
+
+fn list(numbers: &[u16]) -> String {
+    let numbers: Vec<_> = numbers.iter().map(u16::to_string).collect();
+    numbers.join(", ")
+}
+
 /// Whether a stream is a picture, e.g. of a cover.
 fn is_cover(pad: &gst::Pad) -> bool {
     let caps = pad.current_caps();
@@ -431,12 +947,21 @@ fn is_default(pad: &gst::Pad) -> bool {
     start.is_some_and(|start| start.stream_flags().contains(gst::StreamFlags::SELECT))
 }
 
-/// Why a stream of these caps has no decoder, as a part of a sentence.
-fn no_decoder(caps: &gst::CapsRef) -> String {
-    let name = caps
-        .structure(0)
-        .map_or("unknown data", |caps| caps.name().as_str());
-    format!("GStreamer has no decoder for {name}")
+/// Whether files of these caps have a decoder that takes no streams.
+fn is_decoded_whole(caps: &gst::Caps) -> bool {
+    let mut decoders = WHOLE
+        .iter()
+        .filter_map(|name| gst::ElementFactory::find(name));
+    decoders.any(|decoder| decoder.can_sink_any_caps(caps))
+}
+
+/// Why a stream of these caps cannot be decoded.
+fn undecodable(caps: &gst::Caps) -> String {
+    let why = no_decoder(caps);
+    match is_decoded_whole(caps) {
+        true => format!("{why} but that of files: download it first"),
+        false => why,
+    }
 }
 
 /// Whether there is a decoder for these caps, or for what a parser or a depayloader makes of them.
@@ -449,7 +974,10 @@ fn is_decodable(caps: &gst::Caps) -> bool {
         return true;
     }
     let factories = |kind| gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
-    let decoders: Vec<_> = factories(Type::DECODER).into_iter().collect();
+    let decoders: Vec<_> = factories(Type::DECODER)
+        .into_iter()
+        .filter(|decoder| !WHOLE.contains(&decoder.name().as_str()))
+        .collect();
     let decoded = |caps: &gst::Caps| {
         decoders
             .iter()

@@ -12,15 +12,20 @@ use gstinstruments::meta::Tags;
 
 use crate::args::{Format, Modality, Tag};
 use crate::extent::{Extent, Passed};
+use crate::failure::Failure;
 use crate::inputs::{Input, hide, redact};
 use crate::pictures::Collector;
 use crate::report::{Report, Window, clock};
-use crate::source::Source;
+use crate::source::{Source, Wanted};
 
-/// How long an input that is stopped may take for what it has read already.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long an input that is stopped may make no progress with what it has read already, and how long it may take for it
+/// when the process is to end.
+const GRACE: Duration = Duration::from_secs(2);
 /// How long a pipeline may take to stop before it is left behind.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long after an error nothing may move before it ends the input: other errors may say more, and what was read before
+/// is on its way.
+const SETTLING: Duration = Duration::from_millis(300);
 /// Nanoseconds of a patch of sound, or the window where that is shorter. Patches lie side by side, so that each second is
 /// analysed once, and a window takes the mean of those in it.
 const PATCH: u64 = 5_000_000_000;
@@ -85,16 +90,17 @@ impl<'a> Tagger<'a> {
         let ends = Ends::default();
         ends.watch(pipeline, tagger, collector.clone());
         let without = self.options.without;
-        let wanted = [Modality::Audio, Modality::Video]
+        let modalities = [Modality::Audio, Modality::Video]
             .into_iter()
             .filter(|modality| Some(*modality) != without);
-        let source = Source::add(
-            pipeline,
-            &input.uri,
-            tagger,
-            wanted.collect(),
-            extent.clone(),
-        )?;
+        let wanted = Wanted {
+            modalities: modalities.collect(),
+            audio: self.options.audio_track.clone(),
+            video: self.options.video_track.clone(),
+            program: self.options.program,
+            timeout: Duration::from_nanos(self.options.timeout),
+        };
+        let source = Source::add(pipeline, &input.uri, tagger, wanted, extent.clone())?;
         let mut progress = Progress {
             pipeline,
             source: &source,
@@ -102,28 +108,38 @@ impl<'a> Tagger<'a> {
             ends: &ends,
             report: Report::default(),
             failures: Vec::new(),
-            error: None,
+            failure: Failure::default(),
+            failed: None,
             stopped: None,
         };
         self.watch(&mut progress, watch)?;
         let Progress {
             mut report,
             failures,
-            error,
+            failure,
             ..
         } = progress;
+        let error = failure.into_error(&input.uri);
         let passed = extent.get();
         if !report.interrupted {
             source.check()?;
         }
-        if passed.buffers == 0 && !report.interrupted {
+        let is_empty = report.windows.is_empty() && report.clip.is_empty();
+        if !report.interrupted {
             match error {
-                Some(error) => return Err(error),
-                None if source.is_tagged() => bail!("contains nothing that can be decoded"),
-                None => bail!("has neither audio nor video"),
+                Some(error) if is_empty => return Err(error),
+                None if !source.has_streams() => bail!("has neither audio nor video"),
+                // Sound that is too short for the model gives no result.
+                None if is_empty
+                    && failures.is_empty()
+                    && passed.duration().unwrap_or_default() <= 0.0 =>
+                {
+                    bail!("contains nothing that can be decoded")
+                }
+                _ => {}
             }
         }
-        if report.windows.is_empty() && report.clip.is_empty() && !failures.is_empty() {
+        if is_empty && !failures.is_empty() {
             bail!("cannot be decoded: {}", failures.join("; "));
         }
         report.notes.splice(0..0, source.notes());
@@ -145,46 +161,77 @@ impl<'a> Tagger<'a> {
         let (mut moved, mut count) = (Instant::now(), (0, 0));
         // Failures to start are reported on the bus like any other.
         let _ = run.pipeline.set_state(gst::State::Playing);
+        run.source.start();
         loop {
-            if run.stopped.is_none() && self.stop.load(Ordering::Relaxed) {
+            if !run.report.interrupted && self.stop.load(Ordering::Relaxed) {
                 run.report.interrupted = true;
                 run.stop();
             }
-            if run.stopped.is_some_and(|since| since.elapsed() > GRACE) {
-                return Ok(());
+            if let Some(since) = run.stopped {
+                let since = match run.report.interrupted {
+                    true => since,
+                    false => since.max(moved),
+                };
+                if since.elapsed() > GRACE {
+                    return Ok(());
+                }
             }
-            run.source.end_streams();
+            if run.stopped.is_none() {
+                run.source.end_streams();
+            }
             // What came before the end is on the bus by now.
             let over = run.ends.all() || run.source.is_over();
             let patience = gst::ClockTime::from_mseconds(if over { 0 } else { 20 });
-            let Some(message) = bus.timed_pop(patience) else {
-                if over {
-                    return Ok(());
+            let message = bus.timed_pop(patience);
+            if let Some(message) = &message {
+                if matches!(message.type_(), gst::MessageType::Progress) {
+                    moved = Instant::now();
                 }
-                let passed = run.extent.get();
-                let now = (passed.buffers, run.report.windows.len());
-                if now != count {
-                    (count, moved) = (now, Instant::now());
-                    let all = run.pipeline.query_duration::<gst::ClockTime>();
-                    if let Some((now, all)) = passed.duration().zip(all) {
-                        watch.progress((now / all.seconds_f64().max(1e-3)).min(1.0));
-                    }
-                }
-                if moved.elapsed() > timeout {
-                    let seconds = timeout.as_secs_f64();
-                    bail!("cannot be decoded: no progress for {seconds} s (--timeout)");
-                }
-                continue;
-            };
-            if matches!(message.type_(), gst::MessageType::Progress) {
-                moved = Instant::now();
+                run.handle(message);
+            } else if over {
+                return Ok(());
             }
-            run.handle(&message);
-            if run.error.is_some() && run.stopped.is_none() {
-                if run.extent.get().buffers == 0 {
+            let passed = run.extent.get();
+            if run.stopped.is_none()
+                && let Some(failed) = run.failed
+            {
+                if run.failure.is_clear() && !run.source.has_arrived() {
                     return Ok(());
                 }
-                run.stop();
+                if failed.max(moved).elapsed() > SETTLING {
+                    if passed.buffers == 0 {
+                        return Ok(());
+                    }
+                    run.stop();
+                }
+            }
+            if message.is_some() {
+                continue;
+            }
+            let now = (passed.buffers, run.report.windows.len());
+            if now != count {
+                (count, moved) = (now, Instant::now());
+                let all = run.pipeline.query_duration::<gst::ClockTime>();
+                if let Some((now, all)) = passed.duration().zip(all) {
+                    watch.progress((now / all.seconds_f64().max(1e-3)).min(1.0));
+                }
+            }
+            run.source.check_choice()?;
+            if moved.elapsed() > SETTLING && run.failed.is_none() && run.source.has_given_up() {
+                run.fail(anyhow::anyhow!(
+                    "cannot be decoded: it is damaged, or not media that GStreamer knows"
+                ));
+            }
+            if moved.elapsed() > timeout && run.stopped.is_none() {
+                let seconds = timeout.as_secs_f64();
+                run.fail(match run.source.is_silent() {
+                    true => anyhow::anyhow!(
+                        "cannot be read: nothing has arrived from the server for {seconds} s (--timeout)"
+                    ),
+                    false => anyhow::anyhow!(
+                        "cannot be decoded: no progress for {seconds} s (--timeout)"
+                    ),
+                });
             }
         }
     }
@@ -275,12 +322,21 @@ struct Progress<'a> {
     /// Why streams could not be tagged to their end.
     failures: Vec<String>,
     /// What ended the input early.
-    error: Option<anyhow::Error>,
+    failure: Failure,
+    /// Since when that is known.
+    failed: Option<Instant>,
     /// Since when nothing more is read.
     stopped: Option<Instant>,
 }
 
 impl Progress<'_> {
+    /// Ends the input because of `error`.
+    fn fail(&mut self, error: anyhow::Error) {
+        self.failure.set(error);
+        self.failed.get_or_insert_with(Instant::now);
+        self.stop();
+    }
+
     /// Reads no more; what had been read is analysed.
     fn stop(&mut self) {
         self.stopped = Some(Instant::now());
@@ -313,14 +369,19 @@ impl Progress<'_> {
                     }
                     _ => warning.error().to_string(),
                 };
+                // Of sound without samples, which is an error.
+                if note.contains("has no mel patches") {
+                    return;
+                }
                 let notes = &mut self.report.notes;
                 if notes.len() < MOST_NOTES && !notes.contains(&note) {
                     notes.push(note);
                 }
             }
-            // Errors that follow from an interruption, or from another error, are not the input's.
+            // Errors that follow from a stop are not the input's.
             gst::MessageView::Error(error) if self.stopped.is_none() => {
-                self.error.get_or_insert_with(|| failure(error));
+                self.failure.add(error);
+                self.failed.get_or_insert_with(Instant::now);
             }
             _ => {}
         }
@@ -414,29 +475,4 @@ fn result(message: &gst::MessageRef) -> Option<(Window, bool)> {
         scores: tags.scores,
     };
     Some((window, clip))
-}
-
-/// An error message as a sentence that names the failed element or input.
-fn failure(error: &gst::message::Error) -> anyhow::Error {
-    let cause = error.error();
-    let source = error.src().cloned();
-    let within = |name: &str| {
-        let mut object = source.clone();
-        while let Some(own) = object {
-            if own.name().starts_with(name) {
-                return true;
-            }
-            object = own.parent();
-        }
-        false
-    };
-    if cause.matches(gst::StreamError::WrongType) {
-        anyhow::anyhow!("has neither audio nor video: {cause}")
-    } else if within("tagger") || cause.matches(gst::CoreError::Failed) {
-        anyhow::anyhow!("{cause}")
-    } else if cause.is::<gst::ResourceError>() || within("reader") {
-        anyhow::anyhow!("cannot be read: {cause}")
-    } else {
-        anyhow::anyhow!("cannot be decoded: {cause}")
-    }
 }

@@ -29,7 +29,7 @@ mod spectrogram;
 mod text;
 mod validate;
 
-pub use downmix::{SampleFormat, downmix};
+pub use downmix::{MidSide, SampleFormat, difference, downmix};
 pub use front_end::{
     Compression, FrontEnd, FrontEndError, MelNorm, MelScale, PadMode, Preset, Window,
 };

@@ -2,16 +2,20 @@
 
 use gst_audio::{AudioFormat, AudioInfo, AudioLayout};
 
-use crate::mel::{self, SampleFormat};
+use crate::mel::{self, MidSide, SampleFormat};
 
-/// Turns buffers of any raw audio format into mono float samples by averaging the channels.
+/// Turns buffers of any raw audio format into mono float samples by averaging the channels. Of stereo whose channels
+/// cancel each other, half the difference is used: see [`MidSide`].
 ///
-/// A sample depends on nothing but its own frame, so the result never depends on how the stream is cut into buffers.
+/// The result never depends on how the stream is cut into buffers.
 pub struct Downmix {
     info: AudioInfo,
     /// Samples in the format that GStreamer unpacks to (S32 or F64); reused.
     unpacked: Vec<u64>,
     sums: Vec<f64>,
+    /// The differences of two channels in such a format.
+    differences: Vec<f64>,
+    mid_side: MidSide,
 }
 
 impl Downmix {
@@ -21,6 +25,8 @@ impl Downmix {
             info,
             unpacked: Vec::new(),
             sums: Vec::new(),
+            differences: Vec::new(),
+            mid_side: MidSide::default(),
         }
     }
 
@@ -33,22 +39,17 @@ impl Downmix {
                 .map_err(|_| {
                     "The audio buffer cannot be read as its caps describe it".to_owned()
                 })?;
-            self.sums.clear();
-            for channel in 0..channels as u32 {
+            let width = (self.info.width() / 8) as usize;
+            self.clear(0);
+            for channel in 0..channels {
                 let plane = planes
-                    .plane_data(channel)
+                    .plane_data(channel as u32)
                     .map_err(|_| format!("The audio buffer has no channel {channel}"))?;
-                let width = (self.info.width() / 8) as usize;
                 let plane = &plane[..plane.len().min(planes.n_samples() * width)];
-                self.sums.resize(plane.len() / width, 0.0);
-                let Self {
-                    info,
-                    unpacked,
-                    sums,
-                } = self;
-                unpack(info, plane, unpacked, |index, sample| sums[index] += sample);
+                self.resize(plane.len() / width);
+                self.add(plane, |index| (index, channel));
             }
-            mono.extend(self.sums.iter().map(|sum| (sum / channels as f64) as f32));
+            self.finish(mono);
             return Ok(());
         }
         let data = buffer
@@ -56,24 +57,65 @@ impl Downmix {
             .map_err(|_| "The audio buffer cannot be mapped".to_owned())?;
         let frame = self.info.bpf() as usize;
         let data = &data[..data.len() / frame * frame];
-        match self.info.format() {
-            AudioFormat::S16le => mel::downmix(data, SampleFormat::S16, channels, mono),
-            AudioFormat::F32le => mel::downmix(data, SampleFormat::F32, channels, mono),
+        let format = match self.info.format() {
+            AudioFormat::S16le => SampleFormat::S16,
+            AudioFormat::F32le => SampleFormat::F32,
             _ => {
-                self.sums.clear();
-                self.sums.resize(data.len() / frame, 0.0);
-                let Self {
-                    info,
-                    unpacked,
-                    sums,
-                } = self;
-                unpack(info, data, unpacked, |index, sample| {
-                    sums[index / channels] += sample;
-                });
-                mono.extend(sums.iter().map(|sum| (sum / channels as f64) as f32));
+                self.clear(data.len() / frame);
+                self.add(data, |index| (index / channels, index % channels));
+                self.finish(mono);
+                return Ok(());
             }
+        };
+        mel::downmix(data, format, channels, mono);
+        if channels == 2 {
+            self.mid_side.choose(mono, |range, side| {
+                mel::difference(&data[range.start * frame..range.end * frame], format, side);
+            });
         }
         Ok(())
+    }
+
+    /// Begins with `frames` frames of silence.
+    fn clear(&mut self, frames: usize) {
+        self.sums.clear();
+        self.differences.clear();
+        self.resize(frames);
+    }
+
+    fn resize(&mut self, frames: usize) {
+        self.sums.resize(frames, 0.0);
+        self.differences.resize(frames, 0.0);
+    }
+
+    /// Adds samples, of which `place` gives the frame and the channel by the index.
+    fn add(&mut self, data: &[u8], place: impl Fn(usize) -> (usize, usize)) {
+        let Self {
+            info,
+            unpacked,
+            sums,
+            differences,
+            ..
+        } = self;
+        unpack(info, data, unpacked, |index, sample| {
+            let (frame, channel) = place(index);
+            sums[frame] += sample;
+            differences[frame] += if channel == 0 { sample } else { -sample };
+        });
+    }
+
+    /// Makes `mono` of what was added.
+    fn finish(&mut self, mono: &mut Vec<f32>) {
+        let channels = self.info.channels();
+        let mean = |sum: &f64| (sum / f64::from(channels)) as f32;
+        mono.extend(self.sums.iter().map(mean));
+        if channels == 2 {
+            let differences = &self.differences;
+            self.mid_side.choose(mono, |range, side| {
+                side.clear();
+                side.extend(differences[range].iter().map(mean));
+            });
+        }
     }
 }
 
@@ -171,6 +213,37 @@ mod tests {
             mix(f, 2, samples().map(|s| (s * 128.0 + 128.0) as u8).collect()),
             expected
         );
+    }
+
+    #[test]
+    fn opposite_phases_do_not_cancel_each_other_in_any_format() {
+        const FRAMES: usize = 20_000;
+        let left = |n: usize| (n as f64 * 0.1).sin() * 0.5;
+        let samples = |n: usize| [left(n), -left(n)].into_iter();
+        let s16 = |sample: f64| (sample * 32768.0) as i16;
+        let all = || (0..FRAMES).flat_map(samples);
+        for (format, data) in [
+            (
+                AudioFormat::S16le,
+                all().flat_map(|s| s16(s).to_le_bytes()).collect(),
+            ),
+            (
+                AudioFormat::S16be,
+                all().flat_map(|s| s16(s).to_be_bytes()).collect(),
+            ),
+            (
+                AudioFormat::F32le,
+                all().flat_map(|s| (s as f32).to_le_bytes()).collect(),
+            ),
+            (
+                AudioFormat::F64le,
+                all().flat_map(f64::to_le_bytes).collect::<Vec<u8>>(),
+            ),
+        ] {
+            let mono = mix(format, 2, data);
+            let wrong = |n: &usize| (f64::from(mono[*n]) - left(*n)).abs() > 1e-4;
+            assert_eq!((4096..FRAMES).find(wrong), None, "{format:?}");
+        }
     }
 
     #[test]
