@@ -721,6 +721,21 @@ fn what_says_nothing_counts_as_absent() {
     let (outcome, _) = fuse("", still, silent);
     assert_windows(&outcome, &seen);
 
+    // One picture is no evidence that it stays, unless nothing follows it for as long as a song.
+    let lone = |seconds| {
+        let picture = change(pictures(0..1), |features| features.still = true);
+        fuse("", picture, sounds(0..seconds)).0
+    };
+    let outcome = lone(4);
+    // Before the end of the stream nothing says how long it is.
+    assert_windows(
+        &outcome,
+        &[window(0, 2, &[], Some(2)), window(0, 4, &[0], Some(4))],
+    );
+    let both = [Source::Video, Source::Audio];
+    assert_eq!(outcome.clip("fuse").unwrap().sources, both);
+    assert_eq!(lone(31).clip("fuse").unwrap().sources, [Source::Audio]);
+
     let mostly_gap = change(sounds(0..4), |features| features.media = 0.4);
     let (outcome, _) = fuse("", pictures(0..4), mostly_gap);
     assert_windows(&outcome, &seen);

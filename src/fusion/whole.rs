@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Sample, Source, Span, Window,
+    SHORT, Sample, Source, Span, Window,
     coverage::{Coverage, ROUNDING},
     mean::Mean,
 };
@@ -72,13 +72,15 @@ impl Whole {
     }
 
     /// The window over all of it: pictures for [`Fusion::run`](super::Fusion::run) to spread, and the mean of the audio
-    /// embeddings, weighted by their lengths; still pictures as in a [`Window`]. `None` before the first embedding.
+    /// embeddings, weighted by their lengths; still and lone pictures as in a [`Window`]. `None` before the first embedding.
     pub fn window(&self) -> Option<Window> {
         let span = self.span?;
         let audio = self.audio.get();
-        let counted = match audio {
-            Some(_) => &self.moving,
-            None => &self.pictures,
+        let lone = self.pictures.kept().len() == 1 && span.length() <= SHORT;
+        let counted = if lone || audio.is_none() {
+            &self.pictures
+        } else {
+            &self.moving
         };
         Some(Window {
             span,
@@ -158,6 +160,20 @@ mod tests {
         let seen = whole.window().unwrap().video;
         let values: Vec<f32> = seen.iter().map(|picture| picture[0]).collect();
         assert_eq!(values, [1.0, 2.0]);
+    }
+
+    #[test]
+    fn the_only_picture_counts_unless_it_stays_for_long() {
+        let seen = |pictures: u64, length: u64| {
+            let mut whole = Whole::new(4);
+            for time in 0..pictures {
+                whole.push(Source::Video, span(time, time + 1), [1.0].into(), true);
+            }
+            whole.push(Source::Audio, span(0, length), [1.0].into(), false);
+            whole.window().unwrap().video.len()
+        };
+        assert_eq!(seen(1, SHORT), 1);
+        assert_eq!((seen(1, SHORT + 1), seen(2, SHORT)), (0, 0));
     }
 
     #[test]
