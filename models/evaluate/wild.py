@@ -15,6 +15,7 @@ import argparse
 import json
 import pathlib
 import subprocess
+import tempfile
 import urllib.parse
 from collections import defaultdict
 
@@ -23,7 +24,7 @@ import numpy as np
 from train.corpus import wild
 from train.labels import AUDIOSET, LABELS
 
-from . import metrics
+from . import changed, metrics
 from .results import SOURCES, named
 
 THRESHOLD = 0.3  # the elements' default
@@ -111,7 +112,7 @@ def figures(videos, found):
     truth = np.array([video.truth(LABELS) if video.present is not None else np.full(len(LABELS), np.nan) for video in videos])
     there, absent, shown = truth == 1, truth == 0, found >= THRESHOLD
     named = np.array([bool(video.named) for video in videos])
-    several = named & (there.sum(1) > 1)
+    several, solo = named & (there.sum(1) > 1), named & (there.sum(1) == 1)
     outside = np.array([not video.named and not video.empty and video.present is not None for video in videos])
     right = np.array([bool(video.named) and shown[i][LABELS.index(video.named)] for i, video in enumerate(videos)])
     wrong = (shown & absent).any(1)
@@ -140,6 +141,7 @@ def figures(videos, found):
         "F1": f1,
         "named shown": lambda rows: share(right[rows], named[rows]),
         "a wrong one shown": lambda rows: share((wrong & named)[rows], named[rows]),
+        "solos: a wrong one shown": lambda rows: share((wrong & solo)[rows], solo[rows]),
         "several: precision": precision(several),
         "several: recall": recall(several),
         "other instruments: a wrong name": lambda rows: share((wrong & outside)[rows], outside[rows]),
@@ -189,14 +191,25 @@ def main(argv):
         help="further systems: what `train fusion.fit --left-out` wrote",
     )
     parser.add_argument("--save", type=pathlib.Path, help="JSON file of all scores of whole files to write")
-    parser.add_argument("options", nargs="*", help="options of instruments tag, after --")
-    args = parser.parse_args(argv)
+    parser.add_argument("--changed", choices=changed.KINDS, help="tag copies of the videos that are changed so")
+    parser.add_argument("--speech", type=pathlib.Path, help="folder of WAV files, for --changed talk")
+    parser.add_argument("--copies", type=pathlib.Path, help="folder to keep changed copies in; without it they are temporary")
+    # argparse takes no option between two positional arguments.
+    end = argv.index("--") if "--" in argv else len(argv)
+    args, options = parser.parse_args(argv[:end]), argv[end + 1 :]
     videos = list(wild.manifest(args.folder / "MANIFEST.tsv").values())
     files = [args.folder / video.file for video in videos]
-    clips, windows = product(args.command, files, args.options)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.changed:
+            files = changed.copies(files, args.changed, args.speech, (args.copies or pathlib.Path(folder)) / args.changed)
+        report(args, videos, files, options)
+
+
+def report(args, videos, files, options):
+    clips, windows = product(args.command, files, options)
     nothing = np.zeros(len(LABELS))
     systems = {source: {path.name: clips[source].get(path.name, nothing) for path in files} for source in ("fused", "audio", "video") if clips[source]}
-    systems["segments that the command prints"] = printed(args.command, files, args.options)
+    systems["segments that the command prints"] = printed(args.command, files, options)
     if {"audio", "video"} <= systems.keys():
         systems["audio and video by the peers' rule"] = {
             path.name: joined(clips["audio"].get(path.name, nothing), clips["video"].get(path.name)) for path in files

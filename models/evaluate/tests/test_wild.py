@@ -38,6 +38,8 @@ class Wild(unittest.TestCase):
         self.assertEqual((self.figure("named shown"), self.figure("a wrong one shown")), (100, 50))
 
     def test_several_and_other_instruments(self):
+        # The drums alone, with the guitar.
+        self.assertEqual(self.figure("solos: a wrong one shown"), 100)
         self.assertEqual((self.figure("several: precision"), self.figure("several: recall")), (100, 50))
         self.assertEqual(self.figure("other instruments: a wrong name"), 100)
         self.assertTrue(np.isnan(self.figure("several: recall", [1, 2])))
