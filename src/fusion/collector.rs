@@ -65,7 +65,7 @@ pub struct Window {
     pub media: f32,
     /// The picture embeddings that overlap the window, in order. Beside sound, still pictures are left out: those that
     /// differ neither from the one before nor from the one after. The only picture of a stream that is known to be no
-    /// longer than [`SHORT`] is not still.
+    /// longer than [`SHORT`] is not still; equal pictures less than [`SLIDE`] apart count as one.
     pub video: Vec<Arc<[f32]>>,
     /// The mean, weighted by their time in the window, of the audio embedding that ends nearest the window's end and of
     /// the earlier, non-overlapping embeddings (up to 10 % overlap) of which at least half is in the window.
@@ -103,6 +103,9 @@ struct Item {
 /// Key frames are no further apart, in nanoseconds: the only picture of a longer stream stays, as a cover does.
 pub const SHORT: u64 = 30_000_000_000;
 
+/// Equal pictures this far apart, in nanoseconds, are of a cover or a slide.
+pub const SLIDE: u64 = 5_000_000_000;
+
 /// The rest of a stream that makes one more window: longer than what codecs pad, and shorter than anything that is heard.
 const LEAST_REST: u64 = 100_000_000;
 
@@ -121,8 +124,10 @@ pub struct Collector {
     audio: Vec<Item>,
     media: Coverage,
     origin: Option<u64>,
-    /// Pictures that came since then.
-    pictures: u64,
+    /// The starts of the first and the latest picture, while all are equal.
+    shown: Option<Span>,
+    /// Whether a picture came that differs from the one before.
+    moves: bool,
     /// Where the stream ends, once that is known.
     ended: Option<u64>,
     /// Windows that are over, given out or skipped.
@@ -146,7 +151,8 @@ impl Collector {
             // No gap that counts as covered is filled with windows.
             media: Coverage::new(ROUNDING.min(config.stride)),
             origin: None,
-            pictures: 0,
+            shown: None,
+            moves: false,
             ended: None,
             passed: 0,
             emitted: false,
@@ -177,7 +183,12 @@ impl Collector {
         }
         let items = match source {
             Source::Video => {
-                self.pictures += 1;
+                let start = self.shown.map_or(span.start, |shown| shown.start);
+                self.shown = Some(Span {
+                    start: start.min(span.start),
+                    end: start.max(span.start),
+                });
+                self.moves |= !still;
                 &mut self.video
             }
             Source::Audio => &mut self.audio,
@@ -311,13 +322,14 @@ impl Collector {
         })
     }
 
-    /// Whether the stream is known to be short and to have one picture: one key frame is no evidence that the picture stays.
+    /// Whether the stream is known to be short and to have one picture: a key frame is no evidence that the picture stays.
     fn has_lone_picture(&self) -> bool {
-        let length = self
+        let whole = self
             .ended
             .zip(self.origin)
             .map(|(end, start)| end.saturating_sub(start));
-        self.pictures == 1 && length.is_some_and(|length| length <= SHORT)
+        let stays = self.shown.is_none_or(|shown| shown.length() >= SLIDE);
+        !self.moves && !stays && whole.is_some_and(|length| length <= SHORT)
     }
 
     /// What is heard in a window.
@@ -479,23 +491,21 @@ mod tests {
 
     #[test]
     fn the_only_picture_of_a_short_stream_counts() {
-        let seen = |pictures: u64, length: u64| {
+        let seen = |pictures: &[u64], length: u64| {
             let mut c = collector(2 * SHORT, SHORT, length);
             push(&mut c, Source::Audio, 0, length);
-            for start in 0..pictures {
-                let span = Span {
-                    start,
-                    end: start + 1,
-                };
-                c.push(Source::Video, span, [start as f32].into(), true);
+            for &start in pictures {
+                let end = start + 1;
+                c.push(Source::Video, Span { start, end }, [0.0].into(), true);
             }
-            summary(c.finish(length).unwrap()).1
+            c.finish(length).unwrap().video.len()
         };
-        assert_eq!(seen(1, SHORT), [0]);
+        assert_eq!(seen(&[0], SHORT), 1);
         // As the cover of a song.
-        assert!(seen(1, SHORT + 1).is_empty());
-        // They are equal.
-        assert!(seen(2, SHORT).is_empty());
+        assert_eq!(seen(&[0], SHORT + 1), 0);
+        // Equal ones: a photograph beside a short sound, and a slide.
+        assert_eq!(seen(&[0, SLIDE - 1], SHORT), 2);
+        assert_eq!(seen(&[0, SLIDE], SHORT), 0);
         // A window that is due before the end does not know how long the stream will be.
         let mut c = collector(10, 10, 20);
         push(&mut c, Source::Audio, 0, 20);
