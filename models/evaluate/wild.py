@@ -177,6 +177,15 @@ def empty(windows, videos):
     return "Windows without an instrument that show a tag: " + ", ".join(cells) + "."
 
 
+def chance(found, videos, rounds=1000):
+    """A line about the calibration error that the same scores would have if they were calibrated: few videos never fit exactly."""
+    sure = np.array([found[video.file].max() for video in videos if video.named])
+    rng = np.random.default_rng(0)
+    errors = [100 * metrics.calibration_error(sure, rng.random(len(sure)) < sure) for _ in range(rounds)]
+    low, high = np.quantile(errors, (0.025, 0.975))
+    return f"Were the fused scores calibrated, {len(sure)} videos would show an error of {np.mean(errors):.1f} ({low:.0f}–{high:.0f})."
+
+
 def main(argv):
     parser = argparse.ArgumentParser(prog="evaluate wild", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, help="folder of the videos and of MANIFEST.tsv")
@@ -226,3 +235,5 @@ def report(args, videos, files, options):
     print(f"{len(videos)} videos of {len({video.source for video in videos})} sources, {count} named after one of the 13 labels; tags from {THRESHOLD} on.\n")
     print("\n".join(table(systems, videos)))
     print(f"\n{empty(windows, videos)}")
+    if "fused" in systems:
+        print(chance(systems["fused"], videos))

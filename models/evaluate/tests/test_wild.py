@@ -47,6 +47,11 @@ class Wild(unittest.TestCase):
     def test_calibration_is_of_the_best_score(self):
         self.assertAlmostEqual(self.figure("calibration error"), 100 * (0.1 + 0.4) / 2)
 
+    def test_calibrated_scores_show_an_error_too(self):
+        found = {video.file: scores(Piano=0.5) for video in VIDEOS}
+        # Of two files of 0.5 none, one or both are right: errors of 50, 0 and 50.
+        self.assertRegex(wild.chance(found, VIDEOS), r"2 videos would show an error of 2[3-7]\.\d \(0–50\)")
+
     def test_the_peers_rule(self):
         heard, seen = scores(Piano=0.02, Guitar=0.01), scores(Piano=0.4)
         joined = wild.joined(heard, seen)
