@@ -229,6 +229,11 @@ impl Source {
                 .any(is_paused)
     }
 
+    /// Whether it is being decided about streams, or their models are opened.
+    pub fn is_choosing(&self) -> bool {
+        self.0.choosing.try_lock().is_err()
+    }
+
     /// Whether anything could be read.
     pub fn has_arrived(&self) -> bool {
         let arrived = &self.0.arrived;

@@ -393,19 +393,16 @@ impl Branch {
             .is_none()
     }
 
-    /// Has the fusion not wait for this stream until something of it comes.
-    pub fn leave_out(&self) {
+    /// Has the fusion not wait for this stream until something of it comes. Returns whether it did wait for it.
+    pub fn leave_out(&self) -> bool {
         if !self.is_fresh() || self.closed.load(Relaxed) || self.left_out.swap(true, Relaxed) {
-            return;
+            return false;
         }
-        gst::info!(
-            CAT,
-            obj = self.classify,
-            "Nothing is linked, the fusion does not wait for it"
-        );
+        self.debug("Nothing is linked, the fusion does not wait for it");
         if let Some(fuse) = self.fuse_pad() {
             end(&fuse);
         }
+        true
     }
 
     /// The fusion has forgotten that this stream is over or left out.
@@ -504,6 +501,11 @@ impl Branch {
             }
             self.progress.wait();
         }
+    }
+
+    /// Whether media went on since the analysis lacked the other stream, or progress.
+    pub fn has_grown(&self) -> bool {
+        self.grown.load(Relaxed) > 0
     }
 
     fn debug(&self, what: &str) {
