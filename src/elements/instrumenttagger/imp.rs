@@ -517,8 +517,7 @@ impl InstrumentTagger {
     fn feed(&self, tap: &Tap, buffer: &gst::Buffer) {
         let interval = self.settings.lock().unwrap().interval;
         let live = self.is_live(tap);
-        // Applications link a file's streams one after the other while the first already play.
-        if live || tap.branch().is_some_and(|branch| branch.has_grown()) {
+        if live {
             self.leave_out_unlinked();
         }
         let other = self
@@ -530,8 +529,7 @@ impl InstrumentTagger {
     /// Has the analysis wait for no stream that nothing is linked to. Returns whether it did wait for one.
     fn leave_out_unlinked(&self) -> bool {
         let taps = self.all_taps();
-        let unlinked = taps.iter().filter(|tap| !tap.sink.is_linked());
-        let branches = unlinked.filter_map(|tap| tap.branch());
+        let branches = taps.iter().filter_map(|tap| tap.branch());
         branches.fold(false, |any, branch| branch.leave_out() || any)
     }
 
