@@ -764,11 +764,6 @@ fn an_asked_for_gpu_is_used_or_named_as_missing() {
             "libonnxruntime_providers_tensorrt.so",
             "onnxruntime-gpu",
         ),
-        (
-            Provider::TensorRtRtx,
-            "libonnxruntime_providers_nv_tensorrt_rtx.so",
-            "onnxruntime-ep-nv-tensorrt-rtx-cu13",
-        ),
     ] {
         let options = Options {
             provider,

@@ -2,11 +2,7 @@
 
 //! A model run with nothing but ONNX Runtime: what the plugin's speed is compared with.
 
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{borrow::Cow, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result};
 use gstinstruments::model::Provider;
@@ -53,27 +49,18 @@ impl Args {
 }
 
 /// The model as ONNX Runtime opens it with no more than the provider, the GPU and the precision.
-fn open(args: &Args, environment: &Environment, library: Option<&Path>) -> ort::Result<Session> {
+fn open(args: &Args, environment: &Environment) -> ort::Result<Session> {
     let device = i32::try_from(args.device).unwrap_or(i32::MAX);
     let cuda = ep::CUDA::default().with_device_id(device).build();
     let builder = Session::builder(environment)?;
-    let mut builder = match (args.provider, library) {
-        (Provider::Cuda, _) => builder.with_execution_providers([cuda.error_on_failure()])?,
-        (Provider::TensorRt, _) => {
+    let mut builder = match args.provider {
+        Provider::Cuda => builder.with_execution_providers([cuda.error_on_failure()])?,
+        Provider::TensorRt => {
             let tensorrt = ep::TensorRT::default()
                 .with_device_id(device)
                 .with_fp16(args.half)
                 .build();
             builder.with_execution_providers([tensorrt.error_on_failure(), cuda])?
-        }
-        (Provider::TensorRtRtx, Some(library)) => {
-            let name = "NvTensorRTRTXExecutionProvider";
-            environment.register_ep_library(name, library)?;
-            let gpus = environment.devices();
-            let gpu = gpus
-                .filter(|gpu| gpu.ep().is_ok_and(|ep| ep == name))
-                .nth(args.device as usize);
-            builder.with_devices(gpu, None)?
         }
         _ => builder,
     };
@@ -84,8 +71,8 @@ pub fn run(args: &Args) -> Result<()> {
     let runtime = std::env::var_os("ORT_DYLIB_PATH").context("ORT_DYLIB_PATH is not set")?;
     gstinstruments::model::disable_telemetry();
     let environment = ort::init_from(&runtime)?.build()?;
-    let library = args.provider.find_library(runtime.as_ref())?;
-    let mut session = open(args, &environment, library.as_deref())?;
+    args.provider.find_library(runtime.as_ref())?;
+    let mut session = open(args, &environment)?;
     let inputs: Vec<(String, DynTensor)> = session
         .inputs()
         .iter()

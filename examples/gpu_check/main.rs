@@ -50,7 +50,7 @@ enum Part {
 #[derive(clap::Args)]
 struct Check {
     /// What to compare with the processor
-    #[arg(long, value_delimiter = ',', value_parser = provider, default_value = "cuda,tensorrt,tensorrt-rtx")]
+    #[arg(long, value_delimiter = ',', value_parser = provider, default_value = "cuda,tensorrt")]
     providers: Vec<Provider>,
     /// Which GPU
     #[arg(long, default_value_t = 0)]

@@ -322,7 +322,7 @@ mod tests {
             .chain(model::Provider::ALL.iter().copied());
         let names: Vec<&str> = all.map(model::Provider::as_str).collect();
         assert_eq!(nicks, names);
-        assert_eq!(nicks[4], "tensorrt-rtx");
+        assert_eq!(nicks[3], "tensorrt");
         let provider = model::Provider::from(Provider::Cuda);
         assert_eq!(provider, model::Provider::Cuda);
     }

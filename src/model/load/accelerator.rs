@@ -105,10 +105,6 @@ impl Accelerator<'_> {
         let backend = self.provider.backend();
         let library = self.provider.find_library(&self.runtime.path)?;
         let device = backend.device(self.options.device).map_err(missing)?;
-        if let Some(library) = &library {
-            let prepared = backend.prepare(&self.runtime.environment, library);
-            prepared.map_err(missing)?;
-        }
         let mut lanes = Vec::new();
         let mut summary = Summary {
             provider: self.provider,
@@ -203,11 +199,10 @@ impl Accelerator<'_> {
         Ok(builder)
     }
 
-    fn setup(&self, size: usize, engines: Option<&Building>) -> Setup<'_> {
+    fn setup(&self, size: usize, engines: Option<&Building>) -> Setup {
         // In TensorRT's profiles these separate the names from the shapes.
         let writable = |name: &String| !name.contains([':', ',']);
         Setup {
-            environment: &self.runtime.environment,
             device: self.options.device,
             precision: self.precision(),
             shapes: (self.layout.inputs.iter().all(writable)).then(|| self.shapes(size)),

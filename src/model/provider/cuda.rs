@@ -13,7 +13,6 @@ impl Backend for Cuda {
         Some(Library {
             file: "libonnxruntime_providers_cuda.so",
             package: "the PyPI package onnxruntime-gpu",
-            anywhere: false,
         })
     }
 

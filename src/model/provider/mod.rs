@@ -7,17 +7,10 @@ mod cuda;
 mod memory;
 mod nvidia;
 mod tensorrt;
-mod tensorrt_rtx;
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use ort::{
-    environment::Environment,
-    session::{Session, builder::SessionBuilder},
-};
+use ort::session::{Session, builder::SessionBuilder};
 
 use super::{error::Error, names::names, precision::Precision};
 
@@ -32,7 +25,6 @@ macro_rules! with_providers {
             Cpu = "cpu", "CPU: ONNX Runtime's own kernels", cpu::Cpu;
             Cuda = "cuda", "CUDA: an NVIDIA GPU", cuda::Cuda;
             TensorRt = "tensorrt", "TensorRT: an NVIDIA GPU", tensorrt::TensorRt;
-            TensorRtRtx = "tensorrt-rtx", "TensorRT for RTX: an NVIDIA RTX GPU, through a plugin of ONNX Runtime", tensorrt_rtx::TensorRtRtx;
         }
     };
 }
@@ -59,9 +51,6 @@ pub struct Library {
     pub file: &'static str,
     /// The package that contains it.
     pub package: &'static str,
-    /// Whether it is also looked for in the directories of LD_LIBRARY_PATH; ONNX Runtime itself looks for its own
-    /// libraries only beside itself.
-    pub anywhere: bool,
 }
 
 /// What a provider runs on.
@@ -77,8 +66,7 @@ pub struct Device {
 
 /// How a session is to be made.
 #[derive(Debug, Clone)]
-pub struct Setup<'a> {
-    pub environment: &'a Environment,
+pub struct Setup {
     /// Number of the device.
     pub device: u32,
     /// What the session computes in.
@@ -92,7 +80,7 @@ pub struct Setup<'a> {
     pub replay: bool,
 }
 
-impl Setup<'_> {
+impl Setup {
     /// The device's number as ONNX Runtime takes it.
     fn device_id(&self) -> i32 {
         i32::try_from(self.device).unwrap_or(i32::MAX)
@@ -104,11 +92,6 @@ pub trait Backend: Sync {
     /// The provider's library; `None` for one that is part of ONNX Runtime.
     fn library(&self) -> Option<Library> {
         None
-    }
-
-    /// Whether `auto` may choose it.
-    fn is_automatic(&self) -> bool {
-        true
     }
 
     /// Which of a model's files is the fastest: the first that there is.
@@ -132,14 +115,6 @@ pub trait Backend: Sync {
     /// # Errors
     /// What is missing and what to do, as a part of a sentence.
     fn device(&self, number: u32) -> Result<Device, String>;
-
-    /// Makes the provider known to ONNX Runtime; called before each use.
-    ///
-    /// # Errors
-    /// What is wrong, as a part of a sentence.
-    fn prepare(&self, _environment: &Environment, _library: &Path) -> Result<(), String> {
-        Ok(())
-    }
 
     /// Adds the provider to a session. The CPU is added by the caller and runs what this one does not take.
     ///
@@ -170,10 +145,8 @@ impl Provider {
             return vec![self];
         }
         let all = Self::ALL.iter().rev().copied();
-        all.filter(|provider| {
-            provider.backend().is_automatic() && provider.find_library(runtime).is_ok()
-        })
-        .collect()
+        all.filter(|provider| provider.find_library(runtime).is_ok())
+            .collect()
     }
 
     /// The file of the provider's library, `None` where it has none.
@@ -187,19 +160,13 @@ impl Provider {
         if cfg!(not(feature = "gpu")) {
             return Err(self.missing("this plugin was built without the feature `gpu`".into()));
         }
-        let path_variable = env::var_os("LD_LIBRARY_PATH")
-            .filter(|_| library.anywhere)
-            .unwrap_or_default();
-        let directories = env::split_paths(&path_variable).filter(|dir| dir.is_absolute());
-        [runtime.with_file_name(library.file)]
-            .into_iter()
-            .chain(directories.map(|dir| dir.join(library.file)))
-            .find(|path| path.is_file())
-            .map(Some)
-            .ok_or_else(|| {
-                let beside = runtime.with_file_name("");
-                self.missing(format!("it is not in {}", beside.display()))
-            })
+        // ONNX Runtime looks for its own libraries only beside itself.
+        let path = runtime.with_file_name(library.file);
+        if path.is_file() {
+            return Ok(Some(path));
+        }
+        let beside = runtime.with_file_name("");
+        Err(self.missing(format!("it is not in {}", beside.display())))
     }
 
     /// That the provider is unavailable.
@@ -222,7 +189,7 @@ fn one_line(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, process};
+    use std::{env, fs, process};
 
     use super::*;
 
@@ -235,7 +202,6 @@ mod tests {
         for library in [
             "libonnxruntime_providers_cuda.so",
             "libonnxruntime_providers_tensorrt.so",
-            "libonnxruntime_providers_nv_tensorrt_rtx.so",
         ] {
             fs::write(dir.join(library), "").unwrap();
         }
@@ -245,11 +211,11 @@ mod tests {
         );
         fs::remove_dir_all(dir).unwrap();
         assert_eq!(Provider::Cuda.candidates(&runtime), [Provider::Cuda]);
-        let error = Provider::TensorRtRtx.find_library(&runtime).unwrap_err();
+        let error = Provider::TensorRt.find_library(&runtime).unwrap_err();
         for part in [
-            "`tensorrt-rtx`",
-            "libonnxruntime_providers_nv_tensorrt_rtx.so",
-            "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+            "`tensorrt`",
+            "libonnxruntime_providers_tensorrt.so",
+            "onnxruntime-gpu",
         ] {
             assert!(error.to_string().contains(part), "{error}");
         }

@@ -16,7 +16,6 @@ impl Backend for TensorRt {
         Some(Library {
             file: "libonnxruntime_providers_tensorrt.so",
             package: "the PyPI package onnxruntime-gpu",
-            anywhere: false,
         })
     }
 
@@ -68,7 +67,7 @@ impl Backend for TensorRt {
     }
 
     fn engines(&self) -> Option<String> {
-        Some(nvidia::tensorrt_version("libnvinfer.so.10"))
+        Some(nvidia::tensorrt_version())
     }
 
     fn explain(&self, message: &str) -> String {

@@ -7,6 +7,8 @@ use libloading::{Library, Symbol};
 
 /// The driver's library: part of the driver, never of CUDA's packages.
 const LIBRARY: &str = "libcuda.so.1";
+/// TensorRT's, which the provider's library loads by this name.
+const TENSORRT: &str = "libnvinfer.so.10";
 
 /// `CUdevice_attribute` (cuda.h).
 const COMPUTE_CAPABILITY_MAJOR: c_int = 75;
@@ -146,10 +148,10 @@ fn leak(library: &OsStr) -> Result<&'static Library, libloading::Error> {
     Ok(Box::leak(Box::new(library)))
 }
 
-/// The version that a library of TensorRT's says it is (NvInferRuntime.h).
-pub fn tensorrt_version(library: &str) -> String {
+/// TensorRT's version (NvInferRuntime.h).
+pub fn tensorrt_version() -> String {
     let version = || {
-        let library = leak(library.as_ref()).ok()?;
+        let library = leak(TENSORRT.as_ref()).ok()?;
         // SAFETY: NvInferRuntime.h's signature; it only answers.
         unsafe {
             let version: Symbol<unsafe extern "C" fn() -> i32> =
