@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use super::precision::Precision;
+use super::options::Precision;
+
+/// The largest number of values of one input: a picture of 4729 by 4729 pixels, or 16384 bands by 4096 frames. It is
+/// far above what models need, and checked before memory is taken.
+pub const MAX_VALUES: usize = 1 << 26;
 
 /// A model's description of itself, checked against its graph.
 #[derive(Debug, Clone, PartialEq)]

@@ -200,7 +200,7 @@ pub enum Error {
         /// The provider as it is asked for, e.g. `cuda`.
         provider: &'static str,
         /// The provider's shared library.
-        library: &'static str,
+        library: String,
         /// What holds that library.
         package: &'static str,
         /// What is missing, or what ONNX Runtime says.

@@ -24,14 +24,12 @@ mod error;
 mod handle;
 mod item;
 mod library;
-mod limits;
 mod load;
-mod names;
 mod open;
 mod options;
+mod platform;
 mod plugin_dir;
-pub(crate) mod precision;
-pub(crate) mod provider;
+mod provider;
 mod run;
 mod runtime;
 mod stats;
@@ -43,10 +41,8 @@ pub use self::{
     error::Error,
     handle::Model,
     item::{Input, Output},
-    limits::{BATCH_SIZE as MAX_BATCH_SIZE, THREADS as MAX_THREADS},
-    options::{Options, Progress},
+    options::{MAX_BATCH_SIZE, MAX_THREADS, Options, Precision, Progress},
     plugin_dir::set_plugin_dir,
-    precision::Precision,
     provider::Provider,
     runtime::{Log, set_log},
     stats::Stats,

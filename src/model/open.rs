@@ -20,7 +20,6 @@ use ort::session::RunOptions;
 use super::{
     error::Error,
     handle::Model,
-    limits,
     load::{
         Load, Loaded,
         find::{self, Files},
@@ -52,7 +51,7 @@ impl Model {
         options: &Options,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<Self>, Error> {
-        limits::check(options)?;
+        options.check()?;
         open(&find::model(name_or_path)?, options, progress)
     }
 }

@@ -15,9 +15,13 @@ use ort::{
 use super::{
     error::Error,
     library::{self, Unusable},
+    platform,
     plugin_dir::plugin_dir,
     telemetry::disable_telemetry,
 };
+
+/// The name of its library.
+const NAME: &str = "onnxruntime";
 
 /// Where ONNX Runtime's log goes: level and message.
 pub type Log = fn(LogLevel, &str);
@@ -79,7 +83,8 @@ fn candidates() -> Vec<PathBuf> {
         .iter()
         .flat_map(|dir| NEAR.map(|near| dir.join(near)))
         .flat_map(|dir| libraries(&dir))
-        .chain(["libonnxruntime.so".into(), "libonnxruntime.so.1".into()])
+        .chain([platform::library(NAME).into()])
+        .chain([platform::versioned(NAME, "1").into()])
         .chain(distributions())
         .collect()
 }
@@ -96,19 +101,17 @@ fn named(path: PathBuf) -> PathBuf {
 /// The names by which distributions install ONNX Runtime, newest first: Debian's are those of one minor version.
 fn distributions() -> impl Iterator<Item = PathBuf> {
     let minors = (ort::MINOR_VERSION..ort::MINOR_VERSION + 20).rev();
-    minors.map(|minor| format!("libonnxruntime.so.1.{minor}").into())
+    minors.map(|minor| platform::versioned(NAME, &format!("1.{minor}")).into())
 }
 
-/// `libonnxruntime.so` and `libonnxruntime.so.1*` in a directory, in this order, newest version first.
+/// The library without a version and those of a version 1 in a directory, in this order, newest version first.
 fn libraries(dir: &Path) -> Vec<PathBuf> {
     let version = |path: &PathBuf| -> Option<Vec<u32>> {
-        let name = path.file_name()?.to_str()?;
-        let rest = name.strip_prefix("libonnxruntime.so")?;
-        if rest.is_empty() {
+        let version = platform::version(NAME, path.file_name()?.to_str()?)?;
+        if version.is_empty() {
             return Some(vec![u32::MAX]);
         }
-        let numbers: Result<Vec<u32>, _> =
-            rest.strip_prefix('.')?.split('.').map(str::parse).collect();
+        let numbers: Result<Vec<u32>, _> = version.split('.').map(str::parse).collect();
         numbers.ok().filter(|numbers| numbers.first() == Some(&1))
     };
     let mut found: Vec<(Vec<u32>, PathBuf)> = fs::read_dir(dir)
@@ -149,8 +152,10 @@ fn load(candidates: &[PathBuf]) -> Result<Runtime, Error> {
             }
         };
         let path = library.file.clone();
-        let environment = ort::init_from(&path).map_err(|error| error.to_string());
-        return match environment.and_then(self::environment) {
+        let environment = ort::init_from(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|builder| environment(builder).map_err(|error| error.to_string()));
+        return match environment {
             Ok(environment) => Ok(Runtime { environment, path }),
             Err(cause) => Err(Error::RuntimeMissing {
                 tried: vec![format!("{}: {cause}", path.display())],
@@ -160,15 +165,14 @@ fn load(candidates: &[PathBuf]) -> Result<Runtime, Error> {
     Err(too_old.unwrap_or(Error::RuntimeMissing { tried }))
 }
 
-fn environment(builder: EnvironmentBuilder) -> Result<Environment, String> {
+fn environment(builder: EnvironmentBuilder) -> ort::Result<Environment> {
     let environment = builder
         .with_name("gst-instruments")
         .with_telemetry(false)
         .with_logger(Arc::new(|level, category, _id, _location, message| {
             log(level, &format!("{category}: {message}"));
         }))
-        .build()
-        .map_err(|error| error.to_string())?;
+        .build()?;
     let set = *LOG.read().unwrap_or_else(PoisonError::into_inner);
     environment.set_log_level(set.map_or(LogLevel::Warning, |(_, level)| level));
     Ok(environment)

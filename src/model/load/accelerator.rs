@@ -13,8 +13,7 @@ use crate::model::{
     card::Card,
     engines::{self, Building, Engines, Key},
     error::Error,
-    options::{Options, Progress},
-    precision::Precision,
+    options::{Options, Precision, Progress},
     provider::{Device, Provider, Setup},
     run::{
         batch::{self, Lane},
@@ -92,7 +91,7 @@ impl Accelerator<'_> {
     pub fn replays(&self) -> bool {
         let [least, _, most] = batch::lengths(self.card);
         let any_batch = self.layout.batches && self.layout.batch_symbols.is_empty();
-        self.provider.backend().replays() && least == most && !any_batch
+        self.provider.backend().facts().replays && least == most && !any_batch
     }
 
     /// Opens one session for each size of batch.
@@ -101,10 +100,11 @@ impl Accelerator<'_> {
     /// [`Error::ProviderMissing`] when a library, the driver or the device is unavailable, [`Error::Provider`] when the
     /// device cannot run the model.
     pub fn open(&self, progress: &dyn Fn(Progress)) -> Result<Opened, Error> {
-        let missing = |cause| self.provider.missing(cause);
         let backend = self.provider.backend();
         let library = self.provider.find_library(&self.runtime.path)?;
-        let device = backend.device(self.options.device).map_err(missing)?;
+        let device = backend
+            .device(self.options.device)
+            .map_err(|error| self.provider.missing(error))?;
         let mut lanes = Vec::new();
         let mut summary = Summary {
             provider: self.provider,
@@ -155,7 +155,7 @@ impl Accelerator<'_> {
     /// What the sessions compute in.
     fn precision(&self) -> Precision {
         let asked = self.options.precision;
-        if self.provider.backend().makes_half_floats()
+        if self.provider.backend().facts().makes_half_floats
             && self.card.precision == Precision::Fp32
             && matches!(asked, Precision::Auto | Precision::Fp16)
         {
@@ -236,9 +236,9 @@ impl Accelerator<'_> {
         device: &Device,
         library: Option<&Path>,
     ) -> Result<Option<Building>, String> {
-        let Some(builder) = self.provider.backend().engines() else {
+        if !self.provider.backend().facts().builds_engines {
             return Ok(None);
-        };
+        }
         let root = self.options.engine_cache.clone();
         let root = root.or_else(Engines::default_root).ok_or(
             "there is no folder for engines, so they are built at each start: set `engine-cache`, XDG_CACHE_HOME or HOME",
@@ -255,11 +255,7 @@ impl Accelerator<'_> {
                 precision: self.precision().as_str().into(),
                 provider: self.provider.as_str().into(),
                 device: device.kind.clone(),
-                versions: format!(
-                    "{}; provider {library}; {builder}; driver {}",
-                    ort::info(),
-                    device.driver
-                ),
+                versions: format!("{}; provider {library}; {}", ort::info(), device.versions),
             };
             Engines::open(&root, key)
         };
@@ -278,7 +274,7 @@ impl Accelerator<'_> {
         device: &Device,
         building: Option<&Building>,
     ) -> Option<String> {
-        let builds = self.provider.backend().engines().is_some();
+        let builds = self.provider.backend().facts().builds_engines;
         if !builds || building.is_some_and(Building::is_warm) {
             return None;
         }

@@ -7,9 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::model::{
-    error::Error, plugin_dir::plugin_dir, precision::Precision, provider::Provider,
-};
+use crate::model::{error::Error, options::Precision, plugin_dir::plugin_dir, provider::Provider};
 
 /// The directories of models, separated by `:`.
 const MODEL_PATH: &str = "GST_INSTRUMENTS_MODEL_PATH";
@@ -41,10 +39,10 @@ impl Files {
     /// [`Error::PrecisionMissing`].
     pub fn pick(&self, provider: Provider, precision: Precision) -> Result<&Path, Error> {
         use Precision::{Auto, Fp16, Fp32};
-        let backend = provider.backend();
+        let facts = provider.backend().facts();
         let order = match precision {
-            Auto => backend.precisions().to_vec(),
-            Fp16 if backend.makes_half_floats() => vec![Fp16, Fp32],
+            Auto => facts.precisions.to_vec(),
+            Fp16 if facts.makes_half_floats => vec![Fp16, Fp32],
             asked => vec![asked],
         };
         let order = [Auto].into_iter().chain(order);

@@ -10,10 +10,9 @@ use super::{
 };
 use crate::mel::{FrontEnd, FrontEndError};
 use crate::model::{
-    card::{Activation, Card, Fit, Modality, Space},
+    card::{Activation, Card, Fit, MAX_VALUES, Modality, Space},
     error::Error,
-    limits,
-    precision::Precision,
+    options::Precision,
     run::{
         arrange::{Arrangement, MEL_LAYOUTS},
         layout::Layout,
@@ -253,7 +252,7 @@ impl<'a> Check<'a> {
     fn fusion(&self) -> Result<Input<'a>, Error> {
         let frames = match self.fields.optional("fusion.frames") {
             None | Some("any") => None,
-            Some(_) => Some(self.fields.count("fusion.frames", limits::VALUES)?),
+            Some(_) => Some(self.fields.count("fusion.frames", MAX_VALUES)?),
         };
         let (video, audio, present) = (
             self.input("video", 3)?,
@@ -366,12 +365,12 @@ impl<'a> Check<'a> {
         let values = lengths
             .iter()
             .try_fold(1_usize, |values, length| values.checked_mul(*length));
-        if values.is_some_and(|values| (1..=limits::VALUES).contains(&values)) {
+        if values.is_some_and(|values| (1..=MAX_VALUES).contains(&values)) {
             return Ok(());
         }
         Err(self.fields.problem(format!(
             "one item of its input {port} must have 1 to {} values",
-            limits::VALUES
+            MAX_VALUES
         )))
     }
 

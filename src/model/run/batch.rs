@@ -14,14 +14,15 @@ use super::{
     layout::Layout,
 };
 use crate::model::{
-    card::{Card, Modality},
+    card::{Card, MAX_VALUES, Modality},
     engines::Engines,
     error::Error,
     item::{Input, Output},
-    limits,
     provider::{Backend, Memory, Provider},
 };
 
+/// The largest number of values of a whole batch: 1 GiB of 32-bit floats.
+const BATCH_VALUES: usize = 1 << 28;
 /// How often a session is run before ONNX Runtime surely replays the GPU's work: it records one of the first runs.
 const RUNS_TO_RECORD: usize = 4;
 /// For how many shapes a session keeps its buffers.
@@ -58,7 +59,7 @@ impl Lane {
     pub fn any(session: Session) -> Self {
         Self {
             buffers: Vec::new(),
-            memory: Memory::host(),
+            memory: Memory::default(),
             session,
             size: None,
             engines: None,
@@ -163,7 +164,7 @@ impl Runner {
             } => (
                 matches!(input, Input::Fusion { video: rows, audio: row, .. }
                     if row.len() == audio.size
-                        && (1..=limits::VALUES).contains(&rows.len())
+                        && (1..=MAX_VALUES).contains(&rows.len())
                         && rows.len().is_multiple_of(video.size)
                         && frames.is_none_or(|frames| rows.len() == frames * video.size)),
                 format!(
@@ -211,7 +212,7 @@ impl Runner {
                 quiet = answer(&silence)?;
             }
             let loud = answer(&noise)?;
-            if lane.memory.is_fixed() && quiet == loud {
+            if lane.memory.device.is_some() && quiet == loud {
                 return Err(failed(
                     "what the GPU replays does not depend on the input".into(),
                 ));
@@ -364,7 +365,7 @@ pub fn largest(card: &Card) -> usize {
         Modality::Video { width, height, .. } => pixels(*width, *height) * 3,
         Modality::Fusion { video, audio, .. } => video.size * lengths(card)[2] + audio.size,
     };
-    (limits::BATCH_VALUES / values).max(1)
+    (BATCH_VALUES / values).max(1)
 }
 
 /// An input of the usual length whose values are `value` of their number.
