@@ -23,11 +23,12 @@ pub struct Speed {
 /// What one stream brings: values that are not all the same.
 fn input(model: &Model) -> Result<Input> {
     let value = |index: usize| (index * 61 % 97) as f32;
-    Ok(match model.card().modality {
-        Modality::Audio { bands, frames, .. } => {
-            Input::Mel((0..bands * frames).map(value).collect())
+    Ok(match &model.card().modality {
+        Modality::Audio { front_end, .. } => {
+            let count = front_end.bands * front_end.patch_frames;
+            Input::Mel((0..count).map(value).collect())
         }
-        Modality::Video { width, height, .. } => {
+        &Modality::Video { width, height, .. } => {
             let count = width as usize * height as usize * 3;
             Input::Frame((0..count).map(|index| value(index) as u8).collect())
         }

@@ -1,48 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! How models are run, and the limits of that.
 
-use std::{path::PathBuf, sync::LazyLock, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use super::{error::Error, provider::Provider};
+use super::{
+    error::Error,
+    provider::{Precision, Provider},
+};
 
 /// Maximum batch size that can be asked for.
 pub const MAX_BATCH_SIZE: usize = 1024;
 /// Maximum number of threads for one inference that can be asked for.
 pub const MAX_THREADS: u32 = 1024;
-
-/// Number format that a model computes in, which selects the model's file: `NAME.onnx`, `NAME.fp16.onnx` or
-/// `NAME.int8.onnx`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, glib::Enum)]
-#[enum_type(name = "GstInstrumentsPrecision")]
-pub enum Precision {
-    /// The fastest for the provider: int8 on the CPU and fp16 on a GPU if the model has it, else fp32.
-    #[default]
-    #[enum_value(
-        name = "The fastest for the provider: int8 on the CPU and fp16 on a GPU if the model has it, else fp32",
-        nick = "auto"
-    )]
-    Auto,
-    /// 32-bit floats.
-    #[enum_value(name = "32-bit floats", nick = "fp32")]
-    Fp32,
-    /// 16-bit floats.
-    #[enum_value(name = "16-bit floats", nick = "fp16")]
-    Fp16,
-    /// 8-bit integers.
-    #[enum_value(name = "8-bit integers", nick = "int8")]
-    Int8,
-}
-
-impl Precision {
-    /// All but `auto`.
-    pub const ALL: &[Self] = &[Self::Fp32, Self::Fp16, Self::Int8];
-
-    /// The name that users give.
-    pub fn as_str(self) -> &'static str {
-        static CLASS: LazyLock<glib::EnumClass> = LazyLock::new(glib::EnumClass::new::<Precision>);
-        CLASS.value(self as i32).map_or("", glib::EnumValue::nick)
-    }
-}
 
 /// How a model is run. Models opened with equal options are shared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

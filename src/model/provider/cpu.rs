@@ -3,8 +3,7 @@
 
 use ort::session::builder::SessionBuilder;
 
-use super::{Backend, Facts, Setup, one_line};
-use crate::model::options::Precision;
+use super::{Backend, Facts, Precision, Setup, one_line};
 
 pub struct Cpu;
 

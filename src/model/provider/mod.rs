@@ -18,7 +18,7 @@ use ort::{
     session::{Session, builder::SessionBuilder},
 };
 
-use super::{error::Error, options::Precision, platform};
+use super::{error::Error, platform};
 
 /// What runs a model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, glib::Enum)]
@@ -40,6 +40,40 @@ pub enum Provider {
     /// An NVIDIA GPU, with engines that TensorRT builds.
     #[enum_value(name = "TensorRT: an NVIDIA GPU", nick = "tensorrt")]
     TensorRt,
+}
+
+/// Number format that a model computes in, which selects the model's file: `NAME.onnx`, `NAME.fp16.onnx` or
+/// `NAME.int8.onnx`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, glib::Enum)]
+#[enum_type(name = "GstInstrumentsPrecision")]
+pub enum Precision {
+    /// The fastest for the provider: int8 on the CPU and fp16 on a GPU if the model has it, else fp32.
+    #[default]
+    #[enum_value(
+        name = "The fastest for the provider: int8 on the CPU and fp16 on a GPU if the model has it, else fp32",
+        nick = "auto"
+    )]
+    Auto,
+    /// 32-bit floats.
+    #[enum_value(name = "32-bit floats", nick = "fp32")]
+    Fp32,
+    /// 16-bit floats.
+    #[enum_value(name = "16-bit floats", nick = "fp16")]
+    Fp16,
+    /// 8-bit integers.
+    #[enum_value(name = "8-bit integers", nick = "int8")]
+    Int8,
+}
+
+impl Precision {
+    /// All but `auto`.
+    pub const ALL: &[Self] = &[Self::Fp32, Self::Fp16, Self::Int8];
+
+    /// The name that users give.
+    pub fn as_str(self) -> &'static str {
+        static CLASS: LazyLock<glib::EnumClass> = LazyLock::new(glib::EnumClass::new::<Precision>);
+        CLASS.value(self as i32).map_or("", glib::EnumValue::nick)
+    }
 }
 
 /// What is known of a provider before it is used.

@@ -8,8 +8,7 @@ use ort::{
     session::{Session, builder::SessionBuilder},
 };
 
-use super::{Backend, Device, Facts, Library, Memory, Setup, nvidia};
-use crate::model::options::Precision;
+use super::{Backend, Device, Facts, Library, Memory, Precision, Setup, nvidia};
 
 pub struct TensorRt;
 

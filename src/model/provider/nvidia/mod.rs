@@ -12,8 +12,7 @@ use ort::{
     session::Session,
 };
 
-use super::{Device, Facts, Memory, Setup};
-use crate::model::options::Precision;
+use super::{Device, Facts, Memory, Precision, Setup};
 
 pub use self::{driver::tensorrt_version, fault::explain};
 

@@ -4,20 +4,13 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{
+    Activation, Card, Fit, MAX_VALUES, Modality, Space,
     fields::{Fields, PREFIX, labels},
-    find,
     graph::{Element, Graph, Port},
+    layout::{Arrangement, Layout, MEL_LAYOUTS},
 };
 use crate::mel::{FrontEnd, FrontEndError};
-use crate::model::{
-    card::{Activation, Card, Fit, MAX_VALUES, Modality, Space},
-    error::Error,
-    options::Precision,
-    run::{
-        arrange::{Arrangement, MEL_LAYOUTS},
-        layout::Layout,
-    },
-};
+use crate::model::{error::Error, find, provider::Precision};
 
 /// The key of the shortest patch's frames, where their number may vary.
 const MIN_FRAMES: &str = "mel.min-frames";
@@ -129,8 +122,8 @@ impl<'a> Check<'a> {
     }
 
     fn audio(&self) -> Result<Input<'a>, Error> {
-        let front_end = self.fields.group("frontend.");
-        let (bands, frames) = self.patch(&front_end)?;
+        let front_end = self.front_end()?;
+        let (bands, frames) = (front_end.bands, front_end.patch_frames);
         let min_frames = match self.fields.optional(MIN_FRAMES) {
             Some(_) => self.fields.count(MIN_FRAMES, frames)?,
             None => frames,
@@ -162,19 +155,15 @@ impl<'a> Check<'a> {
         }
         let modality = Modality::Audio {
             front_end,
-            bands,
-            frames,
             min_frames,
         };
         Ok((modality, vec![mel], arrangement))
     }
 
-    /// Bands and frames of a patch of the front end, which must be one that can be computed.
-    fn patch(&self, front_end: &[(String, String)]) -> Result<(usize, usize), Error> {
-        let fields = front_end.iter();
-        let fields = fields.map(|(key, value)| (key.as_str(), value.as_str()));
-        match FrontEnd::from_fields(fields) {
-            Ok(front_end) => Ok((front_end.bands, front_end.patch_frames)),
+    /// The front end, which must be one that can be computed.
+    fn front_end(&self) -> Result<FrontEnd, Error> {
+        match FrontEnd::from_fields(self.fields.group("frontend.")) {
+            Ok(front_end) => Ok(front_end),
             Err(FrontEndError::Value { name, must, .. }) => {
                 let key = format!("frontend.{name}");
                 let value = self.fields.text(&key)?;

@@ -10,7 +10,7 @@ use std::{
 use libloading::{Library, Symbol};
 use ort::{MINOR_VERSION, sys::OrtApiBase};
 
-use super::platform;
+use crate::model::platform;
 
 /// Why a library cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::model::{error::Error, options::Precision, plugin_dir::plugin_dir, provider::Provider};
+use parking_lot::RwLock;
+
+use super::{
+    error::Error,
+    provider::{Precision, Provider},
+};
+
+/// The folder of the plugin's file: models and ONNX Runtime are looked for beside it.
+static PLUGIN_DIR: RwLock<Option<PathBuf>> = RwLock::new(None);
+
+/// Sets the folder of the plugin's file.
+pub fn set_plugin_dir(dir: &Path) {
+    *PLUGIN_DIR.write() = Some(dir.into());
+}
+
+/// The folder of the plugin's file, once it is known.
+pub fn plugin_dir() -> Option<PathBuf> {
+    PLUGIN_DIR.read().clone()
+}
 
 /// The directories of models, separated by `:`.
 const MODEL_PATH: &str = "GST_INSTRUMENTS_MODEL_PATH";

@@ -10,12 +10,11 @@ use ort::{
 };
 
 use super::{
-    binding::{Buffers, Tensor},
-    layout::Layout,
+    buffers::{Buffers, Tensor},
+    engines::Engines,
 };
 use crate::model::{
-    card::{Card, MAX_VALUES, Modality},
-    engines::Engines,
+    card::{Card, Layout, MAX_VALUES, Modality},
     error::Error,
     item::{Input, Output},
     provider::{Backend, Memory, Provider},
@@ -140,19 +139,20 @@ impl Runner {
     pub fn check(&self, input: &Input) -> Result<(), Error> {
         let (fits, expected) = match &self.card.modality {
             Modality::Audio {
-                bands,
-                frames,
+                front_end,
                 min_frames,
-                ..
-            } => (
-                matches!(input, Input::Mel(mel) if mel.len().is_multiple_of(*bands)
-                    && (*min_frames..=*frames).contains(&(mel.len() / bands))),
-                if min_frames == frames {
-                    format!("a mel patch of {bands} bands by {frames} frames")
-                } else {
-                    format!("a mel patch of {bands} bands by {min_frames} to {frames} frames")
-                },
-            ),
+            } => {
+                let (bands, frames) = (front_end.bands, front_end.patch_frames);
+                (
+                    matches!(input, Input::Mel(mel) if mel.len().is_multiple_of(bands)
+                        && (*min_frames..=frames).contains(&(mel.len() / bands))),
+                    if *min_frames == frames {
+                        format!("a mel patch of {bands} bands by {frames} frames")
+                    } else {
+                        format!("a mel patch of {bands} bands by {min_frames} to {frames} frames")
+                    },
+                )
+            }
             Modality::Video { width, height, .. } => (
                 matches!(input, Input::Frame(frame) if frame.len() == pixels(*width, *height) * 3),
                 format!("an RGB picture of {width} by {height} pixels"),
@@ -339,7 +339,7 @@ fn pixels(width: u32, height: u32) -> usize {
 /// for pictures.
 fn length(card: &Card, input: &Input) -> usize {
     match (&card.modality, input) {
-        (Modality::Audio { bands, .. }, Input::Mel(mel)) => mel.len() / bands,
+        (Modality::Audio { front_end, .. }, Input::Mel(mel)) => mel.len() / front_end.bands,
         (Modality::Fusion { video: space, .. }, Input::Fusion { video, .. }) => {
             video.len() / space.size
         }
@@ -349,10 +349,11 @@ fn length(card: &Card, input: &Input) -> usize {
 
 /// The lengths of a model's inputs: at least, as a rule, at most.
 pub fn lengths(card: &Card) -> [usize; 3] {
-    match card.modality {
+    match &card.modality {
         Modality::Audio {
-            frames, min_frames, ..
-        } => [min_frames, frames, frames],
+            front_end,
+            min_frames,
+        } => [*min_frames, front_end.patch_frames, front_end.patch_frames],
         Modality::Video { .. } => [0; 3],
         Modality::Fusion { frames, .. } => frames.map_or(PICTURES, |frames| [frames; 3]),
     }
@@ -361,7 +362,7 @@ pub fn lengths(card: &Card) -> [usize; 3] {
 /// The largest batch of a model, at least 1, by the values of its inputs.
 pub fn largest(card: &Card) -> usize {
     let values = match &card.modality {
-        Modality::Audio { bands, frames, .. } => bands * frames,
+        Modality::Audio { front_end, .. } => front_end.bands * front_end.patch_frames,
         Modality::Video { width, height, .. } => pixels(*width, *height) * 3,
         Modality::Fusion { video, audio, .. } => video.size * lengths(card)[2] + audio.size,
     };
@@ -372,7 +373,9 @@ pub fn largest(card: &Card) -> usize {
 fn sample(card: &Card, value: impl Fn(usize) -> f32) -> Input {
     let values = |count: usize| (0..count).map(&value).collect::<Vec<f32>>();
     match &card.modality {
-        Modality::Audio { bands, frames, .. } => Input::Mel(values(bands * frames).into()),
+        Modality::Audio { front_end, .. } => {
+            Input::Mel(values(front_end.bands * front_end.patch_frames).into())
+        }
         Modality::Video { width, height, .. } => {
             let bytes = values(pixels(*width, *height) * 3);
             Input::Frame(bytes.into_iter().map(|value| value as u8).collect())

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
-//! ONNX Runtime: loaded once in a process, when the first model is opened.
+//! ONNX Runtime: found, examined by `library`, and loaded once in a process, when the first model is opened.
+
+mod library;
+mod telemetry;
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use ort::{
@@ -12,13 +15,12 @@ use ort::{
     logging::LogLevel,
 };
 
-use super::{
-    error::Error,
-    library::{self, Unusable},
-    platform,
-    plugin_dir::plugin_dir,
-    telemetry::disable_telemetry,
-};
+use parking_lot::{Mutex, RwLock};
+
+use self::library::Unusable;
+use super::{error::Error, find::plugin_dir, platform};
+
+pub use self::telemetry::disable_telemetry;
 
 /// The name of its library.
 const NAME: &str = "onnxruntime";
@@ -39,8 +41,8 @@ pub struct Runtime {
 
 /// Sends ONNX Runtime's messages of this level and above to `log`; without it they are dropped.
 pub fn set_log(log: Log, level: LogLevel) {
-    *LOG.write().unwrap_or_else(PoisonError::into_inner) = Some((log, level));
-    if let Some(runtime) = &*RUNTIME.lock().unwrap_or_else(PoisonError::into_inner) {
+    *LOG.write() = Some((log, level));
+    if let Some(runtime) = &*RUNTIME.lock() {
         runtime.environment.set_log_level(level);
     }
 }
@@ -48,7 +50,7 @@ pub fn set_log(log: Log, level: LogLevel) {
 /// Passes a message on, if its level is asked for. ONNX Runtime's environment is made with the lowest level, before
 /// another can be set.
 pub fn log(level: LogLevel, message: &str) {
-    let set = *LOG.read().unwrap_or_else(PoisonError::into_inner);
+    let set = *LOG.read();
     if let Some((log, _)) = set.filter(|(_, least)| level >= *least) {
         log(level, message);
     }
@@ -59,7 +61,7 @@ pub fn log(level: LogLevel, message: &str) {
 /// # Errors
 /// [`Error::RuntimeMissing`] or [`Error::RuntimeTooOld`]; the next call tries again.
 pub fn get() -> Result<Runtime, Error> {
-    let mut loaded = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut loaded = RUNTIME.lock();
     if let Some(runtime) = &*loaded {
         return Ok(runtime.clone());
     }
@@ -173,7 +175,7 @@ fn environment(builder: EnvironmentBuilder) -> ort::Result<Environment> {
             log(level, &format!("{category}: {message}"));
         }))
         .build()?;
-    let set = *LOG.read().unwrap_or_else(PoisonError::into_inner);
+    let set = *LOG.read();
     environment.set_log_level(set.map_or(LogLevel::Warning, |(_, level)| level));
     Ok(environment)
 }
@@ -182,10 +184,7 @@ fn environment(builder: EnvironmentBuilder) -> ort::Result<Environment> {
 #[cfg(test)]
 pub fn of_this_tree() -> Runtime {
     if std::env::var_os("ORT_DYLIB_PATH").is_none() {
-        super::plugin_dir::set_plugin_dir(Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/.runtime"
-        )));
+        super::find::set_plugin_dir(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.runtime")));
     }
     get().unwrap()
 }
