@@ -22,6 +22,7 @@
 //! An input passes `model` ([`Client::submit`]), `queue`, `session` (`batch`, `buffers`) and `card::layout`.
 
 #![deny(missing_docs)]
+#![warn(clippy::unwrap_used)]
 
 mod card;
 mod error;
@@ -30,6 +31,7 @@ mod item;
 #[expect(clippy::module_inception)]
 mod model;
 mod options;
+#[allow(unsafe_code)]
 mod platform;
 mod provider;
 mod queue;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! ONNX Runtime: found, examined by `library`, and loaded once in a process, when the first model is opened.
 
+#[allow(unsafe_code)]
 mod library;
+#[allow(unsafe_code)]
 mod telemetry;
 
 use std::{

@@ -8,6 +8,7 @@ mod accelerator;
 mod batch;
 mod buffers;
 mod engines;
+#[allow(unsafe_code)]
 mod placement;
 
 use std::{

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the providers for NVIDIA's GPUs share.
 
+#[allow(unsafe_code)]
 mod driver;
 mod fault;
 
