@@ -137,50 +137,46 @@ impl Runner {
     /// # Errors
     /// [`Error::WrongInput`].
     pub fn check(&self, input: &Input) -> Result<(), Error> {
-        let (fits, expected) = match &self.card.modality {
-            Modality::Audio {
-                front_end,
-                min_frames,
-            } => {
-                let (bands, frames) = (front_end.bands, front_end.patch_frames);
-                (
-                    matches!(input, Input::Mel(mel) if mel.len().is_multiple_of(bands)
-                        && (*min_frames..=frames).contains(&(mel.len() / bands))),
-                    if *min_frames == frames {
-                        format!("a mel patch of {bands} bands by {frames} frames")
-                    } else {
-                        format!("a mel patch of {bands} bands by {min_frames} to {frames} frames")
-                    },
-                )
+        let fits = match (&self.card.modality, input) {
+            (
+                Modality::Audio {
+                    front_end,
+                    min_frames,
+                },
+                Input::Mel(mel),
+            ) => {
+                let frames = *min_frames..=front_end.patch_frames;
+                mel.len().is_multiple_of(front_end.bands)
+                    && frames.contains(&(mel.len() / front_end.bands))
             }
-            Modality::Video { width, height, .. } => (
-                matches!(input, Input::Frame(frame) if frame.len() == pixels(*width, *height) * 3),
-                format!("an RGB picture of {width} by {height} pixels"),
-            ),
-            Modality::Fusion {
-                video,
-                audio,
-                frames,
-            } => (
-                matches!(input, Input::Fusion { video: rows, audio: row, .. }
-                    if row.len() == audio.size
-                        && (1..=MAX_VALUES).contains(&rows.len())
-                        && rows.len().is_multiple_of(video.size)
-                        && frames.is_none_or(|frames| rows.len() == frames * video.size)),
-                format!(
-                    "{} picture embedding(s) of {} values and an audio embedding of {} values",
-                    frames.map_or("any number of".into(), |frames| frames.to_string()),
-                    video.size,
-                    audio.size
-                ),
-            ),
+            (Modality::Video { width, height, .. }, Input::Frame(frame)) => {
+                frame.len() == pixels(*width, *height) * 3
+            }
+            (
+                Modality::Fusion {
+                    video,
+                    audio,
+                    frames,
+                },
+                Input::Fusion {
+                    video: rows,
+                    audio: row,
+                    ..
+                },
+            ) => {
+                row.len() == audio.size
+                    && (1..=MAX_VALUES).contains(&rows.len())
+                    && rows.len().is_multiple_of(video.size)
+                    && frames.is_none_or(|frames| rows.len() == frames * video.size)
+            }
+            _ => false,
         };
         if fits {
             return Ok(());
         }
         Err(Error::WrongInput {
             model: self.card.name.clone(),
-            expected,
+            expected: expected(&self.card),
             actual: input.to_string(),
         })
     }
@@ -329,6 +325,35 @@ fn check_length(
         }
     }
     Ok(())
+}
+
+/// What a model takes, for an error.
+fn expected(card: &Card) -> String {
+    match &card.modality {
+        Modality::Audio {
+            front_end,
+            min_frames,
+        } => {
+            let (bands, frames) = (front_end.bands, front_end.patch_frames);
+            if *min_frames == frames {
+                return format!("a mel patch of {bands} bands by {frames} frames");
+            }
+            format!("a mel patch of {bands} bands by {min_frames} to {frames} frames")
+        }
+        Modality::Video { width, height, .. } => {
+            format!("an RGB picture of {width} by {height} pixels")
+        }
+        Modality::Fusion {
+            video,
+            audio,
+            frames,
+        } => format!(
+            "{} picture embedding(s) of {} values and an audio embedding of {} values",
+            frames.map_or("any number of".into(), |frames| frames.to_string()),
+            video.size,
+            audio.size
+        ),
+    }
 }
 
 fn pixels(width: u32, height: u32) -> usize {
