@@ -225,6 +225,13 @@ pub enum Error {
         model: String,
     },
 
+    /// A newer request of the same user took the place of this one.
+    #[error("a newer request to the model `{model}` took the place of this one")]
+    Superseded {
+        /// The model's name.
+        model: String,
+    },
+
     /// Opening or running the model took too long.
     #[error(
         "the model `{model}` did not finish within {} s and was stopped; raise `timeout`, give it more `threads`, or \

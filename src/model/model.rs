@@ -177,6 +177,17 @@ impl Client {
         self.model.queue.submit(&self.owner, input, Box::new(reply));
     }
 
+    /// [`submit`](Self::submit) where only the newest input counts: of this user's requests the model has or gets one, and at
+    /// most one more waits, of which a newer one takes the place; that is answered with [`Error::Superseded`].
+    pub fn submit_newest(
+        &self,
+        input: Input,
+        reply: impl FnOnce(Result<Output, Error>) + Send + 'static,
+    ) {
+        let queue = &self.model.queue;
+        queue.submit_newest(&self.owner, input, Box::new(reply));
+    }
+
     /// Runs the model on one input and waits for the result. Must not be called from a reply of
     /// [`submit`](Self::submit), which would deadlock.
     ///

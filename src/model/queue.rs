@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -131,6 +132,16 @@ impl Queue {
 
     /// Adds a request; `reply` is called exactly once, at once where the owner is cancelled.
     pub fn submit(&self, owner: &Arc<Owner>, input: Input, reply: Reply) {
+        self.add(owner, input, reply, false);
+    }
+
+    /// [`submit`](Self::submit), of at most two requests of the owner at a time: a third takes the place of the second, which
+    /// is answered with [`Error::Superseded`].
+    pub fn submit_newest(&self, owner: &Arc<Owner>, input: Input, reply: Reply) {
+        self.add(owner, input, reply, true);
+    }
+
+    fn add(&self, owner: &Arc<Owner>, input: Input, reply: Reply, newest: bool) {
         let mut state = self.state.lock();
         let cancelled = owner.cancelled.load(Ordering::Relaxed);
         let refused = state.closed.clone().or(cancelled.then(|| self.cancelled()));
@@ -138,15 +149,26 @@ impl Queue {
             drop(state);
             return answer(reply, Err(error));
         }
-        state.waiting.push_back(Request {
+        let request = Request {
             input,
             ticket: Ticket {
                 owner: owner.clone(),
                 since: Instant::now(),
                 reply: Some(reply),
             },
-        });
-        self.changed.notify_all();
+        };
+        let second = if newest { state.second(owner) } else { None };
+        let Some(second) = second else {
+            state.waiting.push_back(request);
+            self.changed.notify_all();
+            return;
+        };
+        let superseded = mem::replace(second, request);
+        drop(state);
+        let error = Error::Superseded {
+            model: self.model.clone(),
+        };
+        answer_all(superseded.ticket.reply, &error);
     }
 
     /// Adds a request and waits for its answer.
@@ -248,8 +270,8 @@ impl Queue {
             return None;
         }
         let first = state.waiting.pop_front()?;
-        let alone = !runner.batches() || runner.check(&first.input).is_err();
-        let most = if alone { 1 } else { self.batch_size };
+        let joins = self.batch_size > 1 && runner.batches() && runner.check(&first.input).is_ok();
+        let most = if joins { self.batch_size } else { 1 };
         let mut batch = vec![first];
         let mut index = 0;
         while batch.len() < most && index < state.waiting.len() {
@@ -362,6 +384,23 @@ impl Queue {
     }
 }
 
+impl State {
+    /// The owner's last waiting request, unless that is its only request.
+    fn second(&mut self, owner: &Arc<Owner>) -> Option<&mut Request> {
+        let ours = |ticket: &Ticket| ticket.reply.is_some() && Arc::ptr_eq(&ticket.owner, owner);
+        let mut running = self.running.iter().flat_map(|running| &running.tickets);
+        let runs = running.any(ours);
+        let mut waiting = self
+            .waiting
+            .iter_mut()
+            .filter(|request| ours(&request.ticket));
+        match runs {
+            true => waiting.next_back(),
+            false => waiting.nth(1),
+        }
+    }
+}
+
 impl Ticket {
     /// Counts the answer for its owner and, in `all`, for everybody.
     fn record(&self, all: &mut Recorder, success: bool) {
@@ -390,7 +429,7 @@ fn answer(reply: Reply, answer: Answer) {
     let _ = catch_unwind(AssertUnwindSafe(|| reply(answer)));
 }
 
-fn answer_all(replies: Vec<Reply>, error: &Error) {
+fn answer_all(replies: impl IntoIterator<Item = Reply>, error: &Error) {
     for reply in replies {
         answer(reply, Err(error.clone()));
     }
