@@ -895,21 +895,21 @@ fn a_run_has_a_time_limit() {
         ..limited(22, 2000)
     };
     let model = open_with("endless", &one);
-    let (sender, results) = mpsc::channel();
-    for input in [white(), black()] {
-        let sender = sender.clone();
-        model.submit(input, move |result| sender.send(result).unwrap());
-    }
-    let late = Error::TimedOut {
+    let [late, behind] = [white(), black()].map(|input| {
+        let (sender, result) = mpsc::channel();
+        model.submit(input, move |output| sender.send(output).unwrap());
+        result
+    });
+    let error = Error::TimedOut {
         model: "endless".into(),
         limit: Duration::from_secs(2),
     };
-    assert_eq!(soon(|| results.recv().unwrap()), Err(late.clone()));
+    assert_eq!(soon(|| late.recv().unwrap()), Err(error.clone()));
     // What waited behind it has lost nothing.
-    let behind = soon(|| results.recv().unwrap());
+    let behind = soon(|| behind.recv().unwrap());
     assert_eq!(behind.unwrap().tags, [0.0; 3]);
     assert_eq!(model.stats().failures, 1);
-    let message = late.to_string();
+    let message = error.to_string();
     assert!(
         message.contains("`endless` did not finish within 2 s") && message.contains("`timeout`"),
         "{message}"

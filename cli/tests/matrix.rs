@@ -190,6 +190,7 @@ fn faults(case: &Case, decoded: &Decoded, outcome: &Outcome) -> Vec<String> {
         }
     }
     if !faults.is_empty() {
+        faults.extend(outcome.error.clone());
         faults.push(outcome.notes());
     }
     faults
