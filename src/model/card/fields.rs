@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A card as text: the keys `instruments.*` of an ONNX file's metadata and of its sidecar.
+//! A card as text: the keys `instruments.*` of an ONNX file's metadata and of its sidecar, a file in GLib's key file
+//! syntax that also says which tensor is which.
 
 use std::{collections::BTreeMap, path::Path, path::PathBuf, str::FromStr, sync::Arc};
 
-use super::{keyfile, regular};
+use super::file;
 use crate::model::error::Error;
 
 /// What precedes every key in an ONNX file's metadata.
@@ -14,8 +15,15 @@ pub const PREFIX: &str = "instruments.";
 pub struct Fields {
     path: PathBuf,
     values: BTreeMap<String, String>,
-    /// The sidecar's sections about tensors, by the tensors' names.
-    tensors: keyfile::Sections,
+    tensors: Vec<Tensor>,
+}
+
+/// What a sidecar says of one tensor.
+#[derive(Debug)]
+struct Tensor {
+    name: String,
+    id: Option<String>,
+    ranges: Option<String>,
 }
 
 impl Fields {
@@ -28,33 +36,22 @@ impl Fields {
         path: &Path,
         metadata: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Error> {
-        let mut values: BTreeMap<String, String> = metadata
+        let values = metadata
             .into_iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value)))
             .collect();
-        let sidecar = sidecar(path);
-        let mut tensors = keyfile::Sections::new();
-        if sidecar.exists() {
-            let text = regular::read(&sidecar)?;
-            let in_sidecar = |problem| Error::Card {
-                path: path.into(),
-                problem: format!("{} in {}", problem, sidecar.display()),
-            };
-            let mut sections = keyfile::parse(&text).map_err(in_sidecar)?;
-            let about = sections.remove("modelinfo").unwrap_or_default();
-            if let Some(version) = about.get("version").filter(|version| *version != "1.0") {
-                return Err(in_sidecar(format!(
-                    "version `{version}` is not supported, only 1.0"
-                )));
-            }
-            values.extend(sections.remove("instruments").unwrap_or_default());
-            tensors = sections;
-        }
-        let fields = Self {
+        let mut fields = Self {
             path: path.into(),
             values,
-            tensors,
+            tensors: Vec::new(),
         };
+        let sidecar = sidecar(path);
+        if sidecar.exists() {
+            let text = file::read(&sidecar)?;
+            fields
+                .merge(&text)
+                .map_err(|problem| fields.problem(format!("{problem} in {}", sidecar.display())))?;
+        }
         match fields.values.get("version").map(String::as_str) {
             Some("1") => Ok(fields),
             Some(version) => Err(fields.problem(format!(
@@ -65,6 +62,38 @@ impl Fields {
                 sidecar,
             }),
         }
+    }
+
+    /// Adds what a sidecar says.
+    fn merge(&mut self, text: &str) -> Result<(), SidecarError> {
+        let sidecar = glib::KeyFile::new();
+        sidecar.load_from_data(text, glib::KeyFileFlags::NONE)?;
+        let value = |section: &str, key: &str| match sidecar.has_key(section, key) {
+            Ok(true) => sidecar.string(section, key).map(|text| Some(text.into())),
+            _ => Ok(None),
+        };
+        for section in sidecar.groups().iter() {
+            match section.as_str() {
+                "modelinfo" => {
+                    let version: Option<String> = value(section, "version")?;
+                    if let Some(version) = version.filter(|version| version != "1.0") {
+                        return Err(SidecarError::Version(version));
+                    }
+                }
+                "instruments" => {
+                    for key in sidecar.keys(section)?.iter() {
+                        let text = sidecar.string(section, key)?;
+                        self.values.insert(key.to_string(), text.into());
+                    }
+                }
+                name => self.tensors.push(Tensor {
+                    name: name.into(),
+                    id: value(name, "id")?,
+                    ranges: value(name, "ranges")?,
+                }),
+            }
+        }
+        Ok(())
     }
 
     /// The value of a key.
@@ -131,30 +160,30 @@ impl Fields {
     }
 
     /// All keys that begin with `prefix`, without it.
-    pub fn group(&self, prefix: &str) -> Vec<(String, String)> {
+    pub fn group<'a>(&'a self, prefix: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let pairs = self.values.iter();
-        pairs
-            .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone())))
-            .collect()
+        pairs.filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
     }
 
     /// The name in the graph of the tensor that the sidecar says is `id`.
     pub fn tensor(&self, id: &str) -> Option<&str> {
-        let is = |section: &BTreeMap<String, String>| section.get("id").is_some_and(|is| is == id);
-        let tensor = self.tensors.iter().find(|(_, section)| is(section));
-        tensor.map(|(name, _)| name.as_str())
+        let is = |tensor: &&Tensor| tensor.id.as_deref() == Some(id);
+        self.tensors
+            .iter()
+            .find(is)
+            .map(|tensor| tensor.name.as_str())
     }
 
     /// The names of all tensors that the sidecar describes.
     pub fn tensors(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        self.tensors.iter().map(|tensor| tensor.name.as_str())
     }
 
     /// What bytes become in the input `name`: the sidecar's `ranges` in the tensor's section, or the card's.
     pub fn ranges(&self, name: &str) -> Option<&str> {
-        let section = self.tensors.get(name);
-        let ranges = section.and_then(|section| section.get("ranges"));
-        ranges.map(String::as_str).or(self.optional("frame.ranges"))
+        let tensor = self.tensors.iter().find(|tensor| tensor.name == name);
+        let ranges = tensor.and_then(|tensor| tensor.ranges.as_deref());
+        ranges.or(self.optional("frame.ranges"))
     }
 
     /// An [`Error::Card`] about this model.
@@ -169,6 +198,16 @@ impl Fields {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Why a sidecar cannot be understood, as a part of a sentence.
+#[derive(Debug, thiserror::Error)]
+enum SidecarError {
+    #[error("version `{0}` is not supported, only 1.0")]
+    Version(String),
+    /// GLib's own words.
+    #[error("{0}")]
+    Syntax(#[from] glib::Error),
 }
 
 /// The labels, one a line, of `labels_file` or else of the card, and where they are from.
@@ -187,7 +226,7 @@ pub fn labels(
             .collect()
     };
     match labels_file {
-        Some(file) => Ok((lines(&regular::read(file)?), file.display().to_string())),
+        Some(file) => Ok((lines(&file::read(file)?), file.display().to_string())),
         None => Ok((lines(fields.text("labels")?), format!("`{PREFIX}labels`"))),
     }
 }

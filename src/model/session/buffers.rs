@@ -149,7 +149,7 @@ mod tests {
         let run = RunOptions::new().unwrap();
         let inputs = [tensor("mel", &[2, 1, 4, 8])];
         let outputs = [tensor("tags", &[2, 3]), tensor("embedding", &[2, 4])];
-        for memory in [Memory::host(), fixed()] {
+        for memory in [Memory::default(), fixed()] {
             let mut buffers = Buffers::new(&session, &memory, &inputs, &outputs).unwrap();
             for offset in [0.0, 5.0] {
                 let values: Vec<f32> = (0..64).map(|value| value as f32 / 64.0 + offset).collect();

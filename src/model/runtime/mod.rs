@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
-//! ONNX Runtime: loaded once in a process, when the first model is opened.
+//! ONNX Runtime: found, examined by `library`, and loaded once in a process, when the first model is opened.
+
+#[allow(unsafe_code)]
+mod library;
+#[allow(unsafe_code)]
+mod telemetry;
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use ort::{
@@ -12,12 +17,15 @@ use ort::{
     logging::LogLevel,
 };
 
-use super::{
-    error::Error,
-    library::{self, Unusable},
-    plugin_dir::plugin_dir,
-    telemetry::disable_telemetry,
-};
+use parking_lot::{Mutex, RwLock};
+
+use self::library::Unusable;
+use super::{error::Error, find::plugin_dir, platform};
+
+pub use self::telemetry::disable_telemetry;
+
+/// The name of its library.
+const NAME: &str = "onnxruntime";
 
 /// Where ONNX Runtime's log goes: level and message.
 pub type Log = fn(LogLevel, &str);
@@ -35,8 +43,8 @@ pub struct Runtime {
 
 /// Sends ONNX Runtime's messages of this level and above to `log`; without it they are dropped.
 pub fn set_log(log: Log, level: LogLevel) {
-    *LOG.write().unwrap_or_else(PoisonError::into_inner) = Some((log, level));
-    if let Some(runtime) = &*RUNTIME.lock().unwrap_or_else(PoisonError::into_inner) {
+    *LOG.write() = Some((log, level));
+    if let Some(runtime) = &*RUNTIME.lock() {
         runtime.environment.set_log_level(level);
     }
 }
@@ -44,7 +52,7 @@ pub fn set_log(log: Log, level: LogLevel) {
 /// Passes a message on, if its level is asked for. ONNX Runtime's environment is made with the lowest level, before
 /// another can be set.
 pub fn log(level: LogLevel, message: &str) {
-    let set = *LOG.read().unwrap_or_else(PoisonError::into_inner);
+    let set = *LOG.read();
     if let Some((log, _)) = set.filter(|(_, least)| level >= *least) {
         log(level, message);
     }
@@ -55,7 +63,7 @@ pub fn log(level: LogLevel, message: &str) {
 /// # Errors
 /// [`Error::RuntimeMissing`] or [`Error::RuntimeTooOld`]; the next call tries again.
 pub fn get() -> Result<Runtime, Error> {
-    let mut loaded = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut loaded = RUNTIME.lock();
     if let Some(runtime) = &*loaded {
         return Ok(runtime.clone());
     }
@@ -79,7 +87,8 @@ fn candidates() -> Vec<PathBuf> {
         .iter()
         .flat_map(|dir| NEAR.map(|near| dir.join(near)))
         .flat_map(|dir| libraries(&dir))
-        .chain(["libonnxruntime.so".into(), "libonnxruntime.so.1".into()])
+        .chain([platform::library(NAME).into()])
+        .chain([platform::versioned(NAME, "1").into()])
         .chain(distributions())
         .collect()
 }
@@ -96,19 +105,17 @@ fn named(path: PathBuf) -> PathBuf {
 /// The names by which distributions install ONNX Runtime, newest first: Debian's are those of one minor version.
 fn distributions() -> impl Iterator<Item = PathBuf> {
     let minors = (ort::MINOR_VERSION..ort::MINOR_VERSION + 20).rev();
-    minors.map(|minor| format!("libonnxruntime.so.1.{minor}").into())
+    minors.map(|minor| platform::versioned(NAME, &format!("1.{minor}")).into())
 }
 
-/// `libonnxruntime.so` and `libonnxruntime.so.1*` in a directory, in this order, newest version first.
+/// The library without a version and those of a version 1 in a directory, in this order, newest version first.
 fn libraries(dir: &Path) -> Vec<PathBuf> {
     let version = |path: &PathBuf| -> Option<Vec<u32>> {
-        let name = path.file_name()?.to_str()?;
-        let rest = name.strip_prefix("libonnxruntime.so")?;
-        if rest.is_empty() {
+        let version = platform::version(NAME, path.file_name()?.to_str()?)?;
+        if version.is_empty() {
             return Some(vec![u32::MAX]);
         }
-        let numbers: Result<Vec<u32>, _> =
-            rest.strip_prefix('.')?.split('.').map(str::parse).collect();
+        let numbers: Result<Vec<u32>, _> = version.split('.').map(str::parse).collect();
         numbers.ok().filter(|numbers| numbers.first() == Some(&1))
     };
     let mut found: Vec<(Vec<u32>, PathBuf)> = fs::read_dir(dir)
@@ -149,8 +156,10 @@ fn load(candidates: &[PathBuf]) -> Result<Runtime, Error> {
             }
         };
         let path = library.file.clone();
-        let environment = ort::init_from(&path).map_err(|error| error.to_string());
-        return match environment.and_then(self::environment) {
+        let environment = ort::init_from(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|builder| environment(builder).map_err(|error| error.to_string()));
+        return match environment {
             Ok(environment) => Ok(Runtime { environment, path }),
             Err(cause) => Err(Error::RuntimeMissing {
                 tried: vec![format!("{}: {cause}", path.display())],
@@ -160,16 +169,15 @@ fn load(candidates: &[PathBuf]) -> Result<Runtime, Error> {
     Err(too_old.unwrap_or(Error::RuntimeMissing { tried }))
 }
 
-fn environment(builder: EnvironmentBuilder) -> Result<Environment, String> {
+fn environment(builder: EnvironmentBuilder) -> ort::Result<Environment> {
     let environment = builder
         .with_name("gst-instruments")
         .with_telemetry(false)
         .with_logger(Arc::new(|level, category, _id, _location, message| {
             log(level, &format!("{category}: {message}"));
         }))
-        .build()
-        .map_err(|error| error.to_string())?;
-    let set = *LOG.read().unwrap_or_else(PoisonError::into_inner);
+        .build()?;
+    let set = *LOG.read();
     environment.set_log_level(set.map_or(LogLevel::Warning, |(_, level)| level));
     Ok(environment)
 }
@@ -178,10 +186,7 @@ fn environment(builder: EnvironmentBuilder) -> Result<Environment, String> {
 #[cfg(test)]
 pub fn of_this_tree() -> Runtime {
     if std::env::var_os("ORT_DYLIB_PATH").is_none() {
-        super::plugin_dir::set_plugin_dir(Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/.runtime"
-        )));
+        super::find::set_plugin_dir(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.runtime")));
     }
     get().unwrap()
 }

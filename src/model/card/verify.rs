@@ -4,21 +4,13 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{
+    Activation, Card, Fit, MAX_VALUES, Modality, Space,
     fields::{Fields, PREFIX, labels},
-    find,
     graph::{Element, Graph, Port},
+    layout::{Arrangement, Layout, MEL_LAYOUTS},
 };
 use crate::mel::{FrontEnd, FrontEndError};
-use crate::model::{
-    card::{Activation, Card, Fit, Modality, Space},
-    error::Error,
-    limits,
-    precision::Precision,
-    run::{
-        arrange::{Arrangement, MEL_LAYOUTS},
-        layout::Layout,
-    },
-};
+use crate::model::{error::Error, find, provider::Precision};
 
 /// The key of the shortest patch's frames, where their number may vary.
 const MIN_FRAMES: &str = "mel.min-frames";
@@ -130,8 +122,8 @@ impl<'a> Check<'a> {
     }
 
     fn audio(&self) -> Result<Input<'a>, Error> {
-        let front_end = self.fields.group("frontend.");
-        let (bands, frames) = self.patch(&front_end)?;
+        let front_end = self.front_end()?;
+        let (bands, frames) = (front_end.bands, front_end.patch_frames);
         let min_frames = match self.fields.optional(MIN_FRAMES) {
             Some(_) => self.fields.count(MIN_FRAMES, frames)?,
             None => frames,
@@ -163,19 +155,15 @@ impl<'a> Check<'a> {
         }
         let modality = Modality::Audio {
             front_end,
-            bands,
-            frames,
             min_frames,
         };
         Ok((modality, vec![mel], arrangement))
     }
 
-    /// Bands and frames of a patch of the front end, which must be one that can be computed.
-    fn patch(&self, front_end: &[(String, String)]) -> Result<(usize, usize), Error> {
-        let fields = front_end.iter();
-        let fields = fields.map(|(key, value)| (key.as_str(), value.as_str()));
-        match FrontEnd::from_fields(fields) {
-            Ok(front_end) => Ok((front_end.bands, front_end.patch_frames)),
+    /// The front end, which must be one that can be computed.
+    fn front_end(&self) -> Result<FrontEnd, Error> {
+        match FrontEnd::from_fields(self.fields.group("frontend.")) {
+            Ok(front_end) => Ok(front_end),
             Err(FrontEndError::Value { name, must, .. }) => {
                 let key = format!("frontend.{name}");
                 let value = self.fields.text(&key)?;
@@ -253,7 +241,7 @@ impl<'a> Check<'a> {
     fn fusion(&self) -> Result<Input<'a>, Error> {
         let frames = match self.fields.optional("fusion.frames") {
             None | Some("any") => None,
-            Some(_) => Some(self.fields.count("fusion.frames", limits::VALUES)?),
+            Some(_) => Some(self.fields.count("fusion.frames", MAX_VALUES)?),
         };
         let (video, audio, present) = (
             self.input("video", 3)?,
@@ -366,12 +354,12 @@ impl<'a> Check<'a> {
         let values = lengths
             .iter()
             .try_fold(1_usize, |values, length| values.checked_mul(*length));
-        if values.is_some_and(|values| (1..=limits::VALUES).contains(&values)) {
+        if values.is_some_and(|values| (1..=MAX_VALUES).contains(&values)) {
             return Ok(());
         }
         Err(self.fields.problem(format!(
             "one item of its input {port} must have 1 to {} values",
-            limits::VALUES
+            MAX_VALUES
         )))
     }
 

@@ -1,30 +1,42 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Sessions on an accelerator: one for each size of batch, so that every shape is fixed.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use ort::session::{Session, builder::SessionBuilder};
 
 use super::{
+    batch::{self, Lane},
+    engines::{self, Building, Engines, Key},
     placement::{self, Placement},
-    session,
 };
 use crate::model::{
-    card::Card,
-    engines::{self, Building, Engines, Key},
+    card::{Card, Layout},
     error::Error,
     options::{Options, Progress},
-    precision::Precision,
-    provider::{Device, Provider, Setup},
-    run::{
-        batch::{self, Lane},
-        layout::Layout,
-    },
+    provider::{Device, Precision, Provider, Setup},
     runtime::Runtime,
 };
 
 /// The batch sizes with a session; smaller batches are padded.
 const SIZES: [usize; 4] = [1, 8, 32, 128];
+
+/// Why engines are not kept: a sentence for the user.
+#[derive(Debug, thiserror::Error)]
+enum NoCache {
+    #[error(
+        "there is no folder for engines, so they are built at each start: set `engine-cache`, XDG_CACHE_HOME or HOME"
+    )]
+    NoFolder,
+    #[error(
+        "engines cannot be stored in {} ({cause}), so they are built at each start: set `engine-cache` to a writable folder",
+        .root.display()
+    )]
+    Unusable { root: PathBuf, cause: io::Error },
+}
 
 /// What the sessions are made of.
 pub struct Accelerator<'a> {
@@ -92,7 +104,7 @@ impl Accelerator<'_> {
     pub fn replays(&self) -> bool {
         let [least, _, most] = batch::lengths(self.card);
         let any_batch = self.layout.batches && self.layout.batch_symbols.is_empty();
-        self.provider.backend().replays() && least == most && !any_batch
+        self.provider.backend().facts().replays && least == most && !any_batch
     }
 
     /// Opens one session for each size of batch.
@@ -101,14 +113,11 @@ impl Accelerator<'_> {
     /// [`Error::ProviderMissing`] when a library, the driver or the device is unavailable, [`Error::Provider`] when the
     /// device cannot run the model.
     pub fn open(&self, progress: &dyn Fn(Progress)) -> Result<Opened, Error> {
-        let missing = |cause| self.provider.missing(cause);
         let backend = self.provider.backend();
         let library = self.provider.find_library(&self.runtime.path)?;
-        let device = backend.device(self.options.device).map_err(missing)?;
-        if let Some(library) = &library {
-            let prepared = backend.prepare(&self.runtime.environment, library);
-            prepared.map_err(missing)?;
-        }
+        let device = backend
+            .device(self.options.device)
+            .map_err(|error| self.provider.missing(error))?;
         let mut lanes = Vec::new();
         let mut summary = Summary {
             provider: self.provider,
@@ -126,7 +135,7 @@ impl Accelerator<'_> {
         for size in sizes {
             let building = self.engines(size, &device, library.as_deref());
             let building = building.unwrap_or_else(|note| {
-                summary.cache = Some(note);
+                summary.cache = Some(note.to_string());
                 None
             });
             let setup = self.setup(size, building.as_ref());
@@ -159,7 +168,7 @@ impl Accelerator<'_> {
     /// What the sessions compute in.
     fn precision(&self) -> Precision {
         let asked = self.options.precision;
-        if self.provider.backend().makes_half_floats()
+        if self.provider.backend().facts().makes_half_floats
             && self.card.precision == Precision::Fp32
             && matches!(asked, Precision::Auto | Precision::Fp16)
         {
@@ -185,14 +194,14 @@ impl Accelerator<'_> {
             // Here ONNX Runtime loads the provider's library and what that needs.
             .map_err(|error| self.provider.missing(backend.explain(error.message())))?;
         let mut builder = builder
-            .with_execution_providers([session::cpu_provider()])
+            .with_execution_providers([super::cpu_provider()])
             .map_err(|error| refused(error.into()))?;
         builder.commit_from_file(self.path).map_err(refused)
     }
 
     /// Everything but the providers.
     fn builder(&self, size: usize) -> ort::Result<SessionBuilder> {
-        let mut builder = session::builder(self.options, self.runtime)?
+        let mut builder = super::builder(self.options, self.runtime)?
             .with_memory_pattern(true)?
             .with_config_entry(placement::RECORD, "1")?;
         if self.layout.batches {
@@ -203,11 +212,10 @@ impl Accelerator<'_> {
         Ok(builder)
     }
 
-    fn setup(&self, size: usize, engines: Option<&Building>) -> Setup<'_> {
+    fn setup(&self, size: usize, engines: Option<&Building>) -> Setup {
         // In TensorRT's profiles these separate the names from the shapes.
         let writable = |name: &String| !name.contains([':', ',']);
         Setup {
-            environment: &self.runtime.environment,
             device: self.options.device,
             precision: self.precision(),
             shapes: (self.layout.inputs.iter().all(writable)).then(|| self.shapes(size)),
@@ -234,20 +242,20 @@ impl Accelerator<'_> {
     /// The folder of this session's engines; `None` for a provider that builds none.
     ///
     /// # Errors
-    /// A sentence that says why there is none.
+    /// [`NoCache`].
     fn engines(
         &self,
         size: usize,
         device: &Device,
         library: Option<&Path>,
-    ) -> Result<Option<Building>, String> {
-        let Some(builder) = self.provider.backend().engines() else {
+    ) -> Result<Option<Building>, NoCache> {
+        if !self.provider.backend().facts().builds_engines {
             return Ok(None);
-        };
+        }
         let root = self.options.engine_cache.clone();
-        let root = root.or_else(Engines::default_root).ok_or(
-            "there is no folder for engines, so they are built at each start: set `engine-cache`, XDG_CACHE_HOME or HOME",
-        )?;
+        let root = root
+            .or_else(Engines::default_root)
+            .ok_or(NoCache::NoFolder)?;
         let open = || {
             let library = match library {
                 Some(library) => engines::sha256(library)?,
@@ -260,20 +268,13 @@ impl Accelerator<'_> {
                 precision: self.precision().as_str().into(),
                 provider: self.provider.as_str().into(),
                 device: device.kind.clone(),
-                versions: format!(
-                    "{}; provider {library}; {builder}; driver {}",
-                    ort::info(),
-                    device.driver
-                ),
+                versions: format!("{}; provider {library}; {}", ort::info(), device.versions),
             };
             Engines::open(&root, key)
         };
-        open().map(Some).map_err(|error| {
-            format!(
-                "engines cannot be stored in {} ({error}), so they are built at each start: set `engine-cache` to a writable folder",
-                root.display()
-            )
-        })
+        open()
+            .map(Some)
+            .map_err(|cause| NoCache::Unusable { root, cause })
     }
 
     /// What is said while an engine is built; `None` where none is.
@@ -283,7 +284,7 @@ impl Accelerator<'_> {
         device: &Device,
         building: Option<&Building>,
     ) -> Option<String> {
-        let builds = self.provider.backend().engines().is_some();
+        let builds = self.provider.backend().facts().builds_engines;
         if !builds || building.is_some_and(Building::is_warm) {
             return None;
         }

@@ -10,18 +10,18 @@ use ort::{
 };
 
 use super::{
-    binding::{Buffers, Tensor},
-    layout::Layout,
+    buffers::{Buffers, Tensor},
+    engines::Engines,
 };
 use crate::model::{
-    card::{Card, Modality},
-    engines::Engines,
+    card::{Card, Layout, MAX_VALUES, Modality},
     error::Error,
     item::{Input, Output},
-    limits,
     provider::{Backend, Memory, Provider},
 };
 
+/// The largest number of values of a whole batch: 1 GiB of 32-bit floats.
+const BATCH_VALUES: usize = 1 << 28;
 /// How often a session is run before ONNX Runtime surely replays the GPU's work: it records one of the first runs.
 const RUNS_TO_RECORD: usize = 4;
 /// For how many shapes a session keeps its buffers.
@@ -58,7 +58,7 @@ impl Lane {
     pub fn any(session: Session) -> Self {
         Self {
             buffers: Vec::new(),
-            memory: Memory::host(),
+            memory: Memory::default(),
             session,
             size: None,
             engines: None,
@@ -137,49 +137,46 @@ impl Runner {
     /// # Errors
     /// [`Error::WrongInput`].
     pub fn check(&self, input: &Input) -> Result<(), Error> {
-        let (fits, expected) = match &self.card.modality {
-            Modality::Audio {
-                bands,
-                frames,
-                min_frames,
-                ..
-            } => (
-                matches!(input, Input::Mel(mel) if mel.len().is_multiple_of(*bands)
-                    && (*min_frames..=*frames).contains(&(mel.len() / bands))),
-                if min_frames == frames {
-                    format!("a mel patch of {bands} bands by {frames} frames")
-                } else {
-                    format!("a mel patch of {bands} bands by {min_frames} to {frames} frames")
+        let fits = match (&self.card.modality, input) {
+            (
+                Modality::Audio {
+                    front_end,
+                    min_frames,
                 },
-            ),
-            Modality::Video { width, height, .. } => (
-                matches!(input, Input::Frame(frame) if frame.len() == pixels(*width, *height) * 3),
-                format!("an RGB picture of {width} by {height} pixels"),
-            ),
-            Modality::Fusion {
-                video,
-                audio,
-                frames,
-            } => (
-                matches!(input, Input::Fusion { video: rows, audio: row, .. }
-                    if row.len() == audio.size
-                        && (1..=limits::VALUES).contains(&rows.len())
-                        && rows.len().is_multiple_of(video.size)
-                        && frames.is_none_or(|frames| rows.len() == frames * video.size)),
-                format!(
-                    "{} picture embedding(s) of {} values and an audio embedding of {} values",
-                    frames.map_or("any number of".into(), |frames| frames.to_string()),
-                    video.size,
-                    audio.size
-                ),
-            ),
+                Input::Mel(mel),
+            ) => {
+                let frames = *min_frames..=front_end.patch_frames;
+                mel.len().is_multiple_of(front_end.bands)
+                    && frames.contains(&(mel.len() / front_end.bands))
+            }
+            (Modality::Video { width, height, .. }, Input::Frame(frame)) => {
+                frame.len() == pixels(*width, *height) * 3
+            }
+            (
+                Modality::Fusion {
+                    video,
+                    audio,
+                    frames,
+                },
+                Input::Fusion {
+                    video: rows,
+                    audio: row,
+                    ..
+                },
+            ) => {
+                row.len() == audio.size
+                    && (1..=MAX_VALUES).contains(&rows.len())
+                    && rows.len().is_multiple_of(video.size)
+                    && frames.is_none_or(|frames| rows.len() == frames * video.size)
+            }
+            _ => false,
         };
         if fits {
             return Ok(());
         }
         Err(Error::WrongInput {
             model: self.card.name.clone(),
-            expected,
+            expected: expected(&self.card),
             actual: input.to_string(),
         })
     }
@@ -211,7 +208,7 @@ impl Runner {
                 quiet = answer(&silence)?;
             }
             let loud = answer(&noise)?;
-            if lane.memory.is_fixed() && quiet == loud {
+            if lane.memory.device.is_some() && quiet == loud {
                 return Err(failed(
                     "what the GPU replays does not depend on the input".into(),
                 ));
@@ -330,6 +327,35 @@ fn check_length(
     Ok(())
 }
 
+/// What a model takes, for an error.
+fn expected(card: &Card) -> String {
+    match &card.modality {
+        Modality::Audio {
+            front_end,
+            min_frames,
+        } => {
+            let (bands, frames) = (front_end.bands, front_end.patch_frames);
+            if *min_frames == frames {
+                return format!("a mel patch of {bands} bands by {frames} frames");
+            }
+            format!("a mel patch of {bands} bands by {min_frames} to {frames} frames")
+        }
+        Modality::Video { width, height, .. } => {
+            format!("an RGB picture of {width} by {height} pixels")
+        }
+        Modality::Fusion {
+            video,
+            audio,
+            frames,
+        } => format!(
+            "{} picture embedding(s) of {} values and an audio embedding of {} values",
+            frames.map_or("any number of".into(), |frames| frames.to_string()),
+            video.size,
+            audio.size
+        ),
+    }
+}
+
 fn pixels(width: u32, height: u32) -> usize {
     width as usize * height as usize
 }
@@ -338,7 +364,7 @@ fn pixels(width: u32, height: u32) -> usize {
 /// for pictures.
 fn length(card: &Card, input: &Input) -> usize {
     match (&card.modality, input) {
-        (Modality::Audio { bands, .. }, Input::Mel(mel)) => mel.len() / bands,
+        (Modality::Audio { front_end, .. }, Input::Mel(mel)) => mel.len() / front_end.bands,
         (Modality::Fusion { video: space, .. }, Input::Fusion { video, .. }) => {
             video.len() / space.size
         }
@@ -348,10 +374,11 @@ fn length(card: &Card, input: &Input) -> usize {
 
 /// The lengths of a model's inputs: at least, as a rule, at most.
 pub fn lengths(card: &Card) -> [usize; 3] {
-    match card.modality {
+    match &card.modality {
         Modality::Audio {
-            frames, min_frames, ..
-        } => [min_frames, frames, frames],
+            front_end,
+            min_frames,
+        } => [*min_frames, front_end.patch_frames, front_end.patch_frames],
         Modality::Video { .. } => [0; 3],
         Modality::Fusion { frames, .. } => frames.map_or(PICTURES, |frames| [frames; 3]),
     }
@@ -360,18 +387,20 @@ pub fn lengths(card: &Card) -> [usize; 3] {
 /// The largest batch of a model, at least 1, by the values of its inputs.
 pub fn largest(card: &Card) -> usize {
     let values = match &card.modality {
-        Modality::Audio { bands, frames, .. } => bands * frames,
+        Modality::Audio { front_end, .. } => front_end.bands * front_end.patch_frames,
         Modality::Video { width, height, .. } => pixels(*width, *height) * 3,
         Modality::Fusion { video, audio, .. } => video.size * lengths(card)[2] + audio.size,
     };
-    (limits::BATCH_VALUES / values).max(1)
+    (BATCH_VALUES / values).max(1)
 }
 
 /// An input of the usual length whose values are `value` of their number.
 fn sample(card: &Card, value: impl Fn(usize) -> f32) -> Input {
     let values = |count: usize| (0..count).map(&value).collect::<Vec<f32>>();
     match &card.modality {
-        Modality::Audio { bands, frames, .. } => Input::Mel(values(bands * frames).into()),
+        Modality::Audio { front_end, .. } => {
+            Input::Mel(values(front_end.bands * front_end.patch_frames).into())
+        }
         Modality::Video { width, height, .. } => {
             let bytes = values(pixels(*width, *height) * 3);
             Input::Frame(bytes.into_iter().map(|value| value as u8).collect())

@@ -1,9 +1,27 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A model's card: its description of itself.
+//! A model's card: its description of itself, read by `fields` and checked against the graph by `verify`.
+
+mod fields;
+pub mod file;
+mod graph;
+pub mod layout;
+mod verify;
 
 use std::sync::Arc;
 
-use super::precision::Precision;
+use super::provider::Precision;
+use crate::mel::FrontEnd;
+
+pub use self::{
+    fields::{Fields, labels, sidecar},
+    graph::{Element, Graph, Port},
+    layout::Layout,
+    verify::verify,
+};
+
+/// The largest number of values of one input: a picture of 4729 by 4729 pixels, or 16384 bands by 4096 frames. It is
+/// far above what models need, and checked before memory is taken.
+pub const MAX_VALUES: usize = 1 << 26;
 
 /// A model's description of itself, checked against its graph.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,13 +51,9 @@ pub struct Card {
 pub enum Modality {
     /// Patches of a mel spectrogram, float32 `[1, bands, frames]`.
     Audio {
-        /// The front end's parameters by name, e.g. `("rate", "12000")`; one that can be computed.
-        front_end: Vec<(String, String)>,
-        /// Mel bands.
-        bands: usize,
-        /// Frames in a patch; the maximum if their number may vary.
-        frames: usize,
-        /// Minimum frames in a patch; equal to `frames` if all patches have the same length.
+        /// The front end of the patches, of the longest ones if their length may vary.
+        front_end: FrontEnd,
+        /// Minimum frames in a patch; equal to the front end's if all patches have the same length.
         min_frames: usize,
     },
     /// Pictures, uint8 RGB `[height, width, 3]`.

@@ -4,12 +4,13 @@
 use std::{
     error::Error as _,
     ffi::CStr,
-    fs,
     path::{Path, PathBuf},
 };
 
 use libloading::{Library, Symbol};
 use ort::{MINOR_VERSION, sys::OrtApiBase};
+
+use crate::model::platform;
 
 /// Why a library cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +57,7 @@ pub fn load(path: &Path) -> Result<Usable, Unusable> {
             .map_err(|_| NotOnnxRuntime("which exports OrtGetApiBase"))?;
     let file = match path.is_absolute() {
         true => path.into(),
-        false => mapped_file(*base as usize).unwrap_or_else(|| path.into()),
+        false => platform::file_of(*base as *const ()).unwrap_or_else(|| path.into()),
     };
     // SAFETY: it takes nothing and returns null or a pointer to what lives as long as the library.
     let base =
@@ -88,31 +89,4 @@ pub fn load(path: &Path) -> Result<Usable, Unusable> {
         file,
         _library: library,
     })
-}
-
-/// The file that is mapped into this process at `address`.
-fn mapped_file(address: usize) -> Option<PathBuf> {
-    // For example `7f0c1a400000-7f0c1bf02000 r-xp 00000000 fe:01 1835044     /usr/lib/libonnxruntime.so.1.31.1`.
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    let number = |text| usize::from_str_radix(text, 16).ok();
-    let line = maps.lines().find(|line| {
-        let range = line
-            .split_once(' ')
-            .and_then(|(range, _)| range.split_once('-'));
-        let range = range.and_then(|(start, end)| Some(number(start)?..number(end)?));
-        range.is_some_and(|range| range.contains(&address))
-    })?;
-    Some(line[line.find('/')?..].into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_of_an_address_is_this_program() {
-        let file = mapped_file(mapped_file as *const () as usize);
-        assert_eq!(file, Some(std::env::current_exe().unwrap()));
-        assert_eq!(mapped_file(0), None);
-    }
 }

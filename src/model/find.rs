@@ -7,9 +7,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::model::{
-    error::Error, plugin_dir::plugin_dir, precision::Precision, provider::Provider,
+use parking_lot::RwLock;
+
+use super::{
+    error::Error,
+    provider::{Precision, Provider},
 };
+
+/// The folder of the plugin's file: models and ONNX Runtime are looked for beside it.
+static PLUGIN_DIR: RwLock<Option<PathBuf>> = RwLock::new(None);
+
+/// Sets the folder of the plugin's file.
+pub fn set_plugin_dir(dir: &Path) {
+    *PLUGIN_DIR.write() = Some(dir.into());
+}
+
+/// The folder of the plugin's file, once it is known.
+pub fn plugin_dir() -> Option<PathBuf> {
+    PLUGIN_DIR.read().clone()
+}
 
 /// The directories of models, separated by `:`.
 const MODEL_PATH: &str = "GST_INSTRUMENTS_MODEL_PATH";
@@ -41,10 +57,10 @@ impl Files {
     /// [`Error::PrecisionMissing`].
     pub fn pick(&self, provider: Provider, precision: Precision) -> Result<&Path, Error> {
         use Precision::{Auto, Fp16, Fp32};
-        let backend = provider.backend();
+        let facts = provider.backend().facts();
         let order = match precision {
-            Auto => backend.precisions().to_vec(),
-            Fp16 if backend.makes_half_floats() => vec![Fp16, Fp32],
+            Auto => facts.precisions.to_vec(),
+            Fp16 if facts.makes_half_floats => vec![Fp16, Fp32],
             asked => vec![asked],
         };
         let order = [Auto].into_iter().chain(order);

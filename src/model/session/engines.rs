@@ -29,7 +29,7 @@ pub struct Key {
     pub shapes: String,
     /// `fp32`, `fp16` or `int8`.
     pub precision: String,
-    /// `tensorrt` or `tensorrt-rtx`.
+    /// For example `tensorrt`.
     pub provider: String,
     /// The GPU's name and compute capability.
     pub device: String,

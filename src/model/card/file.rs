@@ -1,13 +1,55 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Tells an ONNX file from other files and from half a one, which ONNX Runtime's loader does not.
+//! Files from outside. Only regular ones are read: others may never end, or never even open. An ONNX file is told from
+//! other files and from half a one, of which ONNX Runtime's loader says only that it cannot be parsed.
 
 use std::{
+    fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom},
     path::Path,
 };
 
-use super::regular;
 use crate::model::error::Error;
+
+/// The largest sidecar or labels file in bytes.
+const TEXT: u64 = 1_000_000;
+
+/// Opens a regular file.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+fn open(path: &Path) -> Result<File, Error> {
+    let open = || {
+        if !path.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        File::open(path)
+    };
+    open().map_err(|error| unreadable(path, &error))
+}
+
+/// Reads a regular file of text of at most 1 MB, without the byte order mark that some editors put first.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub fn read(path: &Path) -> Result<String, Error> {
+    let mut text = String::new();
+    let read = open(path)?.take(TEXT + 1).read_to_string(&mut text);
+    match read {
+        Ok(length) if length as u64 <= TEXT => {
+            Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
+        }
+        Ok(_) => Err(unreadable(path, "it is larger than 1 MB")),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+/// That a file cannot be read.
+fn unreadable(path: &Path, cause: impl ToString) -> Error {
+    Error::Unreadable {
+        path: path.into(),
+        cause: cause.to_string(),
+    }
+}
 
 /// The field number of `ModelProto.ir_version`, which comes first.
 const IR_VERSION: u64 = 1;
@@ -22,12 +64,12 @@ const LAST_FIELD: u64 = (1 << 29) - 1;
 /// # Errors
 /// [`Error::Unreadable`], [`Error::NotOnnx`] or [`Error::Truncated`].
 pub fn check(path: &Path) -> Result<(), Error> {
-    let unreadable = |error: io::Error| regular::unreadable(path, error);
+    let unreadable = |error: io::Error| unreadable(path, error);
     let not_onnx = |cause: String| Error::NotOnnx {
         path: path.into(),
         cause,
     };
-    let file = regular::open(path)?;
+    let file = open(path)?;
     let length = file.metadata().map_err(unreadable)?.len();
     if length == 0 {
         return Err(not_onnx("it is empty".into()));

@@ -1,35 +1,55 @@
 // SPDX-License-Identifier: MPL-2.0
-//! One [`Model`] in a process for the same files and options, loaded on the thread that it then runs on.
+//! An open model and its users. There is one [`Model`] in a process for the same files and options, loaded on the thread
+//! that it then runs on.
 
 use std::{
     collections::HashMap,
-    fs,
+    fmt, fs, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, LazyLock, Weak,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
-    thread,
+    thread::{self, ThreadId},
     time::{Duration, Instant, SystemTime},
 };
 
 use ort::session::RunOptions;
+use parking_lot::Mutex;
 
 use super::{
+    card::{self, Card},
     error::Error,
-    handle::Model,
-    limits,
-    load::{
-        Load, Loaded,
-        find::{self, Files},
-        sidecar,
-    },
+    find::{self, Files},
+    item::{Input, Output},
     options::{Options, Progress},
-    run::{queue::GRACE, worker},
-    runtime,
+    queue::{GRACE, Owner, Queue},
+    runtime::{self, Runtime},
+    session::{About, Load},
+    stats::Stats,
 };
+
+/// An open model. Dropping the last handle cancels all requests, ends the model's thread and frees its session, within
+/// a second even during a run.
+pub struct Model {
+    about: About,
+    notes: Mutex<Vec<String>>,
+    queue: Arc<Queue>,
+    /// The thread that it runs on.
+    thread: ThreadId,
+    /// Of the requests that are no client's.
+    owner: Arc<Owner>,
+}
+
+/// The requests of one user, for example of one element, to a [`Model`] that others may share: they are cancelled
+/// together and counted apart. Dropping it cancels them.
+#[derive(Debug)]
+pub struct Client {
+    model: Arc<Model>,
+    owner: Arc<Owner>,
+}
 
 impl Model {
     /// Finds the model, loads it, checks its card against the graph and runs it once; or returns the one that is
@@ -52,8 +72,152 @@ impl Model {
         options: &Options,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<Self>, Error> {
-        limits::check(options)?;
+        options.check()?;
         open(&find::model(name_or_path)?, options, progress)
+    }
+
+    /// A model whose queue this thread works through.
+    fn new(mut about: About, queue: Arc<Queue>) -> Self {
+        Self {
+            notes: Mutex::new(mem::take(&mut about.notes)),
+            owner: queue.owner(),
+            thread: thread::current().id(),
+            about,
+            queue,
+        }
+    }
+
+    /// The model's description of itself.
+    pub fn card(&self) -> &Card {
+        &self.about.card
+    }
+
+    /// The model's file.
+    pub fn path(&self) -> &Path {
+        &self.about.path
+    }
+
+    /// Execution provider, GPU and precision in use, e.g. `cpu (fp32)` or `cuda (NVIDIA H200, fp16)`.
+    pub fn active_provider(&self) -> &str {
+        &self.about.active_provider
+    }
+
+    /// The maximum batch size.
+    pub fn batch_size(&self) -> usize {
+        self.about.batch_size
+    }
+
+    /// Warnings for the user, one sentence each; empty if they were taken already.
+    pub fn take_notes(&self) -> Vec<String> {
+        mem::take(&mut self.notes.lock())
+    }
+
+    /// [`Client::run`] for a user who never cancels.
+    ///
+    /// # Errors
+    /// Those of [`Client::run`] except [`Error::Cancelled`].
+    pub fn run(&self, input: Input) -> Result<Output, Error> {
+        self.queue.run_and_wait(&self.owner, input)
+    }
+
+    /// [`Client::submit`] for a user who never cancels.
+    pub fn submit(&self, input: Input, reply: impl FnOnce(Result<Output, Error>) + Send + 'static) {
+        self.queue.submit(&self.owner, input, Box::new(reply));
+    }
+
+    /// Counts and latencies since the model was opened, of all its users together.
+    pub fn stats(&self) -> Stats {
+        self.stats_of(None)
+    }
+
+    fn stats_of(&self, owner: Option<&Owner>) -> Stats {
+        Stats {
+            cpu_nodes: self.about.cpu_nodes,
+            ..self.queue.stats(owner)
+        }
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        let error = self.queue.cancelled();
+        self.queue.close(&error);
+        // A reply may hold the last handle to its own model: then this is the model's thread.
+        if thread::current().id() != self.thread {
+            self.queue.wait_for_the_end();
+        }
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("path", &self.about.path)
+            .field("active_provider", &self.about.active_provider)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A user of `model` without requests.
+    pub fn new(model: Arc<Model>) -> Self {
+        let owner = model.queue.owner();
+        Self { model, owner }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Runs the model on one input, together with others that are waiting, and returns at once. `reply` is called
+    /// exactly once, on the model's thread or on that which cancels, without any lock of the model, and must return
+    /// quickly.
+    pub fn submit(&self, input: Input, reply: impl FnOnce(Result<Output, Error>) + Send + 'static) {
+        self.model.queue.submit(&self.owner, input, Box::new(reply));
+    }
+
+    /// [`submit`](Self::submit) where only the newest input counts: of this user's requests the model has or gets one, and at
+    /// most one more waits, of which a newer one takes the place; that is answered with [`Error::Superseded`].
+    pub fn submit_newest(
+        &self,
+        input: Input,
+        reply: impl FnOnce(Result<Output, Error>) + Send + 'static,
+    ) {
+        let queue = &self.model.queue;
+        queue.submit_newest(&self.owner, input, Box::new(reply));
+    }
+
+    /// Runs the model on one input and waits for the result. Must not be called from a reply of
+    /// [`submit`](Self::submit), which would deadlock.
+    ///
+    /// # Errors
+    /// [`Error::WrongInput`], [`Error::NotFinite`] or [`Error::Run`]; [`Error::Cancelled`] as soon as another thread
+    /// calls [`cancel`](Self::cancel), and [`Error::TimedOut`] after the options' time limit.
+    pub fn run(&self, input: Input) -> Result<Output, Error> {
+        self.model.queue.run_and_wait(&self.owner, input)
+    }
+
+    /// Answers all requests with [`Error::Cancelled`] before it returns, and each later one at once, until
+    /// [`resume`](Self::resume). The current run ends unless another element waits for it.
+    pub fn cancel(&self) {
+        self.model.queue.cancel(&self.owner);
+    }
+
+    /// Accepts requests again.
+    pub fn resume(&self) {
+        self.model.queue.resume(&self.owner);
+    }
+
+    /// Counts and latencies of this user's requests. A batch with any of them counts, with all of its items.
+    pub fn stats(&self) -> Stats {
+        self.model.stats_of(Some(&self.owner))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.cancel();
     }
 }
 
@@ -80,10 +244,6 @@ enum Slot {
 /// tell of the progress may open the same one.
 static MODELS: LazyLock<Mutex<HashMap<Key, Slot>>> = LazyLock::new(Default::default);
 
-fn models() -> MutexGuard<'static, HashMap<Key, Slot>> {
-    MODELS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// What those who wait for a model hear.
 enum Event {
     Progress(Progress),
@@ -91,44 +251,37 @@ enum Event {
 }
 
 /// A model that is being loaded, for those who wait for it.
-#[derive(Default)]
 struct Opening {
     waiting: Mutex<Vec<Sender<Event>>>,
-    /// What the sessions are run with, once there is an ONNX Runtime.
-    run: OnceLock<Arc<RunOptions>>,
+    /// What the sessions are run with.
+    run: Arc<RunOptions>,
     timed_out: AtomicBool,
 }
 
 impl Opening {
-    fn waiting(&self) -> MutexGuard<'_, Vec<Sender<Event>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(run: RunOptions) -> Arc<Self> {
+        Arc::new(Self {
+            waiting: Mutex::default(),
+            run: Arc::new(run),
+            timed_out: AtomicBool::new(false),
+        })
     }
 
     fn join(&self) -> Receiver<Event> {
         let (sender, receiver) = mpsc::channel();
-        self.waiting().push(sender);
+        self.waiting.lock().push(sender);
         receiver
-    }
-
-    /// Has `run` end the sessions' runs when the time for opening is over.
-    fn stoppable(&self, run: Arc<RunOptions>) {
-        let run = self.run.get_or_init(|| run);
-        if self.timed_out.load(Ordering::SeqCst) {
-            // ONNX Runtime cannot fail at setting a flag.
-            let _ = run.terminate();
-        }
     }
 
     fn stop(&self) {
         self.timed_out.store(true, Ordering::SeqCst);
-        if let Some(run) = self.run.get() {
-            let _ = run.terminate();
-        }
+        // ONNX Runtime cannot fail at setting a flag.
+        let _ = self.run.terminate();
     }
 
     /// Tells everybody who waits what takes long.
     fn progress(&self, progress: Progress) {
-        for waiting in self.waiting().iter() {
+        for waiting in self.waiting.lock().iter() {
             // Who has given up does not need to know.
             let _ = waiting.send(Event::Progress(progress.clone()));
         }
@@ -145,13 +298,14 @@ fn open(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Arc<Model>, Error> {
+    let runtime = runtime::get()?;
     let key = key(files, options);
-    let mut models = models();
+    let mut models = MODELS.lock();
     models.retain(|_, slot| match slot {
         Slot::Open(model) => model.strong_count() > 0,
         Slot::Opening(_) => true,
     });
-    let opening = match models.get(&key) {
+    let under_way = match models.get(&key) {
         Some(Slot::Opening(opening)) => Some(opening.clone()),
         Some(Slot::Open(model)) => match model.upgrade() {
             Some(model) => return Ok(model),
@@ -159,19 +313,27 @@ fn open(
         },
         None => None,
     };
-    let (opening, events) = match opening {
-        Some(opening) => {
-            let events = opening.join();
-            (opening, events)
-        }
+    let opening = match &under_way {
+        Some(opening) => opening.clone(),
         None => {
-            let opening = Arc::new(Opening::default());
-            let events = opening.join();
-            start(key.clone(), files.clone(), options.clone(), opening.clone())?;
-            models.insert(key, Slot::Opening(opening.clone()));
-            (opening, events)
+            let run = RunOptions::new().map_err(|error| Error::Run {
+                model: files.name().into(),
+                cause: error.message().into(),
+            })?;
+            Opening::new(run)
         }
     };
+    let events = opening.join();
+    if under_way.is_none() {
+        start(
+            key.clone(),
+            files.clone(),
+            options.clone(),
+            runtime,
+            opening.clone(),
+        )?;
+        models.insert(key, Slot::Opening(opening.clone()));
+    }
     drop(models);
     wait(&opening, &events, options.timeout, progress).unwrap_or_else(|| {
         Err(Error::TimedOut {
@@ -186,7 +348,7 @@ fn key(files: &Files, options: &Options) -> Key {
         options: options.clone(),
         stamps: files
             .paths()
-            .flat_map(|path| [path.to_owned(), sidecar(path)])
+            .flat_map(|path| [path.to_owned(), card::sidecar(path)])
             .chain(options.labels_file.clone())
             .map(|path| (path.canonicalize().unwrap_or(path.clone()), stamp(&path)))
             .collect(),
@@ -231,7 +393,13 @@ fn wait(
 }
 
 /// Starts the model's thread.
-fn start(key: Key, files: Files, options: Options, opening: Arc<Opening>) -> Result<(), Error> {
+fn start(
+    key: Key,
+    files: Files,
+    options: Options,
+    runtime: Runtime,
+    opening: Arc<Opening>,
+) -> Result<(), Error> {
     let name = files.name().to_owned();
     // The kernel shows 15 characters; a NUL in the name would panic.
     let stem = Path::new(&name).file_stem().unwrap_or_default();
@@ -239,23 +407,22 @@ fn start(key: Key, files: Files, options: Options, opening: Arc<Opening>) -> Res
     let failed = |cause: String| Error::Run { model: name, cause };
     let model = failed.clone();
     let main = move || {
-        let load = || load(&files, &options, &opening);
-        let loaded = catch_unwind(AssertUnwindSafe(load))
+        let load = Load {
+            files: &files,
+            options: &options,
+            runtime: &runtime,
+            run: &opening.run,
+            progress: &|progress| opening.progress(progress),
+        };
+        let loaded = catch_unwind(AssertUnwindSafe(|| load.load()))
             .unwrap_or_else(|_| Err(model("its thread panicked".into())));
         match loaded {
-            Ok(loaded) => {
-                let Loaded {
-                    runner,
-                    queue,
-                    about,
-                } = loaded;
-                let batch_size = about.batch_size;
-                publish(
-                    &key,
-                    &opening,
-                    Ok(Arc::new(Model::new(about, queue.clone()))),
-                );
-                worker::work(runner, batch_size, &queue);
+            Ok((runner, about)) => {
+                let run = opening.run.clone();
+                let queue = Queue::new(&about.card.name, options.timeout, run, about.batch_size);
+                let model = Arc::new(Model::new(about, queue.clone()));
+                publish(&key, &opening, Ok(model));
+                queue.work(runner);
             }
             Err(_) if opening.timed_out.load(Ordering::SeqCst) => {
                 let limit = options.timeout;
@@ -272,33 +439,15 @@ fn start(key: Key, files: Files, options: Options, opening: Arc<Opening>) -> Res
         .map_err(|error| failed(format!("no thread could be started for it: {error}")))
 }
 
-fn load(files: &Files, options: &Options, opening: &Opening) -> Result<Loaded, Error> {
-    let runtime = runtime::get()?;
-    let run = RunOptions::new().map_err(|error| Error::Run {
-        model: files.name().into(),
-        cause: error.message().into(),
-    })?;
-    let run = Arc::new(run);
-    opening.stoppable(run.clone());
-    let load = Load {
-        files,
-        options,
-        runtime: &runtime,
-        run,
-        progress: &|progress| opening.progress(progress),
-    };
-    load.load()
-}
-
 /// Says what became of it to all who wait.
 fn publish(key: &Key, opening: &Opening, result: Result<Arc<Model>, Error>) {
     let waiting = {
-        let mut models = models();
+        let mut models = MODELS.lock();
         match &result {
             Ok(model) => models.insert(key.clone(), Slot::Open(Arc::downgrade(model))),
             Err(_) => models.remove(key),
         };
-        std::mem::take(&mut *opening.waiting())
+        mem::take(&mut *opening.waiting.lock())
     };
     let mut waiting = waiting.into_iter();
     let last = waiting.next_back();
@@ -327,13 +476,16 @@ mod tests {
         let files = find::model(path).unwrap();
         let options = Options::default();
         let key = key(&files, &options);
-        let opening = Arc::new(Opening::default());
-        models().insert(key.clone(), Slot::Opening(opening.clone()));
+        crate::model::runtime::of_this_tree();
+        let opening = Opening::new(RunOptions::new().unwrap());
+        MODELS
+            .lock()
+            .insert(key.clone(), Slot::Opening(opening.clone()));
         let failed = Error::Cancelled {
             model: "audio".into(),
         };
         let until = |waiting: usize| {
-            while opening.waiting().len() < waiting {
+            while opening.waiting.lock().len() < waiting {
                 thread::sleep(Duration::from_millis(1));
             }
         };
