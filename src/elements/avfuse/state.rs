@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::settings::Settings;
 use crate::elements::analysis::Analysis;
 use crate::elements::inference::{Latest, Named};
-use crate::fusion::{Collector, Config, Fusion, Skipped, Source, Span, Whole, Window};
+use crate::fusion::{Collector, Config, Fusion, SHORT, Skipped, Source, Span, Whole, Window};
 use crate::meta;
 use crate::model;
 
@@ -20,9 +20,6 @@ const TOGETHER: u64 = 1_000_000_000;
 
 /// Media that comes this long before what came last, or a window before, begins its windows anew.
 const DISORDER: u64 = 10_000_000_000;
-
-/// How long a picture without a successor counts at the most: longer than key frames are apart.
-const LONGEST: u64 = 30_000_000_000;
 
 /// What came of one modality.
 enum Item {
@@ -41,7 +38,7 @@ pub struct State {
     positions: [Option<u64>; 2],
     /// Where each modality's latest buffer began that lasts until the next one: a picture, of which there may be few where
     /// only key frames are decoded, and a buffer without a duration. None lasts longer than half a window, nor than
-    /// `LONGEST`.
+    /// `SHORT`.
     open: [Option<u64>; 2],
     /// The end of the longest modality so far, as running time.
     end: u64,
@@ -126,7 +123,7 @@ impl State {
             Source::Audio => span.end,
         });
         if let Some(open) = self.open[index].take() {
-            let longest = open.saturating_add(LONGEST.min(self.settings.window / 2));
+            let longest = open.saturating_add(SHORT.min(self.settings.window / 2));
             let until = span.start.min(longest).max(open);
             let media = Span {
                 start: open,
@@ -234,8 +231,7 @@ impl State {
 
     /// The next of the windows that are left at the end of the clip.
     pub fn last(&mut self) -> Option<Window> {
-        let window = self.collector.due(self.end);
-        window.or_else(|| self.collector.finish(self.end))
+        self.collector.finish(self.end)
     }
 
     /// All of the clip; what is said of its last picture may hold for longer than there is media.

@@ -530,7 +530,7 @@ impl InstrumentTagger {
     fn leave_out_unlinked(&self) -> bool {
         let taps = self.all_taps();
         let branches = taps.iter().filter_map(|tap| tap.branch());
-        branches.fold(false, |any, branch| branch.leave_out() || any)
+        branches.filter(|branch| branch.leave_out()).count() > 0
     }
 
     fn attach(&self, tap: &Tap, buffer: &mut gst::Buffer) {
