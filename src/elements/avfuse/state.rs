@@ -90,10 +90,12 @@ impl State {
         self.positions[source as usize]
     }
 
-    /// `source` begins a stream, whose number this returns; an event that comes again, as after linking anew, begins none.
+    /// `source` begins a stream, whose number this returns; an event that comes again, as after linking anew, begins none,
+    /// nor does one before any media: sources without a stream yet begin one without a name.
     pub fn begin(&mut self, source: Source, event: gst::Seqnum) -> u32 {
         let before = self.begun[source as usize].replace(event);
-        if before.is_some_and(|before| before != event) {
+        let any = self.position(source).is_some();
+        if before.is_some_and(|before| any && before != event) {
             self.streams[source as usize] += 1;
             self.open[source as usize] = None;
         }
@@ -324,6 +326,15 @@ mod tests {
         assert_eq!(ends(&mut state, Some(3 * SECOND)), [2]);
         pass(&mut state, Source::Video, 4);
         assert_eq!(ends(&mut state, None), [4]);
+    }
+
+    #[test]
+    fn a_stream_of_which_nothing_came_is_none() {
+        let mut state = state();
+        let begin = |state: &mut State| state.begin(Source::Audio, gst::Seqnum::next());
+        assert_eq!((begin(&mut state), begin(&mut state)), (0, 0));
+        pass(&mut state, Source::Audio, 0);
+        assert_eq!(begin(&mut state), 1);
     }
 
     #[test]
