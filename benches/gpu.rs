@@ -13,7 +13,7 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     env, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::{Arc, mpsc},
     thread,
@@ -263,7 +263,7 @@ impl Args {
     }
 
     /// The results of the whole clip.
-    fn tag(&self, clip: &PathBuf, on: On) -> Result<Vec<Tags>> {
+    fn tag(&self, clip: &Path, on: On) -> Result<Vec<Tags>> {
         let uri = glib::filename_to_uri(clip.canonicalize()?, None)?;
         let Self {
             audio_model,

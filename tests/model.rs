@@ -830,6 +830,46 @@ fn a_run_without_end_ends_when_its_client_cancels_and_the_model_goes_on() {
 }
 
 #[test]
+fn of_newest_requests_one_runs_and_the_newest_waits() {
+    let one = Options {
+        batch_size: 1,
+        ..alone(27)
+    };
+    let model = open_with("endless", &one);
+    let [ours, theirs] = [(); 2].map(|()| Client::new(model.clone()));
+    let (sender, results) = mpsc::channel();
+    let submit = |client: &Client, number: u32| {
+        let sender = sender.clone();
+        client.submit_newest(white(), move |result| {
+            sender.send((number, result.unwrap_err())).unwrap();
+        });
+    };
+    submit(&ours, 0);
+    submit(&ours, 1);
+    submit(&theirs, 10);
+    submit(&ours, 2);
+    submit(&ours, 3);
+    let superseded = Error::Superseded {
+        model: "endless".into(),
+    };
+    for number in [1, 2] {
+        assert_eq!(results.try_recv(), Ok((number, superseded.clone())));
+    }
+    assert!(results.try_recv().is_err(), "the others wait");
+    let cancelled = Error::Cancelled {
+        model: "endless".into(),
+    };
+    soon(|| ours.cancel());
+    for number in [0, 3] {
+        assert_eq!(results.try_recv(), Ok((number, cancelled.clone())));
+    }
+    soon(|| theirs.cancel());
+    assert_eq!(results.try_recv(), Ok((10, cancelled)));
+    // None of them was an inference or a failure.
+    assert_eq!((model.stats().inferences, model.stats().failures), (0, 0));
+}
+
+#[test]
 fn a_cancelled_batch_goes_on_for_whoever_else_is_in_it() {
     let model = open_with("endless", &alone(21));
     let [first, ours, theirs] = [(); 3].map(|()| Client::new(model.clone()));
