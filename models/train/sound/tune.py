@@ -33,6 +33,7 @@ MIXED_SOURCES = {"web", "fsd", "sop", "clips", "clips-test"}
 SIMILAR = {"viola": ("Violin", "Cello"), "double_bass": ("Cello",), "mandolin": ("Guitar", "Banjo"), "xylophone": ("Drums",), "english_horn": ("Clarinet",)}
 HEAD_STEPS, HEAD_BATCH, HEAD_RATE = 300, 128, 3e-3
 BATCH, RATES = 16, (1e-3, 1e-4)  # of the head and of the blocks
+QUIET = 25  # dB below the rest: a label this quiet teaches nothing
 DISTIL, CHOICE = 0.02, 0.5  # weights of CED's scores and of the softmax between labels
 
 
@@ -48,17 +49,27 @@ class Material:
         for copy in args.copies:
             kept = torch.load(args.cache / f"ced-{copy}.pt", weights_only=True)
             heard = torch.stack([torch.logsumexp(kept["logits"][:, own], 1) for own in rows], 1).sigmoid()
-            for n, (path, start, other) in enumerate(kept["meta"]):
+            for n, (path, start, mixed) in enumerate(kept["meta"]):
                 item = items.get(path)
                 plain.setdefault((path, start), heard[n])
-                y, w = self.target(item, pathlib.Path(path).parent.name, plain[path, start])
-                if other and (c := class_of(items[other].label)) < len(LABELS):
-                    y[c], w[c] = 1, max(0.5, w[c] / 2)
+                y, w = self.mixture(items, plain, (path, start, mixed))
                 ys.append(y), ws.append(w), self.items.append(item), self.copy.append(copy)
                 self.kinds.append((item.label, item.source) if item else (pathlib.Path(path).parent.name, pathlib.Path(path).name.split("__")[0]))
             self.hidden += kept["hidden"]
             embeddings.append(kept["embeddings"]), logits.append(kept["logits"])
         self.y, self.w, self.embeddings, self.logits = torch.stack(ys), torch.stack(ws), torch.cat(embeddings), torch.cat(logits)
+
+    @classmethod
+    def mixture(cls, items, plain, segment):
+        """Targets and weights of a segment and what was mixed into it, given what CED hears in the plain copies of all."""
+        path, start, mixed = segment
+        y, w = cls.target(items.get(path), pathlib.Path(path).parent.name, plain[path, start])
+        for other, its_start, level in mixed:
+            own_y, own_w = cls.target(items[other], items[other].label, plain[other, its_start])
+            # What is there counts as in its own recording, less where it is quiet; what is not there, where both are sure.
+            w = torch.where(own_y > y, own_w * (1 + level / QUIET), torch.where(y > own_y, w, torch.minimum(w, own_w)))
+            y = torch.maximum(y, own_y)
+        return y, w
 
     @staticmethod
     def target(item, label, heard):

@@ -10,14 +10,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="training requires torch: pip install -r models/train/requirements.txt")
 
 import numpy as np
+import soundfile
 import torch.nn.functional as F
 
 from evaluate import front_end
+from train.corpus import real
 from train.export.session import session
 from train.features.frontend import CHOI, HAN, segments
 from train.networks.choi import Choi
 from train.networks.han import Han
 from train.networks.xception import Depthwise
+from train.sound import material, tune
 from train.teaching import Teaching
 
 MODELS = pathlib.Path(__file__).parents[2]
@@ -52,6 +55,43 @@ class Begin(unittest.TestCase):
             np.testing.assert_allclose(tags, own.run(["tags"], {"mel": mel.numpy()})[0], atol=1e-5)
             norm = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
             self.assertGreater((norm.running_var - 1).abs().max().item(), 0.01)
+
+
+class Mixtures(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.items = []
+        for n, label in enumerate(("guitar", "piano", "drums", "violin")):
+            path = pathlib.Path(folder.name) / f"{label}.wav"
+            soundfile.write(path, 0.5 * np.sin(np.arange(48000) * 0.05 * (n + 1)), 16000)
+            self.items.append(real.Item(path, label, (), "web", f"web_{n}", 0))
+
+    def test_what_is_mixed_is_of_other_labels_and_is_told(self):
+        rng = np.random.default_rng(1)
+        guitar, *others = self.items
+        samples, counts = material.sound(guitar.path), set()
+        for _ in range(60):
+            changed, mixed = material.changed(samples, guitar, others, [], rng)
+            self.assertEqual(len(changed), len(samples))
+            paths = [path for path, _, _ in mixed]
+            self.assertEqual(len(paths), len(set(paths)))
+            self.assertTrue(set(paths) <= {str(item.path) for item in others})
+            self.assertTrue(all(material.LEVELS[0] <= level <= material.LEVELS[1] and start == 0 for _, start, level in mixed))
+            counts.add(len(mixed))
+        self.assertLessEqual({0, 1, 2}, counts)
+        self.assertLessEqual(max(counts), 3)
+
+    def test_each_label_of_a_mixture_is_a_target_the_quiet_ones_less(self):
+        heard = torch.full((13,), 0.02)
+        items = {str(item.path): item for item in self.items}
+        guitar, piano = (str(item.path) for item in self.items[:2])
+        plain = {(guitar, 0): heard, (piano, 0): heard}
+        y, w = tune.Material.mixture(items, plain, (guitar, 0, ((piano, 0, -10.0),)))
+        self.assertEqual(y[:3].tolist(), [1, 1, 0])
+        alone, _ = tune.Material.mixture(items, plain, (guitar, 0, ()))
+        self.assertEqual(alone[:3].tolist(), [1, 0, 0])
+        self.assertAlmostEqual(float(w[1] / w[0]), 1 - 10 / tune.QUIET, places=5)
 
 
 class Teaches(unittest.TestCase):
