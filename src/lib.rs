@@ -3,6 +3,8 @@
 //! Musical-instrument tagging for GStreamer: the elements `melspec`, `frameclassify`, `avfuse`, `instrumenttagger` and
 //! `tagtext`, and what they are made of.
 
+#![deny(unsafe_code)]
+
 pub mod elements;
 pub mod fusion;
 pub mod grid;

@@ -710,16 +710,28 @@ fn what_says_nothing_counts_as_absent() {
 
     let black = change(pictures(0..4), |features| features.blank = true);
     let (outcome, _) = fuse("", black, sounds(0..4));
-    let heard = [window(0, 2, &[], Some(2)), window(0, 4, &[], Some(4))];
+    let heard = vec![window(0, 2, &[], Some(2)), window(0, 4, &[], Some(4))];
     assert_windows(&outcome, &heard);
 
     // One picture all the time is no evidence beside sound, but it is without.
-    let still = change(pictures(0..4), |features| features.still = true);
-    let (outcome, _) = fuse("", still.clone(), sounds(0..4));
-    assert_windows(&outcome, &heard);
+    let still = |seconds| change(pictures(0..seconds), |features| features.still = true);
+    let (outcome, _) = fuse("", still(6), sounds(0..6));
+    let stays = [heard.clone(), vec![window(2, 6, &[], Some(6))]].concat();
+    assert_windows(&outcome, &stays);
     assert_eq!(outcome.clip("fuse").unwrap().sources, [Source::Audio]);
-    let (outcome, _) = fuse("", still, silent);
+    let (outcome, _) = fuse("", still(4), silent);
     assert_windows(&outcome, &seen);
+
+    // A short stream's only picture does not say whether it stays; before the end nothing says how long the stream is.
+    let both = [Source::Video, Source::Audio];
+    for (seconds, shown) in [(1, &[0][..]), (4, &[0, 1, 2, 3])] {
+        let (outcome, _) = fuse("", still(seconds), sounds(0..4));
+        let short = [window(0, 2, &[], Some(2)), window(0, 4, shown, Some(4))];
+        assert_windows(&outcome, &short);
+        assert_eq!(outcome.clip("fuse").unwrap().sources, both);
+    }
+    let (outcome, _) = fuse("", still(1), sounds(0..31));
+    assert_eq!(outcome.clip("fuse").unwrap().sources, [Source::Audio]);
 
     let mostly_gap = change(sounds(0..4), |features| features.media = 0.4);
     let (outcome, _) = fuse("", pictures(0..4), mostly_gap);

@@ -258,15 +258,6 @@ fn an_execution_provider_that_is_not_there() {
         &format!("{FUSION} model=fusion execution-provider=tensorrt"),
         &parts,
     );
-    let parts = [
-        "execution provider `tensorrt-rtx` is not available",
-        "libonnxruntime_providers_nv_tensorrt_rtx.so",
-        "onnxruntime-ep-nv-tensorrt-rtx-cu13",
-    ];
-    assert_says(
-        &format!("{VIDEO} model=video execution-provider=tensorrt-rtx"),
-        &parts,
-    );
 }
 
 #[test]
@@ -352,7 +343,7 @@ fn with_providers(name: &str) -> Place {
     let runtime = place.folder.join("libonnxruntime.so");
     symlink(place.runtime.canonicalize().unwrap(), &runtime).unwrap();
     place.runtime = runtime;
-    for library in ["cuda", "tensorrt", "nv_tensorrt_rtx"] {
+    for library in ["cuda", "tensorrt"] {
         let library = format!("libonnxruntime_providers_{library}.so");
         std::fs::write(place.folder.join(library), "").unwrap();
     }
@@ -366,7 +357,7 @@ fn a_gpu_without_a_driver_is_said_to_be_so() {
     if unsafe { libloading::Library::new("libcuda.so.1") }.is_ok() {
         return;
     }
-    for provider in ["cuda", "tensorrt", "tensorrt-rtx"] {
+    for provider in ["cuda", "tensorrt"] {
         let asked = format!("model=video execution-provider={provider}");
         let not_available = format!("`{provider}` is not available");
         place.assert_fails_with(&asked, &[&not_available, "driver is missing (libcuda.so.1"]);
@@ -404,38 +395,5 @@ fn what_a_provider_s_library_lacks_reaches_the_user() {
     place.assert_fails_with(
         &format!("{} device=1", asked("cuda")),
         &["`device` is 1, but there are 1 GPU(s)"],
-    );
-    // The plugin is loaded by any ONNX Runtime: here it needs a library that is nowhere.
-    compile(
-        "libtensorrt_rtx.so.1",
-        &["-x", "c", "/dev/null", "-Wl,-soname,libtensorrt_rtx.so.1"],
-    );
-    let plugin = "libonnxruntime_providers_nv_tensorrt_rtx.so";
-    let needed = place.folder.join("libtensorrt_rtx.so.1");
-    compile(
-        plugin,
-        &[
-            "-x",
-            "c",
-            "/dev/null",
-            "-x",
-            "none",
-            "-Wl,--no-as-needed",
-            needed.to_str().unwrap(),
-        ],
-    );
-    std::fs::remove_file(needed).unwrap();
-    place.assert_fails_with(
-        &asked("tensorrt-rtx"),
-        &[
-            "`tensorrt-rtx` is not available: libtensorrt_rtx.so.1 is missing",
-            "onnxruntime-ep-nv-tensorrt-rtx-cu13",
-        ],
-    );
-    // A library that is no plugin.
-    compile(plugin, &["-x", "c", "/dev/null"]);
-    place.assert_fails_with(
-        &asked("tensorrt-rtx"),
-        &["`tensorrt-rtx` is not available", "CreateEpFactories"],
     );
 }

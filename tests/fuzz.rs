@@ -124,11 +124,6 @@ fn front_ends() {
 }
 
 #[test]
-fn key_files() {
-    run("keyfile", 2000, targets::keyfile);
-}
-
-#[test]
 fn label_files() {
     run("labels", 4000, targets::labels);
 }

@@ -630,6 +630,50 @@ fn sound_that_begins_late_in_a_transport_stream_is_tagged() {
     );
 }
 
+/// As an application does that links pads as a demuxer adds them: the pictures play already, or have all passed.
+#[test]
+fn sound_that_is_linked_later_is_fused() {
+    for pictures in [15, 100] {
+        let pipeline = launch(&format!(
+            "videotestsrc num-buffers={pictures} horizontal-speed=5 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1
+                ! tagger.video {TAGGER} scheduling=sync tagger.video_src ! fakesink name=video async=false
+                audiotestsrc name=sound num-buffers=100 wave=white-noise samplesperbuffer=4410
+                ! capsfilter name=heard caps=audio/x-raw,rate=44100"
+        ));
+        let by_name = |name: &str| pipeline.by_name(name).unwrap();
+        let (tagger, sound, heard) = (by_name("tagger"), by_name("sound"), by_name("heard"));
+        let audio = tagger.request_pad_simple("audio").unwrap();
+        let sink = gst::ElementFactory::make("fakesink").property("async", false);
+        let sink = sink.build().unwrap();
+        pipeline.add(&sink).unwrap();
+        tagger.link_pads(Some("audio_src"), &sink, None).unwrap();
+        for element in [&sound, &heard] {
+            element.set_locked_state(true);
+        }
+        let (sender, begun) = std::sync::mpsc::channel();
+        let video = by_name("video").static_pad("sink").unwrap();
+        video.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            // The test listens for the first alone.
+            let _ = sender.send(());
+            gst::PadProbeReturn::Ok
+        });
+        pipeline.set_state(gst::State::Playing).unwrap();
+        begun.recv_timeout(Duration::from_secs(30)).unwrap();
+        heard.static_pad("src").unwrap().link(&audio).unwrap();
+        for element in [&heard, &sound] {
+            element.set_locked_state(false);
+            element.sync_state_with_parent().unwrap();
+        }
+        let outcome = common::wait(&pipeline);
+        stop(&pipeline);
+        assert_eq!(outcome.error, None);
+        let windows = outcome.windows("tagger");
+        let first = windows.iter().find(|tags| tags.sources.len() == 2);
+        let first = first.unwrap_or_else(|| panic!("{pictures}: no result of both"));
+        assert_eq!(first.start, Some(gst::ClockTime::ZERO), "{pictures}");
+    }
+}
+
 /// The numbers of `stats` for the stream `name`.
 fn counts(tagger: &gst::Element, name: &str) -> [u64; 4] {
     let stats: gst::Structure = tagger.property("stats");

@@ -776,14 +776,22 @@ fn a_mel_range_without_an_fft_bin_is_an_error() {
 
 #[test]
 fn a_preset_takes_the_length_of_a_patch_from_the_model() {
-    // ced-yt8m13, whose patches are half as long as CED's.
-    let mut bench = Bench::new(
-        "melspec preset=ced ! frameclassify",
-        "audio/x-raw,format=F32LE,rate=16000,channels=1,layout=interleaved",
-    );
-    let all = patches(&mut bench, [sound(&sweep(0, 16_000), ms(0))]);
-    assert_eq!(bench.outcome().error, None);
-    assert_eq!(all[0].dims, [64, 512]);
+    // ced-yt8m13, whose patches are at most half as long as CED's.
+    let frames = |samples| {
+        let mut bench = Bench::new(
+            "melspec preset=ced ! frameclassify",
+            "audio/x-raw,format=F32LE,rate=16000,channels=1,layout=interleaved",
+        );
+        let all = patches(&mut bench, [sound(&sweep(0, samples), ms(0))]);
+        assert_eq!(bench.outcome().error, None);
+        let patch = all.iter().rfind(|patch| patch.id == "mel").unwrap();
+        assert_eq!(patch.dims[0], 64);
+        patch.dims[1]
+    };
+    assert_eq!(frames(90_000), 512);
+    // What is shorter is not repeated, unless the model takes no patch as short.
+    assert_eq!(frames(40_000), 251);
+    assert_eq!(frames(8_000), 144);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 
 use gstinstruments::{
     fusion::{Fusion, Source, Span, Window},
-    mel::{FrontEnd, Partial, Patch, PatchOptions, Patcher, Segmentation},
+    mel::{Partial, Patch, PatchOptions, Patcher, Segmentation},
     model::{
         Activation, Client, Error, Fit, Input, Modality, Model, Options, Output, Provider, Space,
         Stats,
@@ -104,16 +104,13 @@ fn an_audio_model_gives_tags_and_embedding() {
     assert_eq!(card.licence, "CC0-1.0");
     let Modality::Audio {
         front_end,
-        bands,
-        frames,
         min_frames: 8,
     } = &card.modality
     else {
         panic!("{:?}", card.modality);
     };
-    assert_eq!((*bands, *frames), (4, 8));
-    assert_eq!(front_end.len(), 19);
-    assert!(front_end.contains(&("top-db".into(), "80".into())));
+    assert_eq!((front_end.bands, front_end.patch_frames), (4, 8));
+    assert_eq!(front_end.top_db, Some(80.0));
     assert_eq!(model.active_provider(), "cpu (fp32)");
 
     let output = model.run(mel([1.0, -2.0, 3.0, 0.5])).unwrap();
@@ -513,18 +510,9 @@ fn a_card_with_a_front_end_that_cannot_be_computed_is_refused() {
 
 /// Asserts that the front end of the model's card makes patches of finite values of silence and of a tone.
 fn assert_computes(model: &Model, name: &str) {
-    let Modality::Audio {
-        front_end,
-        bands,
-        frames,
-        ..
-    } = &model.card().modality
-    else {
+    let Modality::Audio { front_end, .. } = &model.card().modality else {
         panic!("an audio model");
     };
-    let fields = front_end.iter();
-    let fields = fields.map(|(key, value)| (key.as_str(), value.as_str()));
-    let front_end = FrontEnd::from_fields(fields).unwrap();
     let options = PatchOptions {
         segmentation: Segmentation::Sliding,
         partial: Partial::Zero,
@@ -533,14 +521,15 @@ fn assert_computes(model: &Model, name: &str) {
         total: None,
     };
     for loudness in [0.0, 0.5] {
-        let mut patcher = Patcher::new(&front_end, 8000, options.clone()).unwrap();
+        let mut patcher = Patcher::new(front_end, 8000, options.clone()).unwrap();
         let tone: Vec<f32> = (0..8000)
             .map(|n| loudness * (n as f32 * 0.3).sin())
             .collect();
         let mut patches = 0;
         let mut check = |patch: Patch| {
             patches += 1;
-            assert_eq!(patch.data.len(), bands * frames, "{name}");
+            let values = front_end.bands * front_end.patch_frames;
+            assert_eq!(patch.data.len(), values, "{name}");
             let finite = patch.data.iter().all(|value| value.is_finite());
             assert!(finite, "{name}: {:?}", patch.data);
         };
@@ -764,11 +753,6 @@ fn an_asked_for_gpu_is_used_or_named_as_missing() {
             "libonnxruntime_providers_tensorrt.so",
             "onnxruntime-gpu",
         ),
-        (
-            Provider::TensorRtRtx,
-            "libonnxruntime_providers_nv_tensorrt_rtx.so",
-            "onnxruntime-ep-nv-tensorrt-rtx-cu13",
-        ),
     ] {
         let options = Options {
             provider,
@@ -846,6 +830,46 @@ fn a_run_without_end_ends_when_its_client_cancels_and_the_model_goes_on() {
 }
 
 #[test]
+fn of_newest_requests_one_runs_and_the_newest_waits() {
+    let one = Options {
+        batch_size: 1,
+        ..alone(27)
+    };
+    let model = open_with("endless", &one);
+    let [ours, theirs] = [(); 2].map(|()| Client::new(model.clone()));
+    let (sender, results) = mpsc::channel();
+    let submit = |client: &Client, number: u32| {
+        let sender = sender.clone();
+        client.submit_newest(white(), move |result| {
+            sender.send((number, result.unwrap_err())).unwrap();
+        });
+    };
+    submit(&ours, 0);
+    submit(&ours, 1);
+    submit(&theirs, 10);
+    submit(&ours, 2);
+    submit(&ours, 3);
+    let superseded = Error::Superseded {
+        model: "endless".into(),
+    };
+    for number in [1, 2] {
+        assert_eq!(results.try_recv(), Ok((number, superseded.clone())));
+    }
+    assert!(results.try_recv().is_err(), "the others wait");
+    let cancelled = Error::Cancelled {
+        model: "endless".into(),
+    };
+    soon(|| ours.cancel());
+    for number in [0, 3] {
+        assert_eq!(results.try_recv(), Ok((number, cancelled.clone())));
+    }
+    soon(|| theirs.cancel());
+    assert_eq!(results.try_recv(), Ok((10, cancelled)));
+    // None of them was an inference or a failure.
+    assert_eq!((model.stats().inferences, model.stats().failures), (0, 0));
+}
+
+#[test]
 fn a_cancelled_batch_goes_on_for_whoever_else_is_in_it() {
     let model = open_with("endless", &alone(21));
     let [first, ours, theirs] = [(); 3].map(|()| Client::new(model.clone()));
@@ -911,21 +935,21 @@ fn a_run_has_a_time_limit() {
         ..limited(22, 2000)
     };
     let model = open_with("endless", &one);
-    let (sender, results) = mpsc::channel();
-    for input in [white(), black()] {
-        let sender = sender.clone();
-        model.submit(input, move |result| sender.send(result).unwrap());
-    }
-    let late = Error::TimedOut {
+    let [late, behind] = [white(), black()].map(|input| {
+        let (sender, result) = mpsc::channel();
+        model.submit(input, move |output| sender.send(output).unwrap());
+        result
+    });
+    let error = Error::TimedOut {
         model: "endless".into(),
         limit: Duration::from_secs(2),
     };
-    assert_eq!(soon(|| results.recv().unwrap()), Err(late.clone()));
+    assert_eq!(soon(|| late.recv().unwrap()), Err(error.clone()));
     // What waited behind it has lost nothing.
-    let behind = soon(|| results.recv().unwrap());
+    let behind = soon(|| behind.recv().unwrap());
     assert_eq!(behind.unwrap().tags, [0.0; 3]);
     assert_eq!(model.stats().failures, 1);
-    let message = late.to_string();
+    let message = error.to_string();
     assert!(
         message.contains("`endless` did not finish within 2 s") && message.contains("`timeout`"),
         "{message}"
@@ -984,12 +1008,13 @@ fn a_dropped_client_cancels() {
 fn a_model_may_take_patches_of_any_length_in_a_range() {
     let model = open_with("any-length", &alone(30));
     let Modality::Audio {
-        frames, min_frames, ..
-    } = model.card().modality
+        front_end,
+        min_frames,
+    } = &model.card().modality
     else {
         panic!("{:?}", model.card().modality);
     };
-    assert_eq!((min_frames, frames), (2, 8));
+    assert_eq!((*min_frames, front_end.patch_frames), (2, 8));
     let patch = |frames: usize| {
         let bands = [1.0, -2.0, 3.0, 0.5].map(|value| vec![value; frames]);
         Input::Mel(bands.concat().into())

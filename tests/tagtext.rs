@@ -748,3 +748,96 @@ fn an_overlay_beside_the_pictures_does_not_stop_them() {
     assert_eq!(common::play(&pipeline).error, None);
     assert_eq!(record.buffers().len(), 400);
 }
+
+/// What happened to whom, and its seconds.
+fn happened(objects: &[Value]) -> Vec<(String, u64, String, f64, f64)> {
+    let happened = |object: &Value| {
+        let text = |name: &str| object[name].as_str().unwrap().to_owned();
+        let seconds = |name: &str| object[name].as_f64().unwrap();
+        let id = object["id"].as_u64().unwrap();
+        (
+            text("event"),
+            id,
+            text("label"),
+            seconds("start"),
+            seconds("end"),
+        )
+    };
+    objects.iter().map(happened).collect()
+}
+
+fn event(
+    kind: &str,
+    id: u64,
+    label: &str,
+    start: f64,
+    end: f64,
+) -> (String, u64, String, f64, f64) {
+    (kind.into(), id, label.into(), start, end)
+}
+
+#[test]
+fn events_are_written_in_place_of_results() {
+    let mut harness = harness("events=true fields=\"channel=7\"", JSON);
+    let plays = |time, tags: &[(&str, f32)]| buffer(time, &[result(Source::Fused, time, tags)]);
+    harness.push(plays(10, &[("Violin", 0.75)])).unwrap();
+    harness.push(plays(15, &[("Violin", 0.75)])).unwrap();
+    harness.push(buffer(16, &[])).unwrap();
+    // Pictures alone say nothing beside the fusion.
+    let seen = result(Source::Video, 17, &[("Drums", 0.9)]);
+    harness.push(buffer(17, &[seen])).unwrap();
+    harness.push(plays(20, &[("Piano", 0.5)])).unwrap();
+    let mut whole = result(Source::Fused, 20, &[("Violin", 0.6)]);
+    whole.start = Some(gst::ClockTime::ZERO);
+    harness.push_event(meta::clip_event(&whole));
+    harness.push_event(gst::event::Eos::new());
+    let lines = objects(&mut harness);
+    assert_eq!(
+        happened(&lines),
+        [
+            event("new", 0, "Violin", 0.0, 10.0),
+            event("end", 0, "Violin", 0.0, 15.0),
+            event("new", 1, "Piano", 10.0, 20.0),
+            event("end", 1, "Piano", 10.0, 20.0),
+        ]
+    );
+    let numbers: Vec<_> = lines.iter().map(|line| line["sequence"].clone()).collect();
+    assert_eq!(numbers, [0, 1, 2, 3]);
+    let end = &lines[1];
+    assert_eq!(end["channel"], 7);
+    assert_eq!((&end["best"], &end["mean"]), (&json!(0.75), &json!(0.75)));
+    assert_eq!(end["sources"], json!(["fused"]));
+}
+
+#[test]
+fn a_seek_ends_what_played() {
+    let mut harness = harness("events=true", JSON);
+    let plays = |time| buffer(time, &[result(Source::Audio, time, &[("Violin", 0.75)])]);
+    harness.push(plays(10)).unwrap();
+    harness.push_event(gst::event::FlushStart::new());
+    harness.push_event(gst::event::FlushStop::new(true));
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    harness.push_event(gst::event::Segment::new(&segment));
+    harness.push(plays(12)).unwrap();
+    harness.push_event(gst::event::Eos::new());
+    let lines = objects(&mut harness);
+    assert_eq!(
+        happened(&lines),
+        [
+            event("new", 0, "Violin", 0.0, 10.0),
+            event("end", 0, "Violin", 0.0, 10.0),
+            event("new", 1, "Violin", 2.0, 12.0),
+            event("end", 1, "Violin", 2.0, 12.0),
+        ]
+    );
+}
+
+#[test]
+fn events_are_not_for_texts_that_are_shown() {
+    let pipeline =
+        common::launch("audiotestsrc num-buffers=1 ! tagtext events=true format=webvtt ! fakesink");
+    let outcome = common::play(&pipeline);
+    let (_, error) = outcome.error.unwrap();
+    let expected = "events=true needs format=json, id3 or klv";
+    assert!(error.starts_with(expected), "{error}");
+}

@@ -763,10 +763,8 @@ impl Said {
                     self.errors.push((source(), text));
                 }
             }
-            gst::MessageView::Warning(warning) => {
-                if source() == "tagger" {
-                    self.warnings.push(warning.error().to_string());
-                }
+            gst::MessageView::Warning(warning) if source() == "tagger" => {
+                self.warnings.push(warning.error().to_string());
             }
             gst::MessageView::Element(_) => match Tags::from_message(message) {
                 Some((tags, false)) if tags.source == Source::Fused => self.fused.push(tags.start),

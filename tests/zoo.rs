@@ -186,11 +186,10 @@ fn sidecars_name_the_tensors() {
                 tensor("frame", "frame", "input", "uint8", &dims);
             }
             Modality::Audio {
-                bands,
-                frames,
+                front_end,
                 min_frames,
-                ..
             } => {
+                let (bands, frames) = (front_end.bands, &front_end.patch_frames);
                 let frames = if min_frames < frames {
                     "-1".into()
                 } else {
@@ -223,8 +222,8 @@ fn sidecars_name_the_tensors() {
 fn example(card: &Card) -> Input {
     let wave = |count: usize| (0..count).map(|index| (index as f32 * 0.37).sin());
     match &card.modality {
-        Modality::Audio { bands, frames, .. } => Input::Mel(
-            wave(bands * frames)
+        Modality::Audio { front_end, .. } => Input::Mel(
+            wave(front_end.bands * front_end.patch_frames)
                 .map(|value| 20.0 * value - 40.0)
                 .collect(),
         ),

@@ -57,7 +57,7 @@ pub enum Command {
 const MIN_WINDOW: u64 = 100_000_000;
 
 /// The execution providers by name.
-const PROVIDERS: [&str; 5] = ["auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx"];
+const PROVIDERS: [&str; 4] = ["auto", "cpu", "cuda", "tensorrt"];
 
 #[derive(Parser)]
 pub struct Merge {

@@ -79,9 +79,10 @@ fn provider(name: &str) -> Provider {
 fn describe(name: &str, model: &Arc<Model>) -> String {
     let card = model.card();
     let takes = match &card.modality {
-        Modality::Audio { bands, frames, .. } => {
-            format!("sound, mel patches of {bands} bands × {frames} frames")
-        }
+        Modality::Audio { front_end, .. } => format!(
+            "sound, mel patches of {} bands × {} frames",
+            front_end.bands, front_end.patch_frames
+        ),
         Modality::Video { width, height, .. } => format!("pictures of {width} × {height}"),
         Modality::Fusion { video, audio, .. } => {
             format!("embeddings of {} and {}", video.id, audio.id)

@@ -21,6 +21,7 @@ mod segments;
 mod shard;
 mod source;
 mod spectrogram;
+mod streams;
 mod tables;
 mod tagger;
 mod visible;

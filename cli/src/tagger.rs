@@ -191,6 +191,9 @@ impl<'a> Tagger<'a> {
             } else if over {
                 return Ok(());
             }
+            if run.source.is_choosing() {
+                moved = Instant::now();
+            }
             let passed = run.extent.get();
             if run.stopped.is_none()
                 && let Some(failed) = run.failed

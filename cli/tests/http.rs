@@ -289,3 +289,32 @@ fn stereo_of_opposite_phases_is_heard() {
         assert!(outcome.labels().contains(label), "{outcome:?}");
     }
 }
+
+/// A shell names the pipes of `<(COMMAND)` and `COMMAND |` like this.
+#[test]
+fn pipes_that_are_open_are_tagged() {
+    let folder = scratch("pipes");
+    sound(&folder);
+    ffmpeg(&folder, "-i a.wav -c:a flac a.mkv");
+    let script = r#""$0" tag --format jsonl <(cat a.wav) <(cat a.mkv) && cat a.mkv | "$0" tag --format jsonl /dev/stdin"#;
+    let output = Command::new("bash")
+        .args(["-c", script, env!("CARGO_BIN_EXE_instruments")])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let files: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["type"] == "file")
+        .collect();
+    assert_eq!(files.len(), 3, "{lines}");
+    for file in files {
+        assert!(
+            (file["duration"].as_f64().unwrap() - 20.0).abs() < 0.1,
+            "{file}"
+        );
+    }
+    assert_eq!(lines.matches("\"Guitar\"").count(), 6, "{lines}");
+}

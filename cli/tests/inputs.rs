@@ -147,7 +147,7 @@ fn media_in_place_of_a_list() {
             assert_eq!(
                 stderr,
                 format!(
-                    "error: standard input is media ({kind}), not a list of inputs: save it to a file, and give the name of the file\n"
+                    "error: standard input is media ({kind}), not a list of inputs: give /dev/stdin in place of -, or save it to a file\n"
                 )
             );
         }

@@ -138,11 +138,10 @@ fn decode(path: &Path) -> Decoded {
     });
     let _ = pipeline.set_state(gst::State::Playing);
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-    let wait = gst::ClockTime::from_seconds(5);
+    let wait = gst::ClockTime::from_seconds(15);
     pipeline.bus().unwrap().timed_pop_filtered(wait, &kinds);
     pipeline.set_state(gst::State::Null).unwrap();
-    let decoded = decoded.lock().unwrap().clone();
-    decoded
+    decoded.lock().unwrap().clone()
 }
 
 /// What is wrong with what the command said about a file that GStreamer decodes like this.
@@ -159,7 +158,8 @@ fn faults(case: &Case, decoded: &Decoded, outcome: &Outcome) -> Vec<String> {
         return vec![error.clone()];
     }
     let length = case.length.unwrap_or_else(|| decoded.length());
-    if !((outcome.duration() - length).abs() <= NEAR) {
+    let distance = (outcome.duration() - length).abs();
+    if distance.is_nan() || distance > NEAR {
         faults.push(format!(
             "is {length:.2} s long, not {:.2} s",
             outcome.duration()
@@ -190,6 +190,7 @@ fn faults(case: &Case, decoded: &Decoded, outcome: &Outcome) -> Vec<String> {
         }
     }
     if !faults.is_empty() {
+        faults.extend(outcome.error.clone());
         faults.push(outcome.notes());
     }
     faults

@@ -56,16 +56,13 @@ fn run(u: &mut Unstructured) -> Result<()> {
     let bytes = match &card.modality {
         Modality::Audio {
             front_end,
-            bands,
-            frames,
-            ..
+            min_frames,
         } => {
-            let pairs = front_end
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str()));
-            let front_end = FrontEnd::from_fields(pairs).expect("a front end that can be computed");
-            assert_eq!((front_end.bands, front_end.patch_frames), (*bands, *frames));
-            4 * *bands as u128 * *frames as u128
+            front_end
+                .validate()
+                .expect("a front end that can be computed");
+            assert!((1..=front_end.patch_frames).contains(min_frames));
+            4 * front_end.bands as u128 * front_end.patch_frames as u128
         }
         Modality::Video {
             width,

@@ -8,7 +8,6 @@
 mod card;
 mod collector;
 mod front_end;
-mod keyfile;
 mod labels;
 mod onnx;
 mod patcher;
@@ -20,7 +19,6 @@ use std::path::{Path, PathBuf};
 pub use card::card;
 pub use collector::collector;
 pub use front_end::front_end;
-pub use keyfile::keyfile;
 pub use labels::labels;
 pub use onnx::onnx;
 pub use patcher::patcher;

@@ -15,6 +15,7 @@ import argparse
 import json
 import pathlib
 import subprocess
+import tempfile
 import urllib.parse
 from collections import defaultdict
 
@@ -23,7 +24,7 @@ import numpy as np
 from train.corpus import wild
 from train.labels import AUDIOSET, LABELS
 
-from . import metrics
+from . import changed, metrics
 from .results import SOURCES, named
 
 THRESHOLD = 0.3  # the elements' default
@@ -111,7 +112,7 @@ def figures(videos, found):
     truth = np.array([video.truth(LABELS) if video.present is not None else np.full(len(LABELS), np.nan) for video in videos])
     there, absent, shown = truth == 1, truth == 0, found >= THRESHOLD
     named = np.array([bool(video.named) for video in videos])
-    several = named & (there.sum(1) > 1)
+    several, solo = named & (there.sum(1) > 1), named & (there.sum(1) == 1)
     outside = np.array([not video.named and not video.empty and video.present is not None for video in videos])
     right = np.array([bool(video.named) and shown[i][LABELS.index(video.named)] for i, video in enumerate(videos)])
     wrong = (shown & absent).any(1)
@@ -140,6 +141,7 @@ def figures(videos, found):
         "F1": f1,
         "named shown": lambda rows: share(right[rows], named[rows]),
         "a wrong one shown": lambda rows: share((wrong & named)[rows], named[rows]),
+        "solos: a wrong one shown": lambda rows: share((wrong & solo)[rows], solo[rows]),
         "several: precision": precision(several),
         "several: recall": recall(several),
         "other instruments: a wrong name": lambda rows: share((wrong & outside)[rows], outside[rows]),
@@ -175,6 +177,15 @@ def empty(windows, videos):
     return "Windows without an instrument that show a tag: " + ", ".join(cells) + "."
 
 
+def chance(found, videos, rounds=1000):
+    """A line about the calibration error that the same scores would have if they were calibrated: few videos never fit exactly."""
+    sure = np.array([found[video.file].max() for video in videos if video.named])
+    rng = np.random.default_rng(0)
+    errors = [100 * metrics.calibration_error(sure, rng.random(len(sure)) < sure) for _ in range(rounds)]
+    low, high = np.quantile(errors, (0.025, 0.975))
+    return f"Were the fused scores calibrated, {len(sure)} videos would show an error of {np.mean(errors):.1f} ({low:.0f}–{high:.0f})."
+
+
 def main(argv):
     parser = argparse.ArgumentParser(prog="evaluate wild", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, help="folder of the videos and of MANIFEST.tsv")
@@ -189,14 +200,25 @@ def main(argv):
         help="further systems: what `train fusion.fit --left-out` wrote",
     )
     parser.add_argument("--save", type=pathlib.Path, help="JSON file of all scores of whole files to write")
-    parser.add_argument("options", nargs="*", help="options of instruments tag, after --")
-    args = parser.parse_args(argv)
+    parser.add_argument("--changed", choices=changed.KINDS, help="tag copies of the videos that are changed so")
+    parser.add_argument("--speech", type=pathlib.Path, help="folder of WAV files, for --changed talk")
+    parser.add_argument("--copies", type=pathlib.Path, help="folder to keep changed copies in; without it they are temporary")
+    # argparse takes no option between two positional arguments.
+    end = argv.index("--") if "--" in argv else len(argv)
+    args, options = parser.parse_args(argv[:end]), argv[end + 1 :]
     videos = list(wild.manifest(args.folder / "MANIFEST.tsv").values())
     files = [args.folder / video.file for video in videos]
-    clips, windows = product(args.command, files, args.options)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.changed:
+            files = changed.copies(files, args.changed, args.speech, (args.copies or pathlib.Path(folder)) / args.changed)
+        report(args, videos, files, options)
+
+
+def report(args, videos, files, options):
+    clips, windows = product(args.command, files, options)
     nothing = np.zeros(len(LABELS))
     systems = {source: {path.name: clips[source].get(path.name, nothing) for path in files} for source in ("fused", "audio", "video") if clips[source]}
-    systems["segments that the command prints"] = printed(args.command, files, args.options)
+    systems["segments that the command prints"] = printed(args.command, files, options)
     if {"audio", "video"} <= systems.keys():
         systems["audio and video by the peers' rule"] = {
             path.name: joined(clips["audio"].get(path.name, nothing), clips["video"].get(path.name)) for path in files
@@ -213,3 +235,5 @@ def main(argv):
     print(f"{len(videos)} videos of {len({video.source for video in videos})} sources, {count} named after one of the 13 labels; tags from {THRESHOLD} on.\n")
     print("\n".join(table(systems, videos)))
     print(f"\n{empty(windows, videos)}")
+    if "fused" in systems:
+        print(chance(systems["fused"], videos))

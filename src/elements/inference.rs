@@ -13,11 +13,8 @@ use gst::glib::{
 use gst::prelude::*;
 
 use super::analysis::Analysis;
-use super::property_enum;
 use crate::meta::{self, Source, Tags};
-use crate::model::{
-    self, Card, Model, Progress, precision::with_precisions, provider::with_providers,
-};
+use crate::model::{self, Card, Model, Precision, Progress, Provider};
 
 pub const DEFAULT_THRESHOLD: f32 = 0.3;
 pub const DEFAULT_MAX_TAGS: u32 = 3;
@@ -25,9 +22,6 @@ pub const DEFAULT_TIMEOUT: u64 = gst::ClockTime::from_seconds(30).nseconds();
 pub const MAX_BATCH_SIZE: u32 = model::MAX_BATCH_SIZE as u32;
 /// Tags that are about less time than this live for this time.
 const MIN_LIFETIME: gst::ClockTime = gst::ClockTime::SECOND;
-
-with_providers!(property_enum);
-with_precisions!(property_enum);
 
 /// When a stream gets a tag event with its instruments.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -131,9 +125,9 @@ impl Inference {
     /// The options for opening a model, with at most `batch_size` inputs per run.
     pub fn options(&self, batch_size: u32) -> model::Options {
         model::Options {
-            provider: self.execution_provider.into(),
+            provider: self.execution_provider,
             device: self.device,
-            precision: self.precision.into(),
+            precision: self.precision,
             threads: self.threads,
             batch_size: batch_size as usize,
             labels_file: self.labels_file.as_ref().map(PathBuf::from),
@@ -311,20 +305,6 @@ mod tests {
         let latest = Latest::new(&picture, Some(seconds(100)));
         assert!(latest.at(Some(seconds(101)), 0).is_some());
         assert!(latest.at(Some(seconds(102)), 0).is_none());
-    }
-
-    #[test]
-    fn execution_providers_are_those_of_the_models() {
-        let class = glib::EnumClass::new::<Provider>();
-        let nicks: Vec<&str> = class.values().iter().map(|value| value.nick()).collect();
-        let all = [model::Provider::Auto]
-            .into_iter()
-            .chain(model::Provider::ALL.iter().copied());
-        let names: Vec<&str> = all.map(model::Provider::as_str).collect();
-        assert_eq!(nicks, names);
-        assert_eq!(nicks[4], "tensorrt-rtx");
-        let provider = model::Provider::from(Provider::Cuda);
-        assert_eq!(provider, model::Provider::Cuda);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) const MIN_FRAMES: &str = "min-patch-frames";
 /// Declares the type of a property with the values of an enum that knows no GStreamer, from the table of that enum.
 macro_rules! property_enum {
     ($module:ident $type:ident, $property:literal, $doc:literal:
-        $($variant:ident = $name:literal, $label:literal $(, $backend:path)?;)+) => {
+        $($variant:ident = $name:literal, $label:literal;)+) => {
         #[doc = $doc]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, gst::glib::Enum)]
         #[enum_type(name = $property)]

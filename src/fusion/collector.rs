@@ -64,7 +64,8 @@ pub struct Window {
     /// Share of that time with media of any source, from 0 to 1.
     pub media: f32,
     /// The picture embeddings that overlap the window, in order. Beside sound, still pictures are left out: those that
-    /// differ neither from the one before nor from the one after.
+    /// differ neither from the one before nor from the one after. The only picture of a stream that is known to be no
+    /// longer than [`SHORT`] is not still; equal pictures less than [`SLIDE`] apart count as one.
     pub video: Vec<Arc<[f32]>>,
     /// The mean, weighted by their time in the window, of the audio embedding that ends nearest the window's end and of
     /// the earlier, non-overlapping embeddings (up to 10 % overlap) of which at least half is in the window.
@@ -99,6 +100,12 @@ struct Item {
     still: bool,
 }
 
+/// Key frames are no further apart, in nanoseconds: the only picture of a longer stream stays, as a cover does.
+pub const SHORT: u64 = 30_000_000_000;
+
+/// Equal pictures this far apart, in nanoseconds, are of a cover or a slide.
+pub const SLIDE: u64 = 5_000_000_000;
+
 /// The rest of a stream that makes one more window: longer than what codecs pad, and shorter than anything that is heard.
 const LEAST_REST: u64 = 100_000_000;
 
@@ -117,6 +124,12 @@ pub struct Collector {
     audio: Vec<Item>,
     media: Coverage,
     origin: Option<u64>,
+    /// The starts of the first and the latest picture, while all are equal.
+    shown: Option<Span>,
+    /// Whether a picture came that differs from the one before.
+    moves: bool,
+    /// Where the stream ends, once that is known.
+    ended: Option<u64>,
     /// Windows that are over, given out or skipped.
     passed: u64,
     /// Whether a window was given out.
@@ -138,6 +151,9 @@ impl Collector {
             // No gap that counts as covered is filled with windows.
             media: Coverage::new(ROUNDING.min(config.stride)),
             origin: None,
+            shown: None,
+            moves: false,
+            ended: None,
             passed: 0,
             emitted: false,
             skipped: None,
@@ -166,7 +182,15 @@ impl Collector {
             return;
         }
         let items = match source {
-            Source::Video => &mut self.video,
+            Source::Video => {
+                let start = self.shown.map_or(span.start, |shown| shown.start);
+                self.shown = Some(Span {
+                    start: start.min(span.start),
+                    end: start.max(span.start),
+                });
+                self.moves |= !still;
+                &mut self.video
+            }
             Source::Audio => &mut self.audio,
         };
         let at = items.partition_point(|item| item.span.start <= span.start);
@@ -219,9 +243,13 @@ impl Collector {
         self.skipped
     }
 
-    /// Ends the stream: returns the rest up to `end` as a last window, if there was no window so far or at least 0.1 s or
-    /// half a stride is left. Call [`due`](Self::due) first. Resets the collector.
+    /// The stream ends at `end`: returns the next window that is [`due`](Self::due), and after these the rest as a last one,
+    /// if there was no window so far or at least 0.1 s or half a stride is left. Then resets the collector.
     pub fn finish(&mut self, end: u64) -> Option<Window> {
+        self.ended = Some(end);
+        if let Some(window) = self.due(end) {
+            return Some(window);
+        }
         let left = end.saturating_sub(self.end(self.passed));
         let wanted = !self.emitted || left >= self.least_rest();
         let window = (wanted && left > 0).then(|| self.window(end));
@@ -277,7 +305,8 @@ impl Collector {
         }
         let audio = self.sound(span);
         let pictures = self.video.iter().filter(|item| item.span.overlaps(span));
-        let counted = pictures.filter(|item| !item.still || audio.is_none());
+        let lone = self.has_lone_picture();
+        let counted = pictures.filter(|item| !item.still || lone || audio.is_none());
         let video: Vec<_> = counted.map(|item| item.embedding.clone()).collect();
         if video.is_empty() && audio.is_none() {
             let starts = self.video.iter().chain(&self.audio);
@@ -291,6 +320,16 @@ impl Collector {
             video,
             audio,
         })
+    }
+
+    /// Whether the stream is known to be short and to have one picture: a key frame is no evidence that the picture stays.
+    fn has_lone_picture(&self) -> bool {
+        let whole = self
+            .ended
+            .zip(self.origin)
+            .map(|(end, start)| end.saturating_sub(start));
+        let stays = self.shown.is_none_or(|shown| shown.length() >= SLIDE);
+        !self.moves && !stays && whole.is_some_and(|length| length <= SHORT)
     }
 
     /// What is heard in a window.
@@ -448,6 +487,39 @@ mod tests {
         // What moves all the time counts from its beginning on.
         let moving = [true, false, false, false, false];
         assert_eq!(seen(&moving, true), [0, 20, 40, 60, 80]);
+    }
+
+    #[test]
+    fn the_only_picture_of_a_short_stream_counts() {
+        let seen = |pictures: &[u64], length: u64| {
+            let mut c = collector(2 * SHORT, SHORT, length);
+            push(&mut c, Source::Audio, 0, length);
+            for &start in pictures {
+                let end = start + 1;
+                c.push(Source::Video, Span { start, end }, [0.0].into(), true);
+            }
+            c.finish(length).unwrap().video.len()
+        };
+        assert_eq!(seen(&[0], SHORT), 1);
+        // As the cover of a song.
+        assert_eq!(seen(&[0], SHORT + 1), 0);
+        // Equal ones: a photograph beside a short sound, and a slide.
+        assert_eq!(seen(&[0, SLIDE - 1], SHORT), 2);
+        assert_eq!(seen(&[0, SLIDE], SHORT), 0);
+        // A window that is due before the end does not know how long the stream will be.
+        let mut c = collector(10, 10, 20);
+        push(&mut c, Source::Audio, 0, 20);
+        c.push(
+            Source::Video,
+            Span { start: 0, end: 20 },
+            [0.0].into(),
+            true,
+        );
+        assert_eq!(due(&mut c, 15), [([0, 10], vec![], Some(0))]);
+        assert_eq!(
+            c.finish(20).map(summary),
+            Some(([10, 20], vec![0], Some(0)))
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod whole;
 use std::sync::Arc;
 
 pub use self::{
-    collector::{Collector, Config, Reason, Skipped, Source, Span, Window},
+    collector::{Collector, Config, Reason, SHORT, SLIDE, Skipped, Source, Span, Window},
     sample::Sample,
     whole::Whole,
 };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Sample, Source, Span, Window,
+    SHORT, SLIDE, Sample, Source, Span, Window,
     coverage::{Coverage, ROUNDING},
     mean::Mean,
 };
@@ -20,6 +20,8 @@ pub struct Whole {
     moving: Sample<Arc<[f32]>>,
     /// The latest picture, if it is still unless the next one differs from it.
     still: Option<Arc<[f32]>>,
+    /// The starts of the first and the latest picture.
+    shown: Option<Span>,
     audio: Mean,
     span: Option<Span>,
     media: Coverage,
@@ -34,6 +36,7 @@ impl Whole {
             pictures: Sample::new(frames),
             moving: Sample::new(frames),
             still: None,
+            shown: None,
             audio: Mean::default(),
             span: None,
             media: Coverage::new(ROUNDING),
@@ -57,6 +60,10 @@ impl Whole {
         match source {
             Source::Video => {
                 self.pictures.push(embedding.clone());
+                self.shown = Some(Span {
+                    start: self.shown.map_or(span.start, |shown| shown.start),
+                    end: span.start,
+                });
                 let before = self.still.take();
                 if still {
                     self.still = Some(embedding);
@@ -72,13 +79,16 @@ impl Whole {
     }
 
     /// The window over all of it: pictures for [`Fusion::run`](super::Fusion::run) to spread, and the mean of the audio
-    /// embeddings, weighted by their lengths; still pictures as in a [`Window`]. `None` before the first embedding.
+    /// embeddings, weighted by their lengths; still and lone pictures as in a [`Window`]. `None` before the first embedding.
     pub fn window(&self) -> Option<Window> {
         let span = self.span?;
         let audio = self.audio.get();
-        let counted = match audio {
-            Some(_) => &self.moving,
-            None => &self.pictures,
+        let stays = self.shown.is_none_or(|shown| shown.length() >= SLIDE);
+        let lone = self.moving.kept().is_empty() && !stays && span.length() <= SHORT;
+        let counted = if lone || audio.is_none() {
+            &self.pictures
+        } else {
+            &self.moving
         };
         Some(Window {
             span,
@@ -146,18 +156,33 @@ mod tests {
     #[test]
     fn a_picture_that_stays_counts_without_sound_only() {
         let mut whole = Whole::new(4);
-        for time in 0..10 {
+        for time in (0..10).map(|n| n * SLIDE) {
             whole.push(Source::Video, span(time, time + 1), [1.0].into(), true);
         }
         assert_eq!(whole.window().unwrap().video.len(), 10);
-        whole.push(Source::Audio, span(0, 10), [1.0].into(), false);
+        whole.push(Source::Audio, span(0, 10 * SLIDE), [1.0].into(), false);
         assert!(whole.window().unwrap().video.is_empty());
         // Another follows: the end of the first and the beginning of the second count.
-        whole.push(Source::Video, span(10, 11), [2.0].into(), false);
-        whole.push(Source::Video, span(11, 12), [2.0].into(), true);
+        let (end, next) = (10 * SLIDE, 11 * SLIDE);
+        whole.push(Source::Video, span(end, next), [2.0].into(), false);
+        whole.push(Source::Video, span(next, next + 1), [2.0].into(), true);
         let seen = whole.window().unwrap().video;
         let values: Vec<f32> = seen.iter().map(|picture| picture[0]).collect();
         assert_eq!(values, [1.0, 2.0]);
+    }
+
+    #[test]
+    fn the_only_picture_counts_unless_it_stays_for_long() {
+        let seen = |pictures: &[u64], length: u64| {
+            let mut whole = Whole::new(4);
+            for &time in pictures {
+                whole.push(Source::Video, span(time, time + 1), [1.0].into(), true);
+            }
+            whole.push(Source::Audio, span(0, length), [1.0].into(), false);
+            whole.window().unwrap().video.len()
+        };
+        assert_eq!((seen(&[0], SHORT), seen(&[0, SLIDE - 1], SHORT)), (1, 2));
+        assert_eq!((seen(&[0], SHORT + 1), seen(&[0, SLIDE], SHORT)), (0, 0));
     }
 
     #[test]

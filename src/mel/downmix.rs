@@ -77,27 +77,28 @@ pub struct MidSide {
     block: [f32; 2],
     smooth: [f32; 2],
     is_side: bool,
+    /// Half the difference of some frames; reused.
+    difference: Vec<f32>,
 }
 
 impl MidSide {
     /// Replaces those samples of `mid`, the mean, for which half the difference is chosen. `side` puts half the
     /// difference for a range of these frames into a vector.
     pub fn choose(&mut self, mid: &mut [f32], mut side: impl FnMut(Range<usize>, &mut Vec<f32>)) {
-        let mut difference = Vec::new();
         let mut done = 0;
         while done < mid.len() {
             let is_probe = self.frames < PROBE;
             let end = if is_probe { PROBE } else { BLOCK };
             let range = done..mid.len().min(done + end - self.frames);
             if is_probe || self.is_side {
-                side(range.clone(), &mut difference);
+                side(range.clone(), &mut self.difference);
                 let mid = &mut mid[range.clone()];
                 if is_probe {
                     self.block[0] = energy(self.block[0], mid);
-                    self.block[1] = energy(self.block[1], &difference);
+                    self.block[1] = energy(self.block[1], &self.difference);
                 }
                 if self.is_side {
-                    mid.copy_from_slice(&difference);
+                    mid.copy_from_slice(&self.difference);
                 }
             }
             self.frames += range.len();

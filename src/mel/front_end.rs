@@ -2,6 +2,10 @@
 
 //! The parameters of a front end, by name.
 
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
 use super::parameters::{choices, parameters, presets};
 use super::text::Text;
 
@@ -130,87 +134,33 @@ impl FrontEndError {
     }
 }
 
+/// The parameters of the presets, in the order of [`Preset::ALL`]: presets.json, which models/train reads too.
+static PRESETS: LazyLock<Vec<FrontEnd>> = LazyLock::new(|| {
+    let presets: Value =
+        serde_json::from_str(include_str!("presets.json")).expect("presets.json is JSON");
+    let front_end = |&(_, name): &(Preset, &str)| {
+        let parameters = presets[name]
+            .as_object()
+            .expect("every preset is in presets.json");
+        let texts = parameters.iter().map(|(key, value)| {
+            let text = match value {
+                Value::Null => "none".to_owned(),
+                Value::String(text) => text.clone(),
+                value => value.to_string(),
+            };
+            (key.as_str(), text)
+        });
+        let texts: Vec<(&str, String)> = texts.collect();
+        let fields = texts.iter().map(|(key, text)| (*key, text.as_str()));
+        FrontEnd::from_fields(fields).expect("every preset can be computed")
+    };
+    Preset::ALL.iter().map(front_end).collect()
+});
+
 impl FrontEnd {
     /// The parameters of `preset`.
     pub fn preset(preset: Preset) -> Self {
-        let choi = Self {
-            rate: 12000,
-            fft_size: 512,
-            window_size: 512,
-            hop: 256,
-            window: Window::Hann,
-            bands: 96,
-            fmin: 0.0,
-            fmax: 6000.0,
-            mel_scale: MelScale::Slaney,
-            mel_norm: MelNorm::Slaney,
-            power: 2,
-            compression: Compression::AmplitudeDb,
-            reference: 1.0,
-            amin: 1e-5,
-            offset: 0.0,
-            scale: 1.0,
-            top_db: Some(80.0),
-            center: true,
-            pad_mode: PadMode::Constant,
-            patch_frames: 1366,
-        };
-        match preset {
-            Preset::Choi => choi,
-            Preset::Han => Self {
-                rate: 22050,
-                fft_size: 1024,
-                window_size: 1024,
-                hop: 512,
-                bands: 128,
-                fmax: 11025.0,
-                compression: Compression::PowerDb,
-                amin: 1e-10,
-                patch_frames: 43,
-                ..choi
-            },
-            Preset::Yamnet => Self {
-                rate: 16000,
-                window_size: 400,
-                hop: 160,
-                bands: 64,
-                fmin: 125.0,
-                fmax: 7500.0,
-                mel_scale: MelScale::Htk,
-                mel_norm: MelNorm::None,
-                power: 1,
-                compression: Compression::Ln,
-                offset: 0.001,
-                top_db: None,
-                center: false,
-                patch_frames: 96,
-                ..choi
-            },
-            Preset::Musicnn => Self {
-                rate: 16000,
-                fmax: 8000.0,
-                compression: Compression::Log10,
-                offset: 1.0,
-                scale: 10000.0,
-                top_db: None,
-                patch_frames: 187,
-                ..choi
-            },
-            Preset::Ced => Self {
-                rate: 16000,
-                hop: 160,
-                bands: 64,
-                fmax: 8000.0,
-                mel_scale: MelScale::Htk,
-                mel_norm: MelNorm::None,
-                compression: Compression::PowerDb,
-                amin: 1e-10,
-                top_db: None,
-                pad_mode: PadMode::Reflect,
-                patch_frames: 1008,
-                ..choi
-            },
-        }
+        PRESETS[preset as usize].clone()
     }
 
     /// The parameters that make this front end's patches differ from `other`'s: name, our value, theirs.

@@ -10,6 +10,7 @@
 //! [`FrontEnd`] holds the parameters, [`Patcher`] does the work.
 
 #![deny(missing_docs)]
+#![warn(clippy::unwrap_used)]
 
 mod compress;
 mod downmix;

@@ -42,7 +42,7 @@ pub struct PatchOptions {
 /// A part of the mel spectrogram, as a model takes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Patch {
-    /// `[bands, patch_frames]`, row-major.
+    /// `[bands, patch_frames]`, row-major; [`Patcher::with_min_frames`] allows fewer frames.
     pub data: Arc<[f32]>,
     /// Number of the first analysed input sample of the stream.
     pub start: u64,
@@ -77,6 +77,8 @@ pub struct Patcher {
     partial: Partial,
     /// Frames of audio in a patch; the rest is filling.
     content: usize,
+    /// Fewest frames of a patch whose audio repeats.
+    min_frames: usize,
     input_rate: u32,
     timing: Timing,
     plan: Plan,
@@ -170,6 +172,7 @@ impl Patcher {
         Ok(Self {
             partial: options.partial,
             content,
+            min_frames: front_end.patch_frames,
             input_rate,
             timing,
             plan,
@@ -191,6 +194,15 @@ impl Patcher {
             sliding.set_phase(phase);
         }
         self
+    }
+
+    /// For models that take patches of any length from `frames` on: with [`Partial::Repeat`], audio that is shorter than a
+    /// patch makes a patch of its own length, and repeats only up to `frames`.
+    pub fn with_min_frames(self, frames: usize) -> Self {
+        Self {
+            min_frames: frames.min(self.front_end.patch_frames),
+            ..self
+        }
     }
 
     /// Takes any number of samples, the next of the stream, with a full scale of -1 to 1; calls `emit` with each patch
@@ -415,16 +427,26 @@ impl Patcher {
             return;
         }
         let filling = (self.partial == Partial::Zero).then(|| self.spectrogram.silence());
-        let columns = self.front_end.patch_frames;
+        let most = self.front_end.patch_frames;
+        let columns = match self.partial {
+            Partial::Repeat => self.spectrogram.held().clamp(self.min_frames, most),
+            Partial::Zero | Partial::Drop => most,
+        };
         let range = self
             .front_end
             .top_db
             .filter(|_| self.front_end.compression.is_db())
             .map(|top_db| top_db as f32);
         let spectrogram = &mut self.spectrogram;
-        let data = self
-            .pool
-            .take(|data| spectrogram.read(columns, filling, range, data));
+        let mut read = |data: &mut [f32]| spectrogram.read(columns, filling, range, data);
+        let data = if columns == most {
+            self.pool.take(read)
+        } else {
+            // At the start or the end of a stream: too rare to keep memory for each length.
+            let mut data = vec![0.0; self.front_end.bands * columns];
+            read(&mut data);
+            data.into()
+        };
         emit(Patch {
             data,
             start: span.start,

@@ -65,6 +65,7 @@ fn best() -> Level {
 macro_rules! dispatch {
     ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:ident) => {
         $(#[$doc])*
+        #[allow(unsafe_code)]
         $visibility fn $name($($argument: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             {

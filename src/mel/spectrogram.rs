@@ -117,6 +117,11 @@ impl Spectrogram {
         self.pushed
     }
 
+    /// How many of the last frames [`read`](Self::read) copies.
+    pub fn held(&self) -> usize {
+        self.frames.min(self.capacity as u64) as usize
+    }
+
     /// The first sample of the last frames, at most `capacity`.
     pub fn oldest(&self) -> u64 {
         self.frames.saturating_sub(self.capacity as u64) * self.hop as u64
@@ -147,9 +152,8 @@ impl Spectrogram {
         data: &mut [f32],
     ) {
         self.store();
-        let count = self.frames.min(self.capacity as u64);
-        let first = ((self.frames - count) % self.capacity as u64) as usize;
-        let count = count as usize;
+        let count = self.held();
+        let first = ((self.frames - count as u64) % self.capacity as u64) as usize;
         self.mirror(count);
         let until_wrap = count.min(self.capacity - first);
         // Until the ring is full, its frames are at its front.

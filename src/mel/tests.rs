@@ -143,6 +143,28 @@ fn short_content_repeats_or_silence_follows() {
 }
 
 #[test]
+fn short_content_is_a_short_patch_for_models_of_any_length() {
+    let rows = |partial, hops: usize, least: usize| {
+        let samples = noise(hops * 512);
+        let patcher = Patcher::new(&han(), 22050, sliding(partial, 9.0)).unwrap();
+        let made = run(&mut patcher.with_min_frames(least), &samples, 1000);
+        let frames = made[0].data.len() / han().bands;
+        let rows = made[0].data.chunks_exact(frames);
+        rows.map(<[f32]>::to_vec).collect::<Vec<_>>()
+    };
+    let whole = rows(Partial::Repeat, 20, usize::MAX);
+    // Hops, fewest frames, frames: 1 + hops are there.
+    for (least, frames) in [(10, 21), (21, 21), (30, 30), (43, 43)] {
+        let short = rows(Partial::Repeat, 20, least);
+        for (short, whole) in short.iter().zip(&whole) {
+            assert_eq!(short[..], whole[..frames], "{least}");
+        }
+    }
+    assert_eq!(rows(Partial::Repeat, 100, 10)[0].len(), 43);
+    assert_eq!(rows(Partial::Zero, 20, 10)[0].len(), 43);
+}
+
+#[test]
 fn content_is_the_last_audio() {
     let samples = noise(22050 * 3);
     let whole = patches(&han(), sliding(Partial::Repeat, 1.0), &samples);

@@ -200,7 +200,7 @@ pub enum Error {
         /// The provider as it is asked for, e.g. `cuda`.
         provider: &'static str,
         /// The provider's shared library.
-        library: &'static str,
+        library: String,
         /// What holds that library.
         package: &'static str,
         /// What is missing, or what ONNX Runtime says.
@@ -221,6 +221,13 @@ pub enum Error {
     /// The request was cancelled, or its model closed, before there was an answer.
     #[error("the request to the model `{model}` was cancelled")]
     Cancelled {
+        /// The model's name.
+        model: String,
+    },
+
+    /// A newer request of the same user took the place of this one.
+    #[error("a newer request to the model `{model}` took the place of this one")]
+    Superseded {
         /// The model's name.
         model: String,
     },

@@ -9,51 +9,53 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | types | `error`, `card`, `precision`, `item`, `stats`, `plugin_dir` |
-//! | what models run on | `provider`: one file each behind the trait `Backend`; `engines`, `options`, `limits` |
-//! | running | `telemetry`, `library`, `runtime`; `run`: memory, batches, the queue of requests, the thread |
-//! | loading | `load`: files, card against graph, sessions, engines |
-//! | opening | `handle`, `client`, `open` |
+//! | types | `error`, `item`, `stats`, `platform` |
+//! | `provider` | what models run on: one file each behind the trait `Backend` |
+//! | `options` | how a model is run |
+//! | `find` | a name's files |
+//! | `card` | what a model says of itself, read and checked against its graph |
+//! | `runtime` | ONNX Runtime: found, examined, loaded |
+//! | `session` | files to sessions, batches through them |
+//! | `queue` | requests: submit, cancel, time limit, the thread that runs them |
+//! | `model` | one open model for the same files and options, and its users |
+//!
+//! An input passes `model` ([`Client::submit`]), `queue`, `session` (`batch`, `buffers`) and `card::layout`.
 
 #![deny(missing_docs)]
+#![warn(clippy::unwrap_used)]
 
 mod card;
-mod client;
-mod engines;
 mod error;
-mod handle;
+mod find;
 mod item;
-mod library;
-mod limits;
-mod load;
-mod names;
-mod open;
+#[expect(clippy::module_inception)]
+mod model;
 mod options;
-mod plugin_dir;
-pub(crate) mod precision;
-pub(crate) mod provider;
-mod run;
+#[allow(unsafe_code)]
+mod platform;
+mod provider;
+mod queue;
 mod runtime;
+mod session;
 mod stats;
-mod telemetry;
 
 pub use self::{
     card::{Activation, Card, Fit, Modality, Space},
-    client::Client,
     error::Error,
-    handle::Model,
+    find::set_plugin_dir,
     item::{Input, Output},
-    limits::{BATCH_SIZE as MAX_BATCH_SIZE, THREADS as MAX_THREADS},
-    options::{Options, Progress},
-    plugin_dir::set_plugin_dir,
-    precision::Precision,
-    provider::Provider,
-    runtime::{Log, set_log},
+    model::{Client, Model},
+    options::{MAX_BATCH_SIZE, MAX_THREADS, Options, Progress},
+    provider::{Precision, Provider},
+    runtime::{Log, disable_telemetry, set_log},
     stats::Stats,
-    telemetry::disable_telemetry,
 };
 pub use ort::logging::LogLevel;
 
 /// What `fuzz/` feeds; no part of the API.
 #[doc(hidden)]
-pub use self::load::internals;
+pub mod internals {
+    pub use super::card::{
+        Element, Fields, Graph, Port, file::check as check_onnx, labels, verify,
+    };
+}

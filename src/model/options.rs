@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
-//! How models are run.
+//! How models are run, and the limits of that.
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{precision::Precision, provider::Provider};
+use super::{
+    error::Error,
+    provider::{Precision, Provider},
+};
+
+/// Maximum batch size that can be asked for.
+pub const MAX_BATCH_SIZE: usize = 1024;
+/// Maximum number of threads for one inference that can be asked for.
+pub const MAX_THREADS: u32 = 1024;
 
 /// How a model is run. Models opened with equal options are shared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,9 +55,26 @@ impl Options {
     /// The maximum batch size on a provider.
     pub(super) fn batch_size_on(&self, provider: Provider) -> usize {
         match self.batch_size {
-            0 => provider.backend().batch_size(),
+            0 => provider.backend().facts().batch_size,
             size => size,
         }
+    }
+
+    /// # Errors
+    /// [`Error::Limit`].
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let within = |name: &str, value: usize, most: usize| {
+            if value <= most {
+                return Ok(());
+            }
+            Err(Error::Limit {
+                name: name.into(),
+                value,
+                most,
+            })
+        };
+        within("batch-size", self.batch_size, MAX_BATCH_SIZE)?;
+        within("threads", self.threads as usize, MAX_THREADS as usize)
     }
 }
 

@@ -3,12 +3,14 @@
 //! Tags as text and timed metadata. Independent of GStreamer.
 //!
 //! A [`Record`] is one result with its times; [`Record::write`] writes it in a [`Format`]. [`Cues`] places the texts of
-//! one stream so that they never overlap; [`Changes`] finds the results whose labels differ from those shown.
+//! one stream so that they never overlap; [`Changes`] finds the results whose labels differ from those shown, and
+//! [`Events`] when an instrument begins and ends.
 
 #![deny(missing_docs)]
 
 mod changes;
 mod cues;
+mod events;
 mod id3;
 mod klv;
 mod utc;
@@ -18,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 pub use changes::Changes;
 pub use cues::{Cues, Span};
+pub use events::{Event, Events, Kind};
 pub use klv::KEY as KLV_KEY;
 pub use utc::rfc3339;
 
@@ -63,13 +66,21 @@ pub struct Record {
     pub timecode: Option<String>,
     /// Labels with their scores from 0 to 1, highest score first.
     pub tags: Vec<(String, f32)>,
+    /// What happened to an instrument, in a record that is about one: its time is the record's, and its score the only
+    /// tag.
+    pub event: Option<Event>,
     /// Constant members that the user adds to each result.
     pub fields: Map<String, Value>,
 }
 
 /// The names of a JSON object's members, except those of [`Record::fields`].
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 17] = [
     "sequence",
+    "event",
+    "id",
+    "label",
+    "best",
+    "mean",
     "source",
     "model",
     "sources",
@@ -96,9 +107,15 @@ impl Record {
             .iter()
             .map(|(label, score)| json!({"label": label, "score": score}))
             .collect();
+        let event = self.event.as_ref();
         let mut object = self.fields.clone();
         let members = [
             ("sequence", Some(json!(self.sequence))),
+            ("event", event.map(|event| json!(event.kind.name()))),
+            ("id", event.map(|event| json!(event.id))),
+            ("label", event.map(|event| json!(event.label))),
+            ("best", event.map(|event| json!(event.best))),
+            ("mean", event.map(|event| json!(event.mean))),
             ("source", Some(json!(self.source))),
             ("model", Some(json!(self.model))),
             ("sources", Some(json!(self.sources))),
@@ -179,6 +196,7 @@ mod tests {
             duration: Some(1_000_000_000),
             media: 0.5,
             clip: false,
+            event: None,
             utc: Some(1_764_115_200_250_000_000),
             timecode: Some("10:00:01:12".into()),
             tags: vec![("Violin".into(), 0.75), ("Piano --> grand".into(), 0.125)],

@@ -365,6 +365,7 @@ pub fn mel_patch(values: [f32; 4], start: gst::ClockTime) -> Features {
     let Modality::Audio { front_end, .. } = &model.card().modality else {
         panic!("an audio model");
     };
+    let fields = front_end.fields().into_iter();
     Features {
         id: "mel".into(),
         kind: Kind::Mel,
@@ -375,7 +376,7 @@ pub fn mel_patch(values: [f32; 4], start: gst::ClockTime) -> Features {
         media: 1.0,
         blank: false,
         still: false,
-        front_end: front_end.clone().into(),
+        front_end: fields.map(|(key, value)| (key.into(), value)).collect(),
     }
 }
 

@@ -150,7 +150,7 @@ fn read_list(mut stdin: impl Read) -> Result<Vec<u8>> {
 pub fn check_list(head: &[u8]) -> Result<()> {
     match media::not_a_list(head) {
         Some(what) if !list::is_utf16(head) => bail!(
-            "standard input is {what}, not a list of inputs: save it to a file, and give the name of the file"
+            "standard input is {what}, not a list of inputs: give /dev/stdin in place of -, or save it to a file"
         ),
         _ => Ok(()),
     }
@@ -192,6 +192,14 @@ impl Inputs {
 
     /// Adds a URI if the shard owns it, or a path, and of a folder's files those that `files` owns.
     fn add_owned(&mut self, argument: &OsStr, shard: Option<Shard>, files: Option<Shard>) {
+        if let Some(uri) = descriptor(argument) {
+            self.listed.push(Ok(Input {
+                name: argument.display().to_string(),
+                uri,
+                bytes: None,
+            }));
+            return;
+        }
         if let Some((scheme, uri)) = scheme(argument) {
             let listed = from_uri(scheme, uri);
             let uri = match &listed {
@@ -251,6 +259,17 @@ impl Inputs {
             }));
         }
     }
+}
+
+/// The URI of a pipe that is open already, which a shell names for `<(COMMAND)` and behind `COMMAND |`.
+fn descriptor(argument: &OsStr) -> Option<String> {
+    let number = match argument.to_str()? {
+        "/dev/stdin" => "0",
+        path => path.strip_prefix("/dev/fd/")?,
+    };
+    let number: u32 = number.parse().ok()?;
+    let is_pipe = Path::new(argument).metadata().ok()?.file_type().is_fifo();
+    is_pipe.then(|| format!("fd://{number}"))
 }
 
 /// The scheme of a URI in lower case, and the URI; `None` for a path.

@@ -38,12 +38,19 @@ class Wild(unittest.TestCase):
         self.assertEqual((self.figure("named shown"), self.figure("a wrong one shown")), (100, 50))
 
     def test_several_and_other_instruments(self):
+        # The drums alone, with the guitar.
+        self.assertEqual(self.figure("solos: a wrong one shown"), 100)
         self.assertEqual((self.figure("several: precision"), self.figure("several: recall")), (100, 50))
         self.assertEqual(self.figure("other instruments: a wrong name"), 100)
         self.assertTrue(np.isnan(self.figure("several: recall", [1, 2])))
 
     def test_calibration_is_of_the_best_score(self):
         self.assertAlmostEqual(self.figure("calibration error"), 100 * (0.1 + 0.4) / 2)
+
+    def test_calibrated_scores_show_an_error_too(self):
+        found = {video.file: scores(Piano=0.5) for video in VIDEOS}
+        # Of two files of 0.5 none, one or both are right: errors of 50, 0 and 50.
+        self.assertRegex(wild.chance(found, VIDEOS), r"2 videos would show an error of 2[3-7]\.\d \(0–50\)")
 
     def test_the_peers_rule(self):
         heard, seen = scores(Piano=0.02, Guitar=0.01), scores(Piano=0.4)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::settings::Settings;
 use crate::elements::analysis::Analysis;
 use crate::elements::inference::{Latest, Named};
-use crate::fusion::{Collector, Config, Fusion, Skipped, Source, Span, Whole, Window};
+use crate::fusion::{Collector, Config, Fusion, SHORT, Skipped, Source, Span, Whole, Window};
 use crate::meta;
 use crate::model;
 
@@ -20,9 +20,6 @@ const TOGETHER: u64 = 1_000_000_000;
 
 /// Media that comes this long before what came last, or a window before, begins its windows anew.
 const DISORDER: u64 = 10_000_000_000;
-
-/// How long a picture without a successor counts at the most: longer than key frames are apart.
-const LONGEST: u64 = 30_000_000_000;
 
 /// What came of one modality.
 enum Item {
@@ -41,7 +38,7 @@ pub struct State {
     positions: [Option<u64>; 2],
     /// Where each modality's latest buffer began that lasts until the next one: a picture, of which there may be few where
     /// only key frames are decoded, and a buffer without a duration. None lasts longer than half a window, nor than
-    /// `LONGEST`.
+    /// `SHORT`.
     open: [Option<u64>; 2],
     /// The end of the longest modality so far, as running time.
     end: u64,
@@ -93,10 +90,12 @@ impl State {
         self.positions[source as usize]
     }
 
-    /// `source` begins a stream, whose number this returns; an event that comes again, as after linking anew, begins none.
+    /// `source` begins a stream, whose number this returns; an event that comes again, as after linking anew, begins none,
+    /// nor does one before any media: sources without a stream yet begin one without a name.
     pub fn begin(&mut self, source: Source, event: gst::Seqnum) -> u32 {
         let before = self.begun[source as usize].replace(event);
-        if before.is_some_and(|before| before != event) {
+        let any = self.position(source).is_some();
+        if before.is_some_and(|before| any && before != event) {
             self.streams[source as usize] += 1;
             self.open[source as usize] = None;
         }
@@ -126,7 +125,7 @@ impl State {
             Source::Audio => span.end,
         });
         if let Some(open) = self.open[index].take() {
-            let longest = open.saturating_add(LONGEST.min(self.settings.window / 2));
+            let longest = open.saturating_add(SHORT.min(self.settings.window / 2));
             let until = span.start.min(longest).max(open);
             let media = Span {
                 start: open,
@@ -234,8 +233,7 @@ impl State {
 
     /// The next of the windows that are left at the end of the clip.
     pub fn last(&mut self) -> Option<Window> {
-        let window = self.collector.due(self.end);
-        window.or_else(|| self.collector.finish(self.end))
+        self.collector.finish(self.end)
     }
 
     /// All of the clip; what is said of its last picture may hold for longer than there is media.
@@ -328,6 +326,15 @@ mod tests {
         assert_eq!(ends(&mut state, Some(3 * SECOND)), [2]);
         pass(&mut state, Source::Video, 4);
         assert_eq!(ends(&mut state, None), [4]);
+    }
+
+    #[test]
+    fn a_stream_of_which_nothing_came_is_none() {
+        let mut state = state();
+        let begin = |state: &mut State| state.begin(Source::Audio, gst::Seqnum::next());
+        assert_eq!((begin(&mut state), begin(&mut state)), (0, 0));
+        pass(&mut state, Source::Audio, 0);
+        assert_eq!(begin(&mut state), 1);
     }
 
     #[test]

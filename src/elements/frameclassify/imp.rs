@@ -197,8 +197,8 @@ impl BaseTransformImpl for FrameClassify {
                 imp = self,
                 "melspec asks for the model's front end: {front_end:?}"
             );
-            for (key, value) in &front_end {
-                structure.set(key.as_str(), value);
+            for (key, value) in front_end.fields() {
+                structure.set(key, value);
             }
             structure.set(MIN_FRAMES, min_frames as u64);
             return true;

@@ -448,6 +448,7 @@ mod tests {
         assert_eq!(rgb(Fields, buffer), field);
     }
 
+    #[allow(unsafe_code)]
     fn set_id(meta: &mut VideoMeta, id: i32) {
         // SAFETY: the meta was just made and nobody else sees it.
         unsafe { (*(std::ptr::from_mut(meta).cast::<gst_video::ffi::GstVideoMeta>())).id = id };

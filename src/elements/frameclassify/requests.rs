@@ -46,16 +46,16 @@ pub struct Answer {
     pub result: Result<Output, Error>,
 }
 
-/// Requests of one element: when they are not waited for, at most one is with the model and one waits.
+/// Requests of one element.
 #[derive(Clone, Default)]
 pub struct Requests(Arc<(Mutex<Shared>, Condvar)>);
 
 #[derive(Default)]
 struct Shared {
-    running: usize,
-    /// Those that the running requests are with.
+    /// Requests without an answer.
+    open: usize,
+    /// Those that they are with.
     clients: Vec<Arc<Client>>,
-    waiting: Option<Request>,
     answers: Vec<Answer>,
     dropped: u64,
     /// Counts the flushes: answers from an older epoch are discarded.
@@ -73,28 +73,14 @@ impl Requests {
     pub fn ask(&self, requests: Vec<Request>) -> Option<Vec<Answer>> {
         let epoch = self.lock().epoch;
         for request in requests {
-            self.submit(request);
+            self.submit(request, false);
         }
         self.wait(epoch)
     }
 
-    /// Hands `request` to its model without waiting; while another runs it waits, and replaces one that waits already,
-    /// whose time is given.
-    pub fn post(&self, request: Request) -> Option<Span> {
-        let mut shared = self.lock();
-        if shared.running == 0 {
-            drop(shared);
-            self.submit(request);
-            return None;
-        }
-        if shared.interrupted {
-            return None;
-        }
-        let replaced = shared.waiting.replace(request);
-        shared.dropped += u64::from(replaced.is_some());
-        // It may hold the last handle of a model, which is not closed under a lock.
-        drop(shared);
-        replaced.map(|replaced| replaced.span)
+    /// Hands `request` to its model without waiting. While the model has one, it waits in the place of one that waits already.
+    pub fn post(&self, request: Request) {
+        self.submit(request, true);
     }
 
     /// The answers that have come since the last call, oldest first.
@@ -110,7 +96,7 @@ impl Requests {
 
     fn wait(&self, epoch: u64) -> Option<Vec<Answer>> {
         let valid = |shared: &Shared| shared.epoch == epoch && !shared.interrupted;
-        let waits = |shared: &mut Shared| shared.running > 0 && valid(shared);
+        let waits = |shared: &mut Shared| shared.open > 0 && valid(shared);
         let mut shared = self.0.1.wait_while(self.lock(), waits).unwrap();
         valid(&shared).then(|| mem::take(&mut shared.answers))
     }
@@ -130,10 +116,9 @@ impl Requests {
         let mut shared = self.lock();
         shared.epoch += 1;
         shared.interrupted |= interrupt;
-        let running = mem::take(&mut shared.running);
+        let open = mem::take(&mut shared.open);
         let clients = mem::take(&mut shared.clients);
-        let (waiting, answers) = (shared.waiting.take(), mem::take(&mut shared.answers));
-        shared.dropped += (running + usize::from(waiting.is_some()) + answers.len()) as u64;
+        shared.dropped += (open + mem::take(&mut shared.answers).len()) as u64;
         drop(shared);
         self.0.1.notify_all();
         for client in clients {
@@ -163,40 +148,34 @@ impl Requests {
         self.lock().dropped
     }
 
-    fn submit(&self, request: Request) {
+    fn submit(&self, request: Request, newest: bool) {
+        let Request { tagger, span, work } = request;
+        let client = tagger.client.clone();
         let epoch = {
             let mut shared = self.lock();
             if shared.interrupted {
                 return;
             }
-            shared.running += 1;
-            shared.epoch
-        };
-        self.hand_over(request, epoch);
-    }
-
-    fn hand_over(&self, request: Request, epoch: u64) {
-        let Request { tagger, span, work } = request;
-        let input = match work {
-            Work::Run(input) => input,
-            Work::Repeat(output) => return self.answered(tagger, span, epoch, Ok(output)),
-        };
-        let client = tagger.client.clone();
-        {
-            let mut shared = self.lock();
-            if shared.epoch != epoch {
+            if newest && shared.open > 0 && matches!(work, Work::Repeat(_)) {
+                // The model has the same picture, and its answer comes first.
+                shared.dropped += 1;
                 return;
             }
+            shared.open += 1;
             let is_client = |known: &Arc<Client>| Arc::ptr_eq(known, &client);
             if !shared.clients.iter().any(is_client) {
                 shared.clients.push(client.clone());
             }
-        }
+            shared.epoch
+        };
         let requests = self.clone();
         // With the tagger, whose requests are cancelled when it is dropped.
-        client.submit(input, move |result| {
-            requests.answered(tagger, span, epoch, result)
-        });
+        let reply = move |result| requests.answered(tagger, span, epoch, result);
+        match work {
+            Work::Repeat(output) => reply(Ok(output)),
+            Work::Run(input) if newest => client.submit_newest(input, reply),
+            Work::Run(input) => client.submit(input, reply),
+        }
     }
 
     fn answered(&self, tagger: Tagger, span: Span, epoch: u64, result: Result<Output, Error>) {
@@ -204,22 +183,20 @@ impl Requests {
         if shared.epoch != epoch {
             return;
         }
-        shared.answers.push(Answer {
-            card: tagger.card.clone(),
-            span,
-            result,
-        });
-        if let Some(next) = shared.waiting.take() {
-            drop(shared);
-            self.hand_over(next, epoch);
-        } else {
-            shared.running -= 1;
-            let done = shared.running == 0;
-            let clients = done.then(|| mem::take(&mut shared.clients));
-            self.0.1.notify_all();
-            // As in `post`.
-            drop(shared);
-            drop(clients);
+        shared.open -= 1;
+        match result {
+            Err(Error::Superseded { .. }) => shared.dropped += 1,
+            result => shared.answers.push(Answer {
+                card: tagger.card.clone(),
+                span,
+                result,
+            }),
         }
+        let done = shared.open == 0;
+        let clients = done.then(|| mem::take(&mut shared.clients));
+        self.0.1.notify_all();
+        // They may hold the last handle of a model, which is not closed under a lock.
+        drop(shared);
+        drop(clients);
     }
 }

@@ -124,12 +124,14 @@ impl FrameClassify {
     /// Hands the requests to the model without waiting.
     pub(super) fn post_requests(&self, requests: Vec<Request>) {
         for request in requests {
-            if let Some(dropped) = self.requests.post(request) {
+            let (start, dropped) = (request.span.start, self.requests.dropped());
+            self.requests.post(request);
+            if self.requests.dropped() > dropped {
                 gst::debug!(
                     CAT,
                     imp = self,
-                    "{}: dropped, the model is slower than the stream",
-                    dropped.start.display()
+                    "one before {} is dropped, the model is slower than the stream",
+                    start.display()
                 );
             }
         }

@@ -129,21 +129,17 @@ impl Branch {
                 Modality::Audio {
                     front_end,
                     min_frames,
-                    ..
                 },
                 false,
-            ) => {
-                let front_end = read(front_end)?;
-                Ok(Branch::Audio {
-                    trained: Box::new(Trained {
-                        front_end: front_end.clone(),
-                        min_frames: *min_frames,
-                    }),
-                    front_end,
-                    fields: Default::default(),
-                    unfed: Some(gst::ClockTime::ZERO),
-                })
-            }
+            ) => Ok(Branch::Audio {
+                trained: Box::new(Trained {
+                    front_end: front_end.clone(),
+                    min_frames: *min_frames,
+                }),
+                front_end: front_end.clone(),
+                fields: Default::default(),
+                unfed: Some(gst::ClockTime::ZERO),
+            }),
             _ => {
                 let (wanted, found) = if is_video {
                     ("pictures", "audio")
@@ -520,7 +516,7 @@ impl Stream {
     }
 }
 
-/// The front end that text describes, in a model's card or with a patch.
+/// The front end that text describes.
 fn read(fields: &[(String, String)]) -> Result<FrontEnd, String> {
     let fields = fields.iter();
     FrontEnd::from_fields(fields.map(|(key, value)| (key.as_str(), value.as_str())))

@@ -14,6 +14,7 @@ use super::settings::{DEFAULT_AUDIO_MODEL, DEFAULT_VIDEO_MODEL};
 use super::state::State;
 use crate::elements::inference::open_model;
 use crate::elements::model_error;
+use crate::mel::FrontEnd;
 use crate::model::{self, Card, Client, Modality, Options};
 
 /// What the user asked to open.
@@ -232,7 +233,7 @@ impl FrameClassify {
     }
 
     /// The front end of the audio model, which is opened if it must be, and the frames of its shortest patch.
-    pub(super) fn front_end(&self) -> Option<(Vec<(String, String)>, usize)> {
+    pub(super) fn front_end(&self) -> Option<(FrontEnd, usize)> {
         let mut state = self.state.lock().unwrap();
         if state.stream.as_ref()?.branch.is_none() {
             let asked = self.asked(Some(Media::Audio))?;
@@ -244,7 +245,6 @@ impl FrameClassify {
             Modality::Audio {
                 front_end,
                 min_frames,
-                ..
             } => Some((front_end.clone(), *min_frames)),
             _ => None,
         }

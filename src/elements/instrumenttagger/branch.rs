@@ -31,6 +31,9 @@ const LARGEST_BACKLOG: u64 = 256 << 20;
 const LOOK: Duration = Duration::from_millis(5);
 /// How long the analysis may lack the other stream before this one goes on.
 const STARVED: Duration = Duration::from_millis(50);
+/// The same where nothing is linked for the other stream: applications link a file's streams one after the other, while the
+/// first already play.
+const UNLINKED: Duration = Duration::from_secs(1);
 /// How long the analysis may make no progress before media no longer waits for it.
 pub const STALLED: Duration = Duration::from_secs(5);
 /// How long the last pictures of a stream may take when another stream follows on the same pad.
@@ -51,6 +54,8 @@ pub enum Admission {
 pub struct Branch {
     pub source: Source,
     pub classify: gst::Element,
+    /// The pad of the stream that passes.
+    sink: glib::WeakRef<gst::Pad>,
     /// Where the copy comes in.
     feed: gst::Pad,
     queue: gst::Element,
@@ -257,6 +262,7 @@ impl Branch {
         let branch = Self {
             source,
             classify,
+            sink: sink.downgrade(),
             feed,
             queue,
             funnel,
@@ -393,19 +399,23 @@ impl Branch {
             .is_none()
     }
 
-    /// Has the fusion not wait for this stream until something of it comes.
-    pub fn leave_out(&self) {
-        if !self.is_fresh() || self.closed.load(Relaxed) || self.left_out.swap(true, Relaxed) {
-            return;
+    /// Whether nothing is linked, and the fusion waits for it.
+    fn is_unlinked(&self) -> bool {
+        let linked = self.sink.upgrade().is_some_and(|sink| sink.is_linked());
+        !linked && self.is_fresh() && !self.closed.load(Relaxed) && !self.left_out.load(Relaxed)
+    }
+
+    /// Has the fusion not wait for this stream until something of it comes, if nothing is linked. Returns whether it did
+    /// wait for it.
+    pub fn leave_out(&self) -> bool {
+        if !self.is_unlinked() || self.left_out.swap(true, Relaxed) {
+            return false;
         }
-        gst::info!(
-            CAT,
-            obj = self.classify,
-            "Nothing is linked, the fusion does not wait for it"
-        );
+        self.debug("Nothing is linked, the fusion does not wait for it");
         if let Some(fuse) = self.fuse_pad() {
             end(&fuse);
         }
+        true
     }
 
     /// The fusion has forgotten that this stream is over or left out.
@@ -470,7 +480,16 @@ impl Branch {
             starved = other
                 .filter(|other| self.waits() && other.starves())
                 .map(|_| starved.unwrap_or_else(Instant::now));
-            let lacks = starved.is_some_and(|since| since.elapsed() > STARVED);
+            let unlinked = other.filter(|other| other.is_unlinked());
+            let patience = if unlinked.is_some() {
+                UNLINKED
+            } else {
+                STARVED
+            };
+            let lacks = starved.is_some_and(|since| since.elapsed() > patience);
+            if lacks && unlinked.is_some_and(Branch::leave_out) {
+                continue;
+            }
             if !self.stalled.load(Relaxed) && moved.1.elapsed() > STALLED {
                 gst::info!(
                     CAT,

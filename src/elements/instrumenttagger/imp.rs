@@ -516,20 +516,21 @@ impl InstrumentTagger {
 
     fn feed(&self, tap: &Tap, buffer: &gst::Buffer) {
         let interval = self.settings.lock().unwrap().interval;
-        self.leave_out_unlinked();
+        let live = self.is_live(tap);
+        if live {
+            self.leave_out_unlinked();
+        }
         let other = self
             .analysis()
             .and_then(|analysis| analysis.beside(tap.source));
-        tap.feed(buffer, interval, self.is_live(tap), other.as_deref());
+        tap.feed(buffer, interval, live, other.as_deref());
     }
 
-    /// Has the analysis wait for no stream that nothing is linked to.
-    fn leave_out_unlinked(&self) {
-        for tap in self.all_taps().iter().filter(|tap| !tap.sink.is_linked()) {
-            if let Some(branch) = tap.branch() {
-                branch.leave_out();
-            }
-        }
+    /// Has the analysis wait for no stream that nothing is linked to. Returns whether it did wait for one.
+    fn leave_out_unlinked(&self) -> bool {
+        let taps = self.all_taps();
+        let branches = taps.iter().filter_map(|tap| tap.branch());
+        branches.filter(|branch| branch.leave_out()).count() > 0
     }
 
     fn attach(&self, tap: &Tap, buffer: &mut gst::Buffer) {
@@ -595,9 +596,9 @@ impl InstrumentTagger {
     /// the other stream.
     fn end(&self, tap: &Arc<Tap>, end: gst::Event) {
         tap.hold_end(end);
-        self.leave_out_unlinked();
         let analysis = self.analysis();
         let Some(analysis) = analysis.filter(|_| !self.is_live(tap)) else {
+            self.leave_out_unlinked();
             self.release_end(tap);
             return;
         };
@@ -617,6 +618,10 @@ impl InstrumentTagger {
                     STALLED
                 };
                 if idle.1.elapsed() > patience {
+                    if imp.leave_out_unlinked() {
+                        idle.1 = Instant::now();
+                        continue;
+                    }
                     gst::info!(
                         CAT,
                         imp = imp,

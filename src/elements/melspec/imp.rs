@@ -275,6 +275,10 @@ impl MelSpec {
         };
         let patcher =
             Patcher::new(&front_end, info.rate(), options).map_err(|err| err.to_string())?;
+        let patcher = match &model {
+            Some(model) => patcher.with_min_frames(model.min_frames),
+            None => patcher,
+        };
         let patcher = if is_live(self.obj().sink_pad()) {
             patcher.with_phase(phase())
         } else {

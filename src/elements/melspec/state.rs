@@ -28,7 +28,7 @@ pub struct State {
     info: AudioInfo,
     downmix: Downmix,
     patcher: Patcher,
-    dims: [u32; 2],
+    bands: usize,
     /// The front end's parameters, which ride along with each patch.
     fields: Arc<[(String, String)]>,
     /// Whether patches have their places in the whole stream, so that its duration and the position in it matter.
@@ -59,7 +59,7 @@ impl State {
             downmix: Downmix::new(info.clone()),
             info,
             patcher,
-            dims: [front_end.bands as u32, front_end.patch_frames as u32],
+            bands: front_end.bands,
             fields: fields.map(|(key, value)| (key.to_owned(), value)).collect(),
             whole_stream,
             anchor: None,
@@ -245,7 +245,9 @@ impl State {
             self.ready.push(Features {
                 id: "mel".to_owned(),
                 kind: Kind::Mel,
-                dims: self.dims.to_vec(),
+                dims: [self.bands, patch.data.len() / self.bands]
+                    .map(|size| size as u32)
+                    .to_vec(),
                 start: Some(start),
                 duration: Some(self.time(patch.end).saturating_sub(start)),
                 media: patch.media as f32,

@@ -43,10 +43,12 @@ const FORMATS: [(Format, text::Format, &str); 5] = [
     (Format::Klv, text::Format::Klv, "meta/x-klv,parsed=true"),
 ];
 
-/// The caps of `format`; with `Auto`, those of all formats.
-fn caps(format: Format) -> gst::Caps {
+/// The caps of `format`; with `Auto`, those of all formats, or of those for `events`.
+fn caps(format: Format, events: bool) -> gst::Caps {
     let wanted = |own: Format| format == Format::Auto || own == format;
-    let names = FORMATS.iter().filter(|(own, ..)| wanted(*own));
+    let names = FORMATS
+        .iter()
+        .filter(|(own, text, _)| wanted(*own) && !(events && text.is_cue()));
     names
         .map(|(.., name)| name.parse::<gst::Structure>().expect("valid caps"))
         .collect()
@@ -62,8 +64,9 @@ pub struct TagText {
     #[property(name = "format", get, set, type = Format, member = format, default, mutable_ready, blurb = "Output format")]
     #[property(name = "timing", get, set, type = Timing, member = timing, default, mutable_ready, blurb = "Timestamps of the texts")]
     #[property(name = "only-changes", get, set, type = bool, member = only_changes, mutable_ready, blurb = "Write only the results whose labels differ from those before")]
-    #[property(name = "threshold", get, set, type = f32, member = threshold, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_THRESHOLD, mutable_ready, blurb = "With only-changes: a label whose score falls below this is removed")]
-    #[property(name = "hysteresis", get, set, type = f32, member = hysteresis, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_HYSTERESIS, mutable_ready, blurb = "With only-changes: a label is added when its score exceeds 'threshold' by this much")]
+    #[property(name = "events", get, set, type = bool, member = events, mutable_ready, blurb = "Write when an instrument begins to play, when more is known about it, and when it has ended, in place of results")]
+    #[property(name = "threshold", get, set, type = f32, member = threshold, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_THRESHOLD, mutable_ready, blurb = "With only-changes and events: a label whose score falls below this is removed")]
+    #[property(name = "hysteresis", get, set, type = f32, member = hysteresis, minimum = 0.0, maximum = 1.0, default_value = DEFAULT_HYSTERESIS, mutable_ready, blurb = "With only-changes and events: a label is added when its score exceeds 'threshold' by this much")]
     #[property(name = "fields", get, set, nullable, type = Option<String>, member = fields, mutable_ready, blurb = "Constants to add to each JSON object, as NAME=VALUE,NAME=VALUE")]
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
@@ -142,7 +145,7 @@ impl ElementImpl for TagText {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
-            LazyLock::new(|| always_pads(&gst::Caps::new_any(), &caps(Format::Auto)));
+            LazyLock::new(|| always_pads(&gst::Caps::new_any(), &caps(Format::Auto, false)));
         &TEMPLATES
     }
 
@@ -151,7 +154,7 @@ impl ElementImpl for TagText {
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::ReadyToPaused
-            && let Err(message) = self.settings.lock().unwrap().fields()
+            && let Err(message) = self.settings.lock().unwrap().check()
         {
             gst::element_imp_error!(self, gst::LibraryError::Settings, ("{}", message));
             return Err(gst::StateChangeError);
@@ -233,7 +236,7 @@ impl TagText {
     /// Negotiates the format with the element downstream.
     fn negotiate(&self) -> bool {
         let settings = self.settings.lock().unwrap().clone();
-        let own = caps(settings.format);
+        let own = caps(settings.format, settings.events);
         let mut agreed = self.src_pad.peer_query_caps(Some(&own));
         if agreed.is_empty() {
             gst::element_imp_error!(

@@ -21,6 +21,7 @@ pub struct Settings {
     pub format: Format,
     pub timing: Timing,
     pub only_changes: bool,
+    pub events: bool,
     pub threshold: f32,
     pub hysteresis: f32,
     pub fields: Option<String>,
@@ -33,6 +34,7 @@ impl Default for Settings {
             format: Format::default(),
             timing: Timing::default(),
             only_changes: false,
+            events: false,
             threshold: DEFAULT_THRESHOLD,
             hysteresis: DEFAULT_HYSTERESIS,
             fields: None,
@@ -41,6 +43,17 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether the properties go together; the error is a message for the user.
+    pub fn check(&self) -> Result<(), String> {
+        if self.events && matches!(self.format, Format::Text | Format::WebVtt) {
+            return Err(
+                "events=true needs format=json, id3 or klv: texts that are shown cannot overlap as events do"
+                    .to_owned(),
+            );
+        }
+        self.fields().map(drop)
+    }
+
     /// The property `fields` as members of a JSON object; the error is a message for the user.
     pub fn fields(&self) -> Result<Map<String, Value>, String> {
         let Some(fields) = &self.fields else {

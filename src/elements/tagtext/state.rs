@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::settings::Settings;
 use super::{Source, Timing};
 use crate::meta::{self, Tags};
-use crate::text::{Changes, Cues, Format, Record, Span};
+use crate::text::{Changes, Cues, Events, Format, Record, Span};
 
 /// Seconds from NTP's epoch, 1900, to 1970.
 const NTP_TO_UNIX: u64 = 2_208_988_800;
@@ -55,6 +55,9 @@ pub struct State {
     position: Option<gst::ClockTime>,
     moment: Moment,
     cues: Cues,
+    events: Events,
+    /// Events that ended with a flush, to be told with what comes next.
+    ended: Vec<Record>,
     /// One for each source; in formats that show one source at a time the first one is for all.
     lanes: [Lane; 3],
     /// A text that was ready before the shown one has ended.
@@ -78,6 +81,8 @@ impl State {
             position: None,
             moment: Moment::default(),
             cues: Cues::default(),
+            events: Events::default(),
+            ended: Vec::new(),
             lanes: Default::default(),
             early: None,
             latest: 0,
@@ -98,6 +103,7 @@ impl State {
         self.position = None;
         self.moment = Moment::default();
         self.cues = Cues::default();
+        self.ended.extend(self.events.finish());
         self.lanes = Default::default();
         self.early = None;
         self.latest = 0;
@@ -147,7 +153,14 @@ impl State {
             self.moment.pts
         };
         let now = now.unwrap_or_default().nseconds();
-        let mut buffers = Vec::new();
+        let ended = std::mem::take(&mut self.ended);
+        let mut buffers = self.tell(
+            ended,
+            Span {
+                start: now,
+                end: now,
+            },
+        );
         self.choose(&results);
         for tags in results {
             // The result for the whole stream is ready when no media is left to show it with.
@@ -173,6 +186,15 @@ impl State {
         let held = self.lanes[0].held.take().filter(|_| self.format.is_cue());
         let left = [held, self.early.take()].into_iter().flatten();
         let mut buffers: Vec<_> = left.filter_map(|shown| self.buffer(&shown)).collect();
+        let now = self.position.unwrap_or_default().nseconds();
+        let ended = self.events.finish();
+        buffers.extend(self.tell(
+            ended,
+            Span {
+                start: now,
+                end: now,
+            },
+        ));
         let headless = at_end && std::mem::take(&mut self.headless);
         if headless && !self.format.header().is_empty() {
             // A file without cues still needs its header.
@@ -200,7 +222,10 @@ impl State {
 
     fn wants(&self, source: meta::Source) -> bool {
         let wanted = match self.settings.source {
-            Source::Any => return !self.format.is_cue() || self.source == Some(source),
+            Source::Any => {
+                let is_one = self.format.is_cue() || self.settings.events;
+                return !is_one || self.source == Some(source);
+            }
             Source::Audio => meta::Source::Audio,
             Source::Video => meta::Source::Video,
             Source::Fused => meta::Source::Fused,
@@ -213,13 +238,20 @@ impl State {
             return;
         };
         let mut record = self.record(tags, clip);
+        let (threshold, margin) = (self.settings.threshold, self.settings.hysteresis);
+        if self.settings.events {
+            if !clip {
+                let events = self.events.take(&record, threshold, margin);
+                buffers.extend(self.tell(events, span));
+            }
+            return;
+        }
         let only_changes = self.settings.only_changes && !clip;
         let lane = match self.format.is_cue() {
             true => 0,
             false => tags.source as usize,
         };
         if only_changes {
-            let (threshold, margin) = (self.settings.threshold, self.settings.hysteresis);
             let lane = &mut self.lanes[lane];
             let changed = lane.changes.take(&mut record.tags, threshold, margin);
             if !changed
@@ -250,6 +282,18 @@ impl State {
             self.early = None;
             buffers.extend(self.buffer(&shown));
         }
+    }
+
+    /// The buffers of events that became known at `span`.
+    fn tell(&mut self, events: Vec<Record>, span: Span) -> Vec<gst::Buffer> {
+        let mut buffers = Vec::new();
+        for record in events {
+            let sequence = self.sequence;
+            self.sequence += 1;
+            let record = Record { sequence, ..record };
+            buffers.extend(self.buffer(&Shown { record, span }));
+        }
+        buffers
     }
 
     /// When to show `tags`, in the time base of the buffers.
@@ -290,6 +334,7 @@ impl State {
             duration: time(tags.duration),
             media: tags.media,
             clip,
+            event: None,
             utc: self
                 .moment
                 .utc

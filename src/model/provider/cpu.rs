@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! ONNX Runtime's own CPU kernels.
 
-use ort::session::{Session, builder::SessionBuilder};
+use ort::session::builder::SessionBuilder;
 
-use super::{Backend, Device, Memory, Setup, one_line};
-use crate::model::precision::Precision;
+use super::{Backend, Facts, Precision, Setup, one_line};
 
 pub struct Cpu;
 
@@ -15,29 +14,20 @@ const NO_MEMORY: [&str; 2] = [
 ];
 
 impl Backend for Cpu {
-    fn precisions(&self) -> [Precision; 3] {
-        [Precision::Int8, Precision::Fp32, Precision::Fp16]
-    }
-
-    fn batch_size(&self) -> usize {
-        // Batches save no time here and cost memory.
-        1
-    }
-
-    fn device(&self, _number: u32) -> Result<Device, String> {
-        Ok(Device {
-            name: "CPU".into(),
-            kind: String::new(),
-            driver: String::new(),
-        })
+    fn facts(&self) -> Facts {
+        Facts {
+            library: None,
+            precisions: [Precision::Int8, Precision::Fp32, Precision::Fp16],
+            makes_half_floats: false,
+            // Batches save no time here and cost memory.
+            batch_size: 1,
+            replays: false,
+            builds_engines: false,
+        }
     }
 
     fn register(&self, builder: SessionBuilder, _setup: &Setup) -> ort::Result<SessionBuilder> {
         Ok(builder)
-    }
-
-    fn memory(&self, _session: &Session, _setup: &Setup) -> ort::Result<Memory> {
-        Ok(Memory::host())
     }
 
     fn explain(&self, message: &str) -> String {

@@ -1,35 +1,26 @@
 // SPDX-License-Identifier: MPL-2.0
 //! NVIDIA CUDA.
 
+use std::error::Error;
+
 use ort::session::{Session, builder::SessionBuilder};
 
-use super::{Backend, Device, Library, Memory, Setup, nvidia};
-use crate::model::precision::Precision;
+use super::{Backend, Device, Facts, Library, Memory, Setup, nvidia};
 
 pub struct Cuda;
 
 impl Backend for Cuda {
-    fn library(&self) -> Option<Library> {
-        Some(Library {
-            file: "libonnxruntime_providers_cuda.so",
-            package: "the PyPI package onnxruntime-gpu",
-            anywhere: false,
-        })
+    fn facts(&self) -> Facts {
+        Facts {
+            library: Some(Library {
+                name: "onnxruntime_providers_cuda",
+                package: "the PyPI package onnxruntime-gpu",
+            }),
+            ..nvidia::FACTS
+        }
     }
 
-    fn precisions(&self) -> [Precision; 3] {
-        nvidia::PRECISIONS
-    }
-
-    fn batch_size(&self) -> usize {
-        nvidia::BATCH_SIZE
-    }
-
-    fn replays(&self) -> bool {
-        true
-    }
-
-    fn device(&self, number: u32) -> Result<Device, String> {
+    fn device(&self, number: u32) -> Result<Device, Box<dyn Error>> {
         nvidia::device(number)
     }
 

@@ -1,43 +1,34 @@
 // SPDX-License-Identifier: MPL-2.0
 //! NVIDIA TensorRT; CUDA runs what it does not take.
 
+use std::error::Error;
+
 use ort::{
     ep,
     session::{Session, builder::SessionBuilder},
 };
 
-use super::{Backend, Device, Library, Memory, Setup, nvidia};
-use crate::model::precision::Precision;
+use super::{Backend, Device, Facts, Library, Memory, Precision, Setup, nvidia};
 
 pub struct TensorRt;
 
 impl Backend for TensorRt {
-    fn library(&self) -> Option<Library> {
-        Some(Library {
-            file: "libonnxruntime_providers_tensorrt.so",
-            package: "the PyPI package onnxruntime-gpu",
-            anywhere: false,
-        })
+    fn facts(&self) -> Facts {
+        Facts {
+            library: Some(Library {
+                name: "onnxruntime_providers_tensorrt",
+                package: "the PyPI package onnxruntime-gpu",
+            }),
+            makes_half_floats: true,
+            builds_engines: true,
+            ..nvidia::FACTS
+        }
     }
 
-    fn precisions(&self) -> [Precision; 3] {
-        nvidia::PRECISIONS
-    }
-
-    fn makes_half_floats(&self) -> bool {
-        true
-    }
-
-    fn batch_size(&self) -> usize {
-        nvidia::BATCH_SIZE
-    }
-
-    fn replays(&self) -> bool {
-        true
-    }
-
-    fn device(&self, number: u32) -> Result<Device, String> {
-        nvidia::device(number)
+    fn device(&self, number: u32) -> Result<Device, Box<dyn Error>> {
+        let device = nvidia::device(number)?;
+        let versions = format!("{}; {}", nvidia::tensorrt_version(), device.versions);
+        Ok(Device { versions, ..device })
     }
 
     fn register(&self, builder: SessionBuilder, setup: &Setup) -> ort::Result<SessionBuilder> {
@@ -65,10 +56,6 @@ impl Backend for TensorRt {
 
     fn memory(&self, session: &Session, setup: &Setup) -> ort::Result<Memory> {
         nvidia::memory(session, setup)
-    }
-
-    fn engines(&self) -> Option<String> {
-        Some(nvidia::tensorrt_version("libnvinfer.so.10"))
     }
 
     fn explain(&self, message: &str) -> String {

@@ -5,12 +5,36 @@ use std::ffi::{CStr, OsStr, c_char, c_int};
 
 use libloading::{Library, Symbol};
 
-/// The driver's library: part of the driver, never of CUDA's packages.
-const LIBRARY: &str = "libcuda.so.1";
+use crate::model::platform::{CUDA_DRIVER, TENSORRT};
 
 /// `CUdevice_attribute` (cuda.h).
 const COMPUTE_CAPABILITY_MAJOR: c_int = 75;
 const COMPUTE_CAPABILITY_MINOR: c_int = 76;
+
+/// Why a GPU cannot be used: what is missing and what to do, as a part of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DriverError {
+    #[error("the NVIDIA driver is missing ({0}); install it")]
+    Missing(String),
+    #[error("the NVIDIA driver lacks {function} ({cause}); install a newer one")]
+    Lacks {
+        function: &'static str,
+        cause: String,
+    },
+    #[error("the NVIDIA driver finds no GPU; see `nvidia-smi -L` and CUDA_VISIBLE_DEVICES")]
+    NoGpu,
+    #[error("`device` is {device}, but there are {count} GPU(s), counted from 0")]
+    NoSuchGpu { device: u32, count: c_int },
+    #[error("the parts of the NVIDIA driver are of different versions; restart the machine")]
+    Mixed,
+    #[error("the NVIDIA driver does not work ({function} gave {number}); see `nvidia-smi`")]
+    Broken {
+        function: &'static str,
+        number: c_int,
+    },
+}
+
+type Result<T> = std::result::Result<T, DriverError>;
 
 /// One GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,20 +50,18 @@ pub struct Gpu {
 /// The GPU of that number, in CUDA's order and among those that CUDA_VISIBLE_DEVICES leaves visible.
 ///
 /// # Errors
-/// What is missing and what to do, as a part of a sentence.
-pub fn gpu(device: u32) -> Result<Gpu, String> {
-    gpu_of(LIBRARY.as_ref(), device)
+/// [`DriverError`].
+pub fn gpu(device: u32) -> Result<Gpu> {
+    gpu_of(CUDA_DRIVER.as_ref(), device)
 }
 
-fn gpu_of(library: &OsStr, device: u32) -> Result<Gpu, String> {
+fn gpu_of(library: &OsStr, device: u32) -> Result<Gpu> {
     let driver = Driver::load(library)?;
-    let count = driver.count()?;
+    let count = driver.number("cuDeviceGetCount")?;
     let ordinal = c_int::try_from(device)
         .ok()
         .filter(|ordinal| *ordinal < count)
-        .ok_or_else(|| {
-            format!("`device` is {device}, but there are {count} GPU(s), counted from 0")
-        })?;
+        .ok_or(DriverError::NoSuchGpu { device, count })?;
     let handle = driver.device(ordinal)?;
     Ok(Gpu {
         name: driver.name(handle)?,
@@ -47,7 +69,7 @@ fn gpu_of(library: &OsStr, device: u32) -> Result<Gpu, String> {
             driver.attribute(COMPUTE_CAPABILITY_MAJOR, handle)?,
             driver.attribute(COMPUTE_CAPABILITY_MINOR, handle)?,
         ),
-        driver: driver.version()?,
+        driver: driver.number("cuDriverGetVersion")?,
     })
 }
 
@@ -55,13 +77,9 @@ fn gpu_of(library: &OsStr, device: u32) -> Result<Gpu, String> {
 struct Driver(&'static Library);
 
 impl Driver {
-    fn load(library: &OsStr) -> Result<Self, String> {
-        let driver = Self(leak(library).map_err(|error| {
-            format!(
-                "the NVIDIA driver is missing ({}); install it",
-                cause(&error)
-            )
-        })?);
+    fn load(library: &OsStr) -> Result<Self> {
+        let library = leak(library).map_err(|error| DriverError::Missing(cause(&error)))?;
+        let driver = Self(library);
         // SAFETY: cuda.h's signature; the driver may be initialised at any time.
         let result = unsafe {
             let initialise: Symbol<unsafe extern "C" fn(u32) -> c_int> = driver.symbol("cuInit")?;
@@ -71,17 +89,18 @@ impl Driver {
         Ok(driver)
     }
 
-    fn count(&self) -> Result<c_int, String> {
-        let (function, mut count) = ("cuDeviceGetCount", 0);
+    /// What one of the functions answers that only give a number.
+    fn number(&self, function: &'static str) -> Result<c_int> {
+        let mut number = 0;
         // SAFETY: cuda.h's signature; it writes one number.
         let result = unsafe {
             let get: Symbol<unsafe extern "C" fn(*mut c_int) -> c_int> = self.symbol(function)?;
-            get(&mut count)
+            get(&mut number)
         };
-        check(function, result).map(|()| count)
+        check(function, result).map(|()| number)
     }
 
-    fn device(&self, ordinal: c_int) -> Result<c_int, String> {
+    fn device(&self, ordinal: c_int) -> Result<c_int> {
         let (function, mut device) = ("cuDeviceGet", 0);
         // SAFETY: cuda.h's signature; it writes one number.
         let result = unsafe {
@@ -92,7 +111,7 @@ impl Driver {
         check(function, result).map(|()| device)
     }
 
-    fn name(&self, device: c_int) -> Result<String, String> {
+    fn name(&self, device: c_int) -> Result<String> {
         let (function, mut name) = ("cuDeviceGetName", [0; 256]);
         // SAFETY: cuda.h's signature; it writes a C string of at most 256 bytes.
         let result = unsafe {
@@ -105,7 +124,7 @@ impl Driver {
         check(function, result).map(|()| name.to_string_lossy().into_owned())
     }
 
-    fn attribute(&self, attribute: c_int, device: c_int) -> Result<c_int, String> {
+    fn attribute(&self, attribute: c_int, device: c_int) -> Result<c_int> {
         let (function, mut value) = ("cuDeviceGetAttribute", 0);
         // SAFETY: cuda.h's signature; it writes one number.
         let result = unsafe {
@@ -116,40 +135,28 @@ impl Driver {
         check(function, result).map(|()| value)
     }
 
-    fn version(&self) -> Result<c_int, String> {
-        let (function, mut version) = ("cuDriverGetVersion", 0);
-        // SAFETY: cuda.h's signature; it writes one number.
-        let result = unsafe {
-            let get: Symbol<unsafe extern "C" fn(*mut c_int) -> c_int> = self.symbol(function)?;
-            get(&mut version)
-        };
-        check(function, result).map(|()| version)
-    }
-
     /// # Safety
     /// `T` must be the symbol's type.
-    unsafe fn symbol<T>(&self, name: &str) -> Result<Symbol<'static, T>, String> {
+    unsafe fn symbol<T>(&self, function: &'static str) -> Result<Symbol<'static, T>> {
         // SAFETY: promised by the caller.
-        unsafe { self.0.get(name.as_bytes()) }.map_err(|error| {
-            format!(
-                "the NVIDIA driver lacks {name} ({}); install a newer one",
-                cause(&error)
-            )
+        unsafe { self.0.get(function.as_bytes()) }.map_err(|error| DriverError::Lacks {
+            function,
+            cause: cause(&error),
         })
     }
 }
 
 /// Loads a library for the rest of the process: others may use it by the time that it would be closed.
-fn leak(library: &OsStr) -> Result<&'static Library, libloading::Error> {
+fn leak(library: &OsStr) -> std::result::Result<&'static Library, libloading::Error> {
     // SAFETY: the libraries of the driver and of TensorRT may be loaded at any time.
     let library = unsafe { Library::new(library) }?;
     Ok(Box::leak(Box::new(library)))
 }
 
-/// The version that a library of TensorRT's says it is (NvInferRuntime.h).
-pub fn tensorrt_version(library: &str) -> String {
+/// TensorRT's version (NvInferRuntime.h).
+pub fn tensorrt_version() -> String {
     let version = || {
-        let library = leak(library.as_ref()).ok()?;
+        let library = leak(TENSORRT.as_ref()).ok()?;
         // SAFETY: NvInferRuntime.h's signature; it only answers.
         unsafe {
             let version: Symbol<unsafe extern "C" fn() -> i32> =
@@ -160,19 +167,13 @@ pub fn tensorrt_version(library: &str) -> String {
     version().map_or("unknown".into(), |version| version.to_string())
 }
 
-fn check(function: &str, result: c_int) -> Result<(), String> {
+fn check(function: &'static str, result: c_int) -> Result<()> {
     match result {
         0 => Ok(()),
         // CUDA_ERROR_NO_DEVICE
-        100 => Err(
-            "the NVIDIA driver finds no GPU; see `nvidia-smi -L` and CUDA_VISIBLE_DEVICES".into(),
-        ),
-        803 => Err(
-            "the parts of the NVIDIA driver are of different versions; restart the machine".into(),
-        ),
-        number => Err(format!(
-            "the NVIDIA driver does not work ({function} gave {number}); see `nvidia-smi`"
-        )),
+        100 => Err(DriverError::NoGpu),
+        803 => Err(DriverError::Mixed),
+        number => Err(DriverError::Broken { function, number }),
     }
 }
 
@@ -216,7 +217,7 @@ mod tests {
                 driver: 13_000,
             }
         );
-        let error = gpu_of(library.as_os_str(), 1).unwrap_err();
+        let error = gpu_of(library.as_os_str(), 1).unwrap_err().to_string();
         assert_eq!(
             error,
             "`device` is 1, but there are 1 GPU(s), counted from 0"
@@ -226,17 +227,19 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let error = gpu_of("/nowhere/libcuda.so.1".as_ref(), 0).unwrap_err();
+        let error = gpu_of("/nowhere/libcuda.so.1".as_ref(), 0)
+            .unwrap_err()
+            .to_string();
         assert!(
             error.starts_with("the NVIDIA driver is missing (/nowhere/libcuda.so.1: "),
             "{error}"
         );
         let library = driver("without-gpu", 100);
-        let error = gpu_of(library.as_os_str(), 0).unwrap_err();
+        let error = gpu_of(library.as_os_str(), 0).unwrap_err().to_string();
         assert!(error.contains("finds no GPU"), "{error}");
         fs::remove_dir_all(library.parent().unwrap()).unwrap();
         let library = driver("broken", 999);
-        let error = gpu_of(library.as_os_str(), 0).unwrap_err();
+        let error = gpu_of(library.as_os_str(), 0).unwrap_err().to_string();
         assert!(error.contains("cuInit gave 999"), "{error}");
         fs::remove_dir_all(library.parent().unwrap()).unwrap();
     }

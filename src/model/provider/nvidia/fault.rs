@@ -55,7 +55,7 @@ impl Fault {
 }
 
 /// Words of messages that carry no number of CUDA's.
-const PHRASES: [(&str, Fault); 11] = [
+const PHRASES: [(&str, Fault); 9] = [
     (
         "Failed to allocate memory for requested buffer of size",
         Fault::OutOfMemory,
@@ -68,14 +68,6 @@ const PHRASES: [(&str, Fault); 11] = [
     ("out of memory", Fault::OutOfMemory),
     ("CUDA driver version is insufficient", Fault::DriverTooOld),
     ("no CUDA-capable device", Fault::NoDevice),
-    (
-        "only supports RTX devices with compute capabilities",
-        Fault::Unsupported,
-    ),
-    (
-        "does not support GPU with Compute Capability",
-        Fault::Unsupported,
-    ),
 ];
 
 /// What is wrong and what to do, as a part of a sentence.
@@ -136,7 +128,7 @@ fn failure_number(message: &str, library: &str) -> Option<u32> {
 
 /// Where a library comes from. The packages of CUDA, cuDNN and TensorRT are those of PyPI for CUDA 13.
 fn package(library: &str) -> &'static str {
-    const PACKAGES: [(&str, &str); 13] = [
+    const PACKAGES: [(&str, &str); 11] = [
         ("libcuda.", "the NVIDIA driver"),
         ("libnvidia-ml.", "the NVIDIA driver"),
         ("libcudart.", "the PyPI package nvidia-cuda-runtime"),
@@ -147,14 +139,6 @@ fn package(library: &str) -> &'static str {
         ("libnvrtc", "the PyPI package nvidia-cuda-nvrtc"),
         ("libnvinfer", "the PyPI package tensorrt-cu13-libs"),
         ("libnvonnxparser", "the PyPI package tensorrt-cu13-libs"),
-        (
-            "libtensorrt_",
-            "the PyPI package onnxruntime-ep-nv-tensorrt-rtx-cu13",
-        ),
-        (
-            "libonnxruntime_providers_nv_tensorrt_rtx",
-            "the PyPI package onnxruntime-ep-nv-tensorrt-rtx-cu13",
-        ),
         ("libonnxruntime", "the PyPI package onnxruntime-gpu"),
     ];
     PACKAGES
@@ -168,7 +152,7 @@ mod tests {
     use super::*;
 
     /// Messages as ONNX Runtime 1.31 writes them: its CUDA_CALL format with CUDA's own texts, its arena, the dynamic
-    /// loader, TensorRT's error recorder, and the TensorRT-RTX provider 0.5.
+    /// loader, and TensorRT's error recorder.
     #[test]
     fn messages_of_the_runtime_are_understood() {
         let call = |number: u32, text: &str| {
@@ -211,10 +195,6 @@ mod tests {
             (
                 "[defaultAllocator.cpp::allocate::20] Error Code 1: Cuda Runtime (out of memory)".into(),
                 Fault::OutOfMemory,
-            ),
-            (
-                "NvTensorRTRTX EP does not support GPU with Compute Capability 9.0. Supported compute capabilities are 8.6, 8.9, and 12.0 or newer.".into(),
-                Fault::Unsupported,
             ),
             (
                 "Failed to load library libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared object file: No such file or directory".into(),
@@ -260,10 +240,6 @@ mod tests {
             ("libcublasLt.so.13", "nvidia-cublas"),
             ("libcudnn.so.9", "nvidia-cudnn-cu13"),
             ("libnvinfer.so.10", "tensorrt-cu13-libs"),
-            (
-                "libtensorrt_rtx.so.1",
-                "onnxruntime-ep-nv-tensorrt-rtx-cu13",
-            ),
             ("libonnxruntime_providers_tensorrt.so", "onnxruntime-gpu"),
         ] {
             let text = Fault::Library(library.into()).to_string();

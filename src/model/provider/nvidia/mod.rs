@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the providers for NVIDIA's GPUs share.
 
+#[allow(unsafe_code)]
 mod driver;
 mod fault;
+
+use std::error::Error;
 
 use ort::{
     ep::{self, ExecutionProviderDispatch},
@@ -10,26 +13,31 @@ use ort::{
     session::Session,
 };
 
-use super::{Device, Memory, Setup};
-use crate::model::precision::Precision;
+use super::{Device, Facts, Memory, Precision, Setup};
 
 pub use self::{driver::tensorrt_version, fault::explain};
 
-/// The fastest first.
-pub const PRECISIONS: [Precision; 3] = [Precision::Fp16, Precision::Fp32, Precision::Int8];
-/// The maximum batch size unless the user sets one.
-pub const BATCH_SIZE: usize = 8;
+/// What holds for all of them.
+pub const FACTS: Facts = Facts {
+    library: None,
+    // The fastest first.
+    precisions: [Precision::Fp16, Precision::Fp32, Precision::Int8],
+    makes_half_floats: false,
+    batch_size: 8,
+    replays: true,
+    builds_engines: false,
+};
 
 /// The GPU of that number.
 ///
 /// # Errors
 /// What is missing and what to do, as a part of a sentence.
-pub fn device(number: u32) -> Result<Device, String> {
+pub fn device(number: u32) -> Result<Device, Box<dyn Error>> {
     let gpu = driver::gpu(number)?;
     let (major, minor) = gpu.capability;
     Ok(Device {
         kind: format!("{} {major}.{minor}", gpu.name),
-        driver: gpu.driver.to_string(),
+        versions: format!("driver {}", gpu.driver),
         name: gpu.name,
     })
 }
