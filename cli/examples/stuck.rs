@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! A plugin for tests: a decoder of FLAC and a demultiplexer of FLV that never return. It lies in a folder in which GStreamer
-//! may look for plugins, and has elements only where the environment variable `STUCK_ELEMENTS` is set.
+//! may look for plugins, and has elements only where the environment variable `STUCK_ELEMENTS` is set. If that is `abort`,
+//! they end the process instead.
 
 use std::thread::park;
 
@@ -9,8 +10,11 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-/// Waits for ever at the first buffer.
+/// Waits for ever at the first buffer, or crashes.
 fn stick() -> ! {
+    if std::env::var_os("STUCK_ELEMENTS").is_some_and(|value| value == "abort") {
+        std::process::abort();
+    }
     loop {
         park();
     }

@@ -6,7 +6,8 @@
 //! A folder holds
 //! - `records/HH/NAME-HASH.jsonl`: what an input came to, JSON lines of which the last is about the whole input or says
 //!   why it could not be tagged. It is written under another name and renamed, so it is whole or absent.
-//! - `records/HH/NAME-HASH.attempts`: a byte for each time that the input was begun, until its record is written.
+//! - `records/HH/NAME-HASH.running`: a byte for each time that the input was begun, until its record is written. One
+//!   that is found was left by a process that was killed, with the machine or for its memory perhaps by this input.
 //! - `shards/I-of-N.list`: when a shard was begun and its inputs, `shards/I-of-N.json`: its summary, written at its end.
 //!
 //! The path of a record depends only on the input's URI without secrets: lists may grow and be divided differently, and
@@ -23,8 +24,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::formats::jsonl;
 use crate::inputs::{Listed, redact};
+use crate::kind::Kind;
 use crate::shard::{Shard, hash};
 use crate::tables::Table;
 
@@ -36,17 +37,26 @@ const PART_STEM: usize = 120;
 pub enum Task {
     /// Its record is whole.
     Skip,
-    /// It was begun too often without an end.
-    GiveUp,
+    /// It was being tagged when a process was killed: after all others, and alone.
+    Later,
     Tag,
+}
+
+/// What a run of a shard came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// All inputs are tagged.
+    Done,
+    /// All are tagged but those that cannot be.
+    Failures,
+    /// Inputs failed for causes that may pass.
+    Again,
 }
 
 /// The records of a shard.
 pub struct Archive {
     folder: PathBuf,
     shard: Shard,
-    /// Times that an input is begun before it counts as failed.
-    attempts: u64,
     /// Whether inputs that failed are tagged again.
     retry: bool,
     counts: Mutex<Counts>,
@@ -56,7 +66,10 @@ pub struct Archive {
 struct Counts {
     inputs: usize,
     tagged: usize,
+    /// For causes that do not pass.
     failed: usize,
+    /// For causes that may pass.
+    passing: usize,
     /// The inputs above that already had a record.
     skipped: usize,
     /// Seconds of media.
@@ -75,7 +88,6 @@ impl Archive {
     pub fn open(
         folder: &Path,
         shard: Shard,
-        attempts: u64,
         retry: bool,
         list: Vec<Listed>,
     ) -> Result<(Self, Vec<Listed>)> {
@@ -87,7 +99,6 @@ impl Archive {
         let archive = Self {
             folder: folder.into(),
             shard,
-            attempts,
             retry,
             counts: Mutex::new(Counts {
                 inputs: inputs.len(),
@@ -119,82 +130,70 @@ impl Archive {
         self.folder.join("records").join(record_name(uri))
     }
 
-    /// Decides what to do with an input, and notes that it is begun if it is.
-    pub fn begin(&self, uri: &str) -> Result<Task> {
+    /// Decides what to do with an input, and notes that it is begun if it is. Those that were being tagged when a process
+    /// was killed are begun only `alone`.
+    pub fn begin(&self, uri: &str, alone: bool) -> Result<Task> {
         let record = self.record(uri);
         if let Some(last) = whole(&record) {
-            if !(self.retry && last.get("error").is_some()) {
+            let kind = Kind::of_record(&last);
+            if kind.is_none_or(|kind| !kind.passes() && !self.retry) {
                 self.count(&last, true);
                 return Ok(Task::Skip);
             }
-            // The input restarts, and its attempts are counted again.
-            remove(&record)?;
         }
-        let attempts = attempts(&record);
-        let begun = fs::metadata(&attempts).map_or(0, |metadata| metadata.len());
-        if begun > 0 {
+        let running = running(&record);
+        if running.exists() {
+            if !alone {
+                return Ok(Task::Later);
+            }
             remove_parts(&record)?;
         }
-        if begun >= self.attempts {
-            return Ok(Task::GiveUp);
-        }
-        make_parent(&attempts)?;
+        make_parent(&running)?;
         let file = fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(&attempts);
+            .open(&running);
         file.and_then(|mut file| file.write_all(b"."))
-            .with_context(|| cannot(&attempts))?;
+            .with_context(|| cannot(&running))?;
         Ok(Task::Tag)
     }
 
-    /// Writes an input's record. That it cannot be written, as on a full disk, is no attempt of the input.
+    /// Writes an input's record.
     pub fn finish(&self, uri: &str, text: &str) -> Result<()> {
         let record = self.record(uri);
-        write(&record, text.as_bytes()).inspect_err(|_| self.abandon(uri))?;
-        remove(&attempts(&record))?;
+        let written = write(&record, text.as_bytes());
+        self.abandon(uri)?;
+        written?;
         if let Some(last) = Record::of(text.as_bytes()).last {
             self.count(&last, false);
         }
         Ok(())
     }
 
-    /// What is recorded of an input that ended the process each time.
-    pub fn poisoned(&self, uri: &str) -> String {
-        let times = self.attempts;
-        jsonl::failure(
-            &redact(uri),
-            &format!(
-                "the process ended without a result in all {times} attempts to tag this input"
-            ),
-        )
-    }
-
-    /// The input under way is given up for a cause that is not its own, such as a process that is asked to end.
-    pub fn abandon(&self, uri: &str) {
-        let attempts = attempts(&self.record(uri));
-        let file = fs::OpenOptions::new().write(true).open(&attempts);
-        // At worst it counts as one attempt.
-        let _ = file.and_then(|file| match file.metadata()?.len() {
-            0 | 1 => fs::remove_file(&attempts),
-            begun => file.set_len(begun - 1),
-        });
+    /// The input under way is not tagged any more, as when the process is asked to end.
+    pub fn abandon(&self, uri: &str) -> Result<()> {
+        remove(&running(&self.record(uri)))
     }
 
     fn count(&self, last: &Value, skipped: bool) {
         let mut counts = self.counts.lock().unwrap();
-        if last.get("error").is_some() {
-            counts.failed += 1;
-        } else {
-            counts.tagged += 1;
-            counts.duration += last["duration"].as_f64().unwrap_or_default();
+        match Kind::of_record(last) {
+            Some(kind) if kind.passes() => counts.passing += 1,
+            Some(_) => counts.failed += 1,
+            None => {
+                counts.tagged += 1;
+                counts.duration += last["duration"].as_f64().unwrap_or_default();
+            }
         }
         counts.skipped += usize::from(skipped);
     }
 
     /// Writes the summary of a shard that is done; `elapsed` seconds were spent in this run.
-    pub fn close(&self, elapsed: f64) -> Result<()> {
+    pub fn close(&self, elapsed: f64) -> Result<End> {
         let counts = self.counts.lock().unwrap().clone();
+        if counts.passing > 0 {
+            return Ok(End::Again);
+        }
         let summary = json!({
             "shard": self.shard.index,
             "of": self.shard.count,
@@ -205,7 +204,11 @@ impl Archive {
             "duration": counts.duration,
             "elapsed": elapsed,
         });
-        write(&self.shard_file("json"), format!("{summary}\n").as_bytes())
+        write(&self.shard_file("json"), format!("{summary}\n").as_bytes())?;
+        Ok(match counts.failed {
+            0 => End::Done,
+            _ => End::Failures,
+        })
     }
 }
 
@@ -230,8 +233,8 @@ fn record_name(uri: &str) -> String {
     format!("{:02x}/{name}-{hash:016x}.jsonl", hash >> 56)
 }
 
-fn attempts(record: &Path) -> PathBuf {
-    record.with_extension("attempts")
+fn running(record: &Path) -> PathBuf {
+    record.with_extension("running")
 }
 
 /// The last line of a record, if it is whole: no line is damaged, and the last one is about the input as a whole.
@@ -373,6 +376,8 @@ pub struct Merged {
     pub missing_shards: Names,
     /// Inputs without a whole record.
     pub missing: Names,
+    /// Inputs that failed for a cause that may pass.
+    pub passing: Names,
     /// Inputs with more than one.
     pub twice: Names,
     /// Records and lists with damaged lines, which are left out.
@@ -388,6 +393,7 @@ impl Merged {
         [
             &self.missing_shards,
             &self.missing,
+            &self.passing,
             &self.twice,
             &self.damaged,
         ]
@@ -444,7 +450,11 @@ pub fn merge(folder: &Path, table: &mut dyn Table) -> Result<Merged> {
         }
         last_uri = Some(uri);
         let record = read(folder, name)?;
-        let failed = record.last.is_some_and(|last| last.get("error").is_some());
+        let kind = record.last.as_ref().and_then(Kind::of_record);
+        if kind.is_some_and(Kind::passes) {
+            merged.passing.push(uri);
+        }
+        let failed = kind.is_some();
         *(if failed {
             &mut merged.failed
         } else {
@@ -546,6 +556,7 @@ fn read_list(path: &Path, division: &mut Division) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::jsonl;
     use crate::inputs::Input;
     use crate::tables::{Csv, JsonLines};
 
@@ -574,7 +585,7 @@ mod tests {
     fn open(folder: &Path, index: u32, count: u32, list: Vec<Listed>) -> (Archive, Vec<Listed>) {
         let shard = Shard { index, count };
         let own = list.into_iter().filter(|listed| shard.owns(uri(listed)));
-        Archive::open(folder, shard, 3, false, own.collect()).unwrap()
+        Archive::open(folder, shard, false, own.collect()).unwrap()
     }
 
     fn finish(archive: &Archive, inputs: &[Listed]) {
@@ -624,13 +635,13 @@ mod tests {
         archive.finish(signed, &text(&redact(signed))).unwrap();
         assert_eq!(
             archive
-                .begin("https://host/a.mp4?id=1&X-Amz-Signature=three")
+                .begin("https://host/a.mp4?id=1&X-Amz-Signature=three", false)
                 .unwrap(),
             Task::Skip
         );
         assert_eq!(
             archive
-                .begin("https://host/a.mp4?id=2&X-Amz-Signature=one")
+                .begin("https://host/a.mp4?id=2&X-Amz-Signature=one", false)
                 .unwrap(),
             Task::Tag
         );
@@ -642,12 +653,12 @@ mod tests {
         let folder = scratch("resume");
         let uri = "file:///a%20b.mp4";
         let (archive, _) = open(&folder, 0, 1, vec![input(uri)]);
-        assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+        assert_eq!(archive.begin(uri, false).unwrap(), Task::Tag);
         archive.finish(uri, &text(uri)).unwrap();
-        assert_eq!(archive.begin(uri).unwrap(), Task::Skip);
+        assert_eq!(archive.begin(uri, false).unwrap(), Task::Skip);
         // A record that lost its end.
         fs::write(archive.record(uri), &text(uri)[..text(uri).len() - 1]).unwrap();
-        assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+        assert_eq!(archive.begin(uri, false).unwrap(), Task::Tag);
         fs::remove_dir_all(folder).unwrap();
     }
 
@@ -665,32 +676,55 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_the_process_each_time_is_given_up() {
-        let folder = scratch("poison");
+    fn what_was_under_way_at_a_kill_is_tagged_alone_and_never_given_up() {
+        let folder = scratch("killed");
         let uri = "file:///a.mp4";
         let (archive, _) = open(&folder, 0, 1, vec![input(uri)]);
-        // Twice killed, once asked to end, and once more killed.
-        for _ in 0..3 {
-            assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
-        }
-        archive.abandon(uri);
-        assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+        assert_eq!(archive.begin(uri, false).unwrap(), Task::Tag);
         let part = archive.record(uri).with_extension("123.part");
         fs::write(&part, "half").unwrap();
-        assert_eq!(archive.begin(uri).unwrap(), Task::GiveUp);
+        // Killed, again and again.
+        for _ in 0..100 {
+            assert_eq!(archive.begin(uri, false).unwrap(), Task::Later);
+            assert_eq!(archive.begin(uri, true).unwrap(), Task::Tag);
+        }
         assert!(!part.exists());
-        archive.finish(uri, &archive.poisoned(uri)).unwrap();
-        assert_eq!(archive.begin(uri).unwrap(), Task::Skip);
-        let (archive, _) = Archive::open(
-            &folder,
-            Shard { index: 0, count: 1 },
-            3,
-            true,
-            vec![input(uri)],
-        )
-        .unwrap();
-        assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+        // Asked to end.
+        archive.abandon(uri).unwrap();
+        assert_eq!(archive.begin(uri, false).unwrap(), Task::Tag);
+        archive.finish(uri, &text(uri)).unwrap();
+        assert_eq!(archive.begin(uri, false).unwrap(), Task::Skip);
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn only_what_does_not_pass_is_final() {
+        for (kind, retry, task, end) in [
+            (Kind::Undecodable, false, Task::Skip, End::Failures),
+            (Kind::Crashed, false, Task::Skip, End::Failures),
+            (Kind::Undecodable, true, Task::Tag, End::Failures),
+            (Kind::Unavailable, false, Task::Tag, End::Again),
+            (Kind::Resources, false, Task::Tag, End::Again),
+        ] {
+            let folder = scratch("kinds");
+            let uri = "file:///a.mp4";
+            let shard = Shard { index: 0, count: 1 };
+            let open = || {
+                Archive::open(&folder, shard, retry, vec![input(uri)])
+                    .unwrap()
+                    .0
+            };
+            let archive = open();
+            archive.begin(uri, false).unwrap();
+            let failure = jsonl::failure(uri, "cause", kind);
+            archive.finish(uri, &failure).unwrap();
+            assert_eq!(archive.close(1.0).unwrap(), end, "{kind:?}");
+            let (found, lines) = merged(&folder, false);
+            assert_eq!((found.failed, lines), (1, failure));
+            assert_eq!(found.is_complete(), !kind.passes(), "{kind:?}");
+            assert_eq!(open().begin(uri, false).unwrap(), task, "{kind:?}");
+            fs::remove_dir_all(folder).unwrap();
+        }
     }
 
     #[test]
@@ -699,7 +733,7 @@ mod tests {
         let (first, own) = open(&folder, 0, 2, list(10));
         for listed in &own {
             let uri = uri(listed);
-            first.begin(uri).unwrap();
+            first.begin(uri, false).unwrap();
             first.finish(uri, &text(uri)).unwrap();
         }
         first.close(1.0).unwrap();
@@ -711,9 +745,12 @@ mod tests {
         let [lost, failed, done @ ..] = &rest[..] else {
             panic!("{}", rest.len());
         };
-        second.begin(uri(failed)).unwrap();
+        second.begin(uri(failed), false).unwrap();
         second
-            .finish(uri(failed), &jsonl::failure(uri(failed), "broken"))
+            .finish(
+                uri(failed),
+                &jsonl::failure(uri(failed), "broken", Kind::Undecodable),
+            )
             .unwrap();
         for listed in done {
             second.finish(uri(listed), &text(uri(listed))).unwrap();
@@ -780,7 +817,6 @@ mod tests {
                 index: 7,
                 count: u32::MAX,
             },
-            3,
             false,
             list(1),
         )
@@ -830,7 +866,7 @@ mod tests {
                 }
             );
             // The input is tagged again.
-            assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+            assert_eq!(archive.begin(uri, false).unwrap(), Task::Tag);
             fs::remove_dir_all(folder).unwrap();
         }
     }
@@ -843,11 +879,11 @@ mod tests {
         let record = archive.record(uri);
         fs::create_dir_all(record.join("in the way")).unwrap();
         for _ in 0..10 {
-            assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+            assert_eq!(archive.begin(uri, false).unwrap(), Task::Tag);
             archive.finish(uri, &text(uri)).unwrap_err();
         }
         fs::remove_dir_all(&record).unwrap();
-        assert_eq!(archive.begin(uri).unwrap(), Task::Tag);
+        assert_eq!(archive.begin(uri, false).unwrap(), Task::Tag);
         archive.finish(uri, &text(uri)).unwrap();
         let left: Vec<_> = record.parent().unwrap().read_dir().unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");

@@ -22,7 +22,9 @@ pub struct Args {
 pub const EXIT_CODES: &str = "Exit codes:
   0    everything succeeded
   1    an input could not be tagged, or something is missing
-  2    the command line is invalid
+  2    the command line is invalid; with --shard also: a model or the folder cannot be used
+  3    with --shard: done, but inputs could not be tagged, for causes that do not pass
+  75   with --shard: start it again; a server, storage, memory or the disk was the cause
   130  interrupted (SIGINT, SIGTERM or SIGHUP); the results so far are printed";
 
 #[derive(Subcommand)]
@@ -103,9 +105,15 @@ pub struct Tag {
     /// With --shard: retry inputs that failed in an earlier run
     #[arg(long, requires = "shard")]
     pub retry_failed: bool,
-    /// With --shard: record an input as failed after it has crashed the process this many times
-    #[arg(long, value_name = "N", requires = "shard", default_value = "5", value_parser = clap::value_parser!(u64).range(1..))]
+    /// With --shard: attempts to tag an input that crashes, makes no progress or cannot be reached
+    #[arg(long, value_name = "N", requires = "shard", default_value = "3", value_parser = clap::value_parser!(u64).range(1..))]
     pub attempts: u64,
+    /// With --shard: exit with code 0 instead of 3, for schedulers that take every other code for a failure
+    #[arg(long, requires = "shard")]
+    pub allow_failures: bool,
+    /// What a shard starts its processes with: the threads of each
+    #[arg(long, hide = true, value_name = "THREADS")]
+    pub worker: Option<u32>,
     /// Number of inputs to tag in parallel [default: one per CPU core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,

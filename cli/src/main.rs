@@ -9,6 +9,7 @@ mod extent;
 mod failure;
 mod formats;
 mod inputs;
+mod kind;
 mod models;
 mod pictures;
 mod png;
@@ -24,6 +25,7 @@ mod streams;
 mod tables;
 mod tagger;
 mod visible;
+mod worker;
 
 use std::io::{BufWriter, Write, stdout};
 use std::path::Path;
@@ -50,7 +52,15 @@ fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Tag(options) => {
             start()?;
-            run::tag(*options)
+            let is_shard = options.shard.is_some();
+            let tagged = run::tag(*options);
+            // Another start helps a shard only if it failed for lack of room.
+            if let (Err(error), true) = (&tagged, is_shard) {
+                eprintln!("error: {}", visible(&format!("{error:#}")));
+                let full = run::is_full(error);
+                return Ok(ExitCode::from(if full { run::AGAIN } else { run::USAGE }));
+            }
+            tagged
         }
         Command::Merge(options) => merge(&options),
         Command::Models { provider } => {
@@ -87,6 +97,10 @@ fn merge(options: &Merge) -> Result<ExitCode> {
     eprintln!("{} inputs tagged, {} failed", merged.tagged, merged.failed);
     for (what, names) in [
         ("shards are unfinished", &merged.missing_shards),
+        (
+            "inputs failed for a cause that may pass; run their shards again",
+            &merged.passing,
+        ),
         ("inputs have no record", &merged.missing),
         ("inputs have more than one record", &merged.twice),
         (

@@ -9,14 +9,15 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::archive::{Archive, Task, write};
+use crate::archive::{Archive, End, Task, write};
 use crate::args::{Format, Tag};
 use crate::formats::{self, html, html::Entry, jsonl};
 use crate::inputs::{self, Input, Lines, Listed, Unusable, hide, redact};
+use crate::kind::Kind;
 use crate::models::{self, for_command};
 use crate::png;
 use crate::progress::Progress;
@@ -24,6 +25,7 @@ use crate::report::Report;
 use crate::segments::{Segment, Settings, segments};
 use crate::tagger::{Tagger, Watch};
 use crate::visible::visible;
+use crate::worker::{self, Answer, Worker};
 
 /// Set by SIGINT, SIGTERM and SIGHUP, or when nobody reads the output.
 pub static STOP: AtomicBool = AtomicBool::new(false);
@@ -33,17 +35,36 @@ const INDEX: &str = "index.html";
 
 /// What the shell gives for a process that SIGINT ended.
 const INTERRUPTED: u8 = 130;
+/// What a shard gives that is done except for inputs that cannot be tagged.
+const FAILURES: u8 = 3;
+/// What a shard gives that should be started again: `EX_TEMPFAIL` of sysexits.h.
+pub const AGAIN: u8 = 75;
+/// What the command line's parser gives, and a shard that no other start helps.
+pub const USAGE: u8 = 2;
+
+/// Before the second attempt to reach an input; before each further one, four times as long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Inputs in a row that fail for causes that may pass before a shard ends.
+const ROW: usize = 10;
 
 /// Tags everything; the exit code as documented in the command's help.
 pub fn tag(mut options: Tag) -> Result<ExitCode> {
     if options.json {
         (options.format, options.windows) = (Format::Jsonl, true);
     }
-    if options.follow {
+    if options.follow || options.worker.is_some() {
         return follow(&mut options);
     }
     if options.format == Format::Png {
         png::check()?;
+    }
+    if let Some(out) = &options.out
+        && out.to_str().is_some_and(|out| out.contains("://"))
+    {
+        bail!(
+            "--out {} is not a folder: results are only written to local and mounted folders",
+            redact(&out.to_string_lossy())
+        );
     }
     let started = Instant::now();
     let inputs = inputs::expand(&options.inputs, stdin().lock(), options.shard)?;
@@ -52,13 +73,14 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
     let jobs = jobs(&options, inputs.len());
     // Of a single input, a model's threads may take all cores.
     let threads = if jobs > 1 { jobs.div_ceil(4) as u32 } else { 0 };
-    let (_models, note) = models::choose(&mut options, threads)?;
+    let (models, note) = models::choose(&mut options, threads)?;
     note.iter().for_each(|note| say(note));
+    // A shard's processes have their own.
+    let _models = options.shard.is_none().then_some(models);
     let mut archive = None;
     if let (Some(shard), Some(folder)) = (options.shard, &options.out) {
         options.format = Format::Jsonl;
-        let (attempts, retry) = (options.attempts, options.retry_failed);
-        let (opened, own) = Archive::open(folder, shard, attempts, retry, inputs)?;
+        let (opened, own) = Archive::open(folder, shard, options.retry_failed, inputs)?;
         (archive, inputs) = (Some(opened), own);
     }
     if inputs.len() > 1 && !options.format.joins() && options.out.is_none() {
@@ -83,7 +105,9 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
         archive,
         next: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
-        full: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
+        later: Mutex::default(),
+        row: AtomicUsize::new(0),
         printer: Mutex::default(),
         entries: Mutex::default(),
         inputs,
@@ -91,42 +115,54 @@ pub fn tag(mut options: Tag) -> Result<ExitCode> {
     run.print_head();
     thread::scope(|scope| {
         for _ in 0..jobs {
-            scope.spawn(|| run.work());
+            scope.spawn(|| match &run.archive {
+                Some(archive) => run.work_shard(archive),
+                None => run.work(),
+            });
         }
     });
+    if let Some(archive) = &run.archive {
+        run.work_alone(archive);
+    }
     run.progress.finish();
     run.write_index()?;
-    if let Some(archive) = &run.archive
-        && !STOP.load(Ordering::Relaxed)
-        && !run.failed.load(Ordering::Relaxed)
-    {
-        archive.close(started.elapsed().as_secs_f64())?;
-    }
-    Ok(
-        if run
-            .printer
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .closed
-        {
-            ExitCode::SUCCESS
-        } else if STOP.load(Ordering::Relaxed) {
-            ExitCode::from(INTERRUPTED)
-        } else if run.failed.into_inner() {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        },
-    )
+    let closed = run
+        .printer
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .closed;
+    Ok(if closed {
+        ExitCode::SUCCESS
+    } else if STOP.load(Ordering::Relaxed) {
+        ExitCode::from(INTERRUPTED)
+    } else if let Some(archive) = &run.archive {
+        if run.failed.into_inner() {
+            return Ok(ExitCode::from(AGAIN));
+        }
+        match archive.close(started.elapsed().as_secs_f64())? {
+            End::Failures if !run.options.allow_failures => ExitCode::from(FAILURES),
+            End::Done | End::Failures => ExitCode::SUCCESS,
+            End::Again => ExitCode::from(AGAIN),
+        }
+    } else if run.failed.into_inner() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Tags each line of standard input as it comes, for programs that keep one process.
 fn follow(options: &mut Tag) -> Result<ExitCode> {
-    let (_models, note) = models::choose(options, 0)?;
-    note.iter().for_each(|note| say(note));
+    let threads = options.worker.unwrap_or(0);
+    let (_models, note) = models::choose(options, threads)?;
+    if options.worker.is_some() {
+        worker::end_with_parent().context("the process cannot be tied to its parent")?;
+    } else {
+        note.iter().for_each(|note| say(note));
+    }
     interruptible()?;
     let settings = settings(options);
-    let mut tagger = Tagger::new(options, 0, &STOP);
+    let mut tagger = Tagger::new(options, threads, &STOP);
     let mut stdin = BufReader::new(stdin().lock());
     let head = stdin.fill_buf().context(inputs::UNREADABLE)?;
     inputs::check_list(head)?;
@@ -169,7 +205,7 @@ fn tag_one(tagger: &mut Tagger, input: &Input, watch: &dyn Watch) -> Result<Repo
 
 /// The record of an input that could not be tagged.
 fn failure(uri: &str, cause: &anyhow::Error) -> String {
-    jsonl::failure(&redact(uri), &sentence(uri, cause))
+    jsonl::failure(&redact(uri), &sentence(uri, cause), Kind::of(uri, cause))
 }
 
 /// Why an input could not be tagged, without its secrets.
@@ -316,8 +352,12 @@ struct Run {
     /// The next input to take.
     next: AtomicUsize,
     failed: AtomicBool,
-    /// Whether no record can be written any more.
-    full: AtomicBool,
+    /// Whether the shard ends early: no record can be written, or no input be reached.
+    ended: AtomicBool,
+    /// Inputs of the shard that are tagged last and alone.
+    later: Mutex<Vec<usize>>,
+    /// Inputs in a row that failed for causes that may pass.
+    row: AtomicUsize,
     printer: Mutex<Printer>,
 }
 
@@ -346,33 +386,60 @@ impl Run {
     /// Tags inputs until there are no more, or the process is stopped.
     fn work(&self) {
         let mut tagger = Tagger::new(&self.options, self.threads, &STOP);
-        while !STOP.load(Ordering::Relaxed) && !self.full.load(Ordering::Relaxed) {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(input) = self.inputs.get(index) else {
-                return;
+        while let Some((index, input)) = self.take() {
+            let outcome = match input {
+                Ok(input) => self
+                    .tag(&mut tagger, index, input)
+                    .map_err(|error| (&input.name, sentence(&input.uri, &error))),
+                Err(Unusable { name, uri, cause }) => Err((name, sentence(uri, cause))),
             };
-            if let Some(archive) = &self.archive {
-                self.print(
-                    index,
-                    self.record(archive, &mut tagger, index, input)
-                        .map(|()| Vec::new()),
-                );
-            } else {
-                let outcome = match input {
-                    Ok(input) => self
-                        .tag(&mut tagger, index, input)
-                        .map_err(|error| (&input.name, sentence(&input.uri, &error))),
-                    Err(Unusable { name, uri, cause }) => Err((name, sentence(uri, cause))),
-                };
-                if let Err((name, error)) = &outcome {
-                    self.enter(index, name, Err(error.clone()), 0.0, Vec::new());
-                }
-                self.print(
-                    index,
-                    outcome.map_err(|(name, error)| format!("error: {name}: {error}")),
-                );
+            if let Err((name, error)) = &outcome {
+                self.enter(index, name, Err(error.clone()), 0.0, Vec::new());
             }
+            self.print(
+                index,
+                outcome.map_err(|(name, error)| format!("error: {name}: {error}")),
+            );
             self.progress.set(index, 1.0);
+        }
+    }
+
+    /// The next input, unless the process is stopped.
+    fn take(&self) -> Option<(usize, &Listed)> {
+        if self.is_over() {
+            return None;
+        }
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        Some((index, self.inputs.get(index)?))
+    }
+
+    fn is_over(&self) -> bool {
+        STOP.load(Ordering::Relaxed) || self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Makes the records of a shard's inputs in a process of their own.
+    fn work_shard(&self, archive: &Archive) {
+        let mut worker = Worker::new(self.threads, &STOP);
+        while let Some((index, input)) = self.take() {
+            self.record(archive, &mut worker, index, input, false);
+        }
+    }
+
+    /// Makes the records of the inputs that were under way when the shard was killed, one after the other.
+    fn work_alone(&self, archive: &Archive) {
+        let later = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
+        if !later.is_empty() {
+            let count = later.len();
+            say(&format!(
+                "inputs that were under way when the shard was killed, tagged last and one by one: {count}"
+            ));
+        }
+        let mut worker = Worker::new(self.threads, &STOP);
+        for index in later {
+            if self.is_over() {
+                return;
+            }
+            self.record(archive, &mut worker, index, &self.inputs[index], true);
         }
     }
 
@@ -381,42 +448,95 @@ impl Run {
     fn record(
         &self,
         archive: &Archive,
-        tagger: &mut Tagger,
+        worker: &mut Worker,
         index: usize,
         listed: &Listed,
-    ) -> Outcome<()> {
+        alone: bool,
+    ) {
         let (name, uri) = match listed {
             Ok(input) => (&input.name, &input.uri),
             Err(unusable) => (&unusable.name, &unusable.uri),
         };
         let mut record = || -> Result<()> {
-            let text = match (archive.begin(uri)?, listed) {
-                (Task::Skip, _) => return Ok(()),
-                (Task::GiveUp, _) => archive.poisoned(uri),
-                (Task::Tag, Err(unusable)) => failure(uri, &unusable.cause),
-                (Task::Tag, Ok(input)) => match tag_one(tagger, input, &Bar(&self.progress, index))
-                {
-                    Ok(report) if !report.interrupted => {
-                        formats::render(Format::Jsonl, &report, &self.settings, false)
-                    }
-                    Err(error) if !STOP.load(Ordering::Relaxed) => failure(uri, &error),
-                    _ => {
-                        archive.abandon(uri);
-                        return Ok(());
-                    }
-                },
+            match archive.begin(uri, alone)? {
+                Task::Skip => return Ok(()),
+                Task::Later => {
+                    let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+                    later.push(index);
+                    return Ok(());
+                }
+                Task::Tag => {}
+            }
+            let answer = match listed {
+                Ok(input) => self.try_often(worker, &input.uri),
+                Err(unusable) => {
+                    let text = failure(uri, &unusable.cause);
+                    Some((text, Some(Kind::Unreadable)))
+                }
             };
-            archive.finish(uri, &text)
+            let Some((text, kind)) = answer else {
+                return archive.abandon(uri);
+            };
+            archive.finish(uri, &text)?;
+            match kind.filter(|kind| kind.passes()) {
+                None => self.row.store(0, Ordering::Relaxed),
+                // What other threads have under way adds nothing.
+                Some(kind)
+                    if self.row.fetch_add(1, Ordering::Relaxed) + 1 >= ROW
+                        && !self.ended.swap(true, Ordering::Relaxed) =>
+                {
+                    bail!(
+                        "{ROW} inputs in a row failed, the last for the cause `{}`; the shard ends: start it again later",
+                        kind.name()
+                    );
+                }
+                Some(_) => {}
+            }
+            Ok(())
         };
-        record().map_err(|error| {
+        let outcome = record().map_err(|error| {
             let end = if is_full(&error) {
-                self.full.store(true, Ordering::Relaxed);
+                self.ended.store(true, Ordering::Relaxed);
                 "; the shard ends: start it again when records can be written"
             } else {
                 ""
             };
             format!("error: {name}: {error:#}{end}")
-        })
+        });
+        if let Err(error) = outcome {
+            self.failed.store(true, Ordering::Relaxed);
+            self.progress.suspend(|| eprintln!("{}", visible(&error)));
+        }
+        self.progress.set(index, 1.0);
+    }
+
+    /// Tags an input, more than once if it crashes, makes no progress or cannot be reached.
+    fn try_often(&self, worker: &mut Worker, uri: &str) -> Option<Answer> {
+        let mut pause = PAUSE;
+        for _ in 1..self.options.attempts {
+            let (text, kind) = worker.tag(uri)?;
+            let Some(kind) = kind.filter(|kind| kind.is_retried()) else {
+                return Some((text, kind));
+            };
+            // The process may be the cause.
+            worker.end();
+            if kind.passes() {
+                let until = Instant::now() + pause;
+                while Instant::now() < until && !self.is_over() {
+                    thread::sleep(Duration::from_millis(100));
+                }
+                pause *= 4;
+            }
+        }
+        let answer = worker.tag(uri);
+        // A decoder that is stuck stays so.
+        if answer
+            .as_ref()
+            .is_some_and(|(_, kind)| *kind == Some(Kind::Timeout))
+        {
+            worker.end();
+        }
+        answer
     }
 
     fn tag(&self, tagger: &mut Tagger, index: usize, input: &Input) -> Result<Vec<u8>> {
@@ -536,7 +656,7 @@ impl Printer {
 }
 
 /// Whether nothing else can be written either.
-fn is_full(error: &anyhow::Error) -> bool {
+pub fn is_full(error: &anyhow::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let kinds = error
         .chain()

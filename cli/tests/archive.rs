@@ -14,6 +14,8 @@ const SHARDS: usize = 3;
 const FILES: usize = 300;
 /// Processes that are killed.
 const KILLS: usize = 30;
+/// The exit code of a shard that should be started again.
+const AGAIN: i32 = 75;
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_instruments"));
@@ -84,8 +86,7 @@ fn shard(list: &Path, out: &Path, shard: usize, shards: usize) -> Child {
         "2",
         "--threshold",
         "0.0001",
-        "--attempts",
-        "1000",
+        "--allow-failures",
         "--shard",
         &part,
         "--out",
@@ -96,6 +97,17 @@ fn shard(list: &Path, out: &Path, shard: usize, shards: usize) -> Child {
         .arg("-")
         .stdin(std::fs::File::open(list).unwrap());
     command.spawn().unwrap()
+}
+
+/// The processes that a shard's threads have started.
+fn workers(shard: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{shard}/task"));
+    let of = |thread: std::fs::DirEntry| {
+        std::fs::read_to_string(thread.path().join("children")).unwrap_or_default()
+    };
+    let children = threads.into_iter().flatten().flatten().map(of);
+    let children = children.collect::<String>();
+    children.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The merged lines of an archive, without what differs from run to run, and what merge says.
@@ -169,13 +181,24 @@ fn killed_shards_lose_nothing_and_do_nothing_twice() {
                 continue;
             };
             if let Some(status) = child.try_wait().unwrap() {
-                assert!(status.success(), "shard {index}: {status}");
-                *slot = None;
+                // Inputs whose processes were killed too often are tagged by the next start.
+                assert!(
+                    matches!(status.code(), Some(0 | AGAIN)),
+                    "shard {index}: {status}"
+                );
+                *slot = (!status.success()).then(|| shard(&list, &out, index, SHARDS));
             } else if index == part && kills < KILLS {
-                // SIGKILL.
+                kills += 1;
+                // SIGKILL, of the shard or of one of its processes.
+                if kills % 2 == 0
+                    && let Some(worker) = workers(child.id()).first()
+                {
+                    let killed = Command::new("kill").args(["-9", worker]).status();
+                    assert!(killed.is_ok());
+                    continue;
+                }
                 child.kill().unwrap();
                 child.wait().unwrap();
-                kills += 1;
                 *slot = Some(shard(&list, &out, part, SHARDS));
             }
         }
@@ -188,7 +211,7 @@ fn killed_shards_lose_nothing_and_do_nothing_twice() {
     // Nothing is left over of what was begun.
     let left = Command::new("find")
         .arg(&out)
-        .args(["-name", "*.attempts", "-o", "-name", "*.part"])
+        .args(["-name", "*.running", "-o", "-name", "*.part"])
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "");
@@ -212,6 +235,109 @@ fn killed_shards_lose_nothing_and_do_nothing_twice() {
         said.contains("1 inputs have no record: file://") && said.contains("/0.wav\n"),
         "{said}"
     );
+}
+
+/// Files whose decoder ends the process, among others: they cost nothing but themselves.
+#[test]
+fn only_what_crashes_fails() {
+    let folder = scratch("crash");
+    material(&folder, 3);
+    for name in ["first", "second"] {
+        let made = Command::new("ffmpeg")
+            .args(["-v", "error", "-y", "-i"])
+            .args([folder.join("0.wav"), folder.join(format!("{name}.flac"))])
+            .status()
+            .unwrap();
+        assert!(made.success());
+    }
+    let names = ["0.wav", "first.flac", "1.wav", "second.flac", "2.wav"];
+    let list: String = names
+        .iter()
+        .map(|name| format!("{}\n", folder.join(name).display()))
+        .collect();
+    std::fs::write(folder.join("list.txt"), list).unwrap();
+    let examples = Path::new(env!("CARGO_BIN_EXE_instruments"))
+        .parent()
+        .unwrap()
+        .join("examples");
+    let out = folder.join("out");
+    let run = |elements: Option<&str>, more: &[&str]| {
+        let mut command = command(&["tag", "--jobs", "2", "--shard", "0/1", "--out"]);
+        command.arg(&out).args(more).arg("-");
+        command.stdin(std::fs::File::open(folder.join("list.txt")).unwrap());
+        if let Some(elements) = elements {
+            command
+                .env("STUCK_ELEMENTS", elements)
+                .env("GST_PLUGIN_PATH", &examples)
+                .env("GST_REGISTRY", folder.join("registry.bin"));
+        }
+        command.status().unwrap().code()
+    };
+    assert_eq!(run(Some("abort"), &[]), Some(3));
+    let (code, lines, said) = merge(&out);
+    assert_eq!((code, said.as_str()), (0, "3 inputs tagged, 2 failed\n"));
+    let crashed: Vec<_> = lines
+        .iter()
+        .filter(|line| line["kind"] == "crashed")
+        .map(|line| line["uri"].as_str().unwrap().rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(crashed, ["first.flac", "second.flac"]);
+    // It is final, until the user asks for another attempt.
+    assert_eq!(run(None, &["--allow-failures"]), Some(0));
+    assert_eq!(merge(&out).2, "3 inputs tagged, 2 failed\n");
+    assert_eq!(run(None, &["--retry-failed"]), Some(0));
+    assert_eq!(merge(&out).2, "5 inputs tagged, 0 failed\n");
+}
+
+/// Storage that is not mounted: no input fails for good.
+#[test]
+fn inputs_that_cannot_be_reached_are_tagged_later() {
+    let folder = scratch("unmounted");
+    let media = folder.join("media");
+    std::fs::create_dir(&media).unwrap();
+    let list = material(&media, 24);
+    let away = folder.join("away");
+    let list_text = std::fs::read(&list).unwrap();
+    std::fs::write(folder.join("list.txt"), list_text).unwrap();
+    let list = folder.join("list.txt");
+    std::fs::rename(&media, &away).unwrap();
+    std::fs::create_dir(&media).unwrap();
+    let out = folder.join("out");
+    let run = || {
+        let mut command = command(&["tag", "--attempts", "1", "--shard", "0/1", "--out"]);
+        command.arg(&out).arg("-");
+        command.stdin(std::fs::File::open(&list).unwrap());
+        command.output().unwrap()
+    };
+    let stopped = run();
+    let said = String::from_utf8(stopped.stderr).unwrap();
+    assert_eq!(stopped.status.code(), Some(AGAIN), "{said}");
+    assert_eq!(
+        said.matches("10 inputs in a row failed").count(),
+        1,
+        "{said}"
+    );
+    assert_eq!(merge(&out).0, 1);
+    std::fs::remove_dir(&media).unwrap();
+    std::fs::rename(&away, &media).unwrap();
+    assert_eq!(run().status.code(), Some(3));
+    let (code, _, said) = merge(&out);
+    assert_eq!((code, said.as_str()), (0, "16 inputs tagged, 9 failed\n"));
+}
+
+#[test]
+fn object_storage_is_no_folder() {
+    let folder = scratch("s3");
+    let output = command(&["tag", "--shard", "0/1", "--out", "s3://bucket/out", "a.wav"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: --out s3://bucket/out is not a folder: results are only written to local and mounted folders\n"
+    );
+    assert_eq!(folder.read_dir().unwrap().count(), 0);
 }
 
 /// The command of the Kubernetes example, run as its pods run it.

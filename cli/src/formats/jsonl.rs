@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::Found;
+use crate::kind::Kind;
 use crate::report::{Report, Scores, Window, rounded};
 use crate::segments::totals;
 
@@ -66,8 +67,11 @@ fn file(found: &Found) -> Value {
 }
 
 /// The line about an input that could not be tagged.
-pub fn failure(uri: &str, cause: &str) -> String {
-    format!("{}\n", json!({"uri": uri, "type": "file", "error": cause}))
+pub fn failure(uri: &str, cause: &str, kind: Kind) -> String {
+    format!(
+        "{}\n",
+        json!({"uri": uri, "type": "file", "error": cause, "kind": kind.name()})
+    )
 }
 
 fn window(report: &Report, window: &Window) -> Value {
