@@ -69,7 +69,9 @@ impl Kind {
 
     /// The kind of an error of `uri`. The sentences are those of `failure` and `tagger`.
     pub fn of(uri: &str, error: &Error) -> Self {
-        let path = glib::filename_from_uri(uri).ok().map(|(path, _)| path);
+        // GLib takes no NUL.
+        let path = (!uri.contains('\0')).then(|| glib::filename_from_uri(uri).ok());
+        let path = path.flatten().map(|(path, _)| path);
         if let Some(cause) = error.downcast_ref::<io::Error>() {
             return Self::of_io(path.as_deref(), cause);
         }

@@ -17,8 +17,8 @@ use crate::args::Modality;
 use crate::extent::Extent;
 use crate::programs::Programs;
 use crate::streams::{
-    describe, is_cover, is_decodable, is_decoded_whole, is_default, is_encrypted, modality,
-    modality_of, names, place, undecodable,
+    describe, is_cover, is_decodable, is_default, is_encrypted, modality, modality_of, names,
+    place, undecodable, whole_decoder,
 };
 
 /// Bytes by which the type of a file is found.
@@ -211,23 +211,21 @@ impl Source {
             && latest.is_none_or(|latest| latest.elapsed() >= self.0.wanted.timeout)
     }
 
-    /// Whether an element stopped to read before it found a stream. parsebin swallows errors that come while it plugs the
-    /// element.
+    /// Whether what reads has stopped before it found a stream. parsebin swallows errors that come while it plugs the
+    /// element. One that has only read what is in front of the media, such as an ID3 tag, hands over to another.
     pub fn has_given_up(&self) -> bool {
         let Some(pipeline) = self.0.pipeline.upgrade() else {
             return false;
         };
-        let is_paused = |element: gst::Element| {
-            let mut pads = element.sink_pads().into_iter();
-            !is_made_by(&element, "typefind")
-                && pads.any(|pad| pad.task_state() == gst::TaskState::Paused)
-        };
+        let elements = pipeline.iterate_recurse().into_iter().flatten();
+        let tasks: Vec<_> = elements
+            .filter(|element| !is_made_by(element, "typefind"))
+            .flat_map(|element| element.sink_pads())
+            .map(|pad| pad.task_state())
+            .collect();
         !self.0.state().begun
-            && pipeline
-                .iterate_recurse()
-                .into_iter()
-                .flatten()
-                .any(is_paused)
+            && tasks.contains(&gst::TaskState::Paused)
+            && !tasks.contains(&gst::TaskState::Started)
     }
 
     /// Whether it is being decided about streams, or their models are opened.
@@ -385,11 +383,23 @@ impl Source {
     fn parse(&self, pad: &gst::Pad, is_file: bool) -> Result<()> {
         self.0.look(pad);
         let file_type = is_file.then(|| self.0.file_type()).flatten();
-        let parser = match file_type.as_ref().is_some_and(is_decoded_whole) {
-            true => "decodebin",
-            false => "parsebin",
+        let decoder = file_type.as_ref().and_then(whole_decoder);
+        let Some(decoder) = decoder else {
+            return self.demultiplex(pad, is_file);
         };
-        let parser = gst::ElementFactory::make(parser).build()?;
+        let decoder = decoder.create().build()?;
+        self.0.pipeline()?.add(&decoder)?;
+        self.wait(&decoder.static_pad("src").context("a decoder has pads")?);
+        let sink = decoder.static_pad("sink");
+        pad.link(&sink.context("a decoder has pads")?)?;
+        // Failures are reported on the bus.
+        let _ = decoder.sync_state_with_parent();
+        Ok(())
+    }
+
+    /// Puts parsebin behind a pad of the reader.
+    fn demultiplex(&self, pad: &gst::Pad, is_file: bool) -> Result<()> {
+        let parser = gst::ElementFactory::make("parsebin").build()?;
         let own = Arc::downgrade(&self.0);
         select(&parser, move |factory| match own.upgrade() {
             Some(own) => own.accepts(factory, is_file),
@@ -409,18 +419,7 @@ impl Source {
             });
         }
         let own = self.clone();
-        parser.connect_pad_added(move |_, pad| {
-            // Data comes when all streams of the container are there: now one can choose.
-            let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-            let chooser = own.clone();
-            let hold = pad.add_probe(gst::PadProbeType::BLOCK | data, move |pad, _| {
-                chooser.guard(|own| own.choose(pad));
-                gst::PadProbeReturn::Remove
-            });
-            let mut state = own.0.state();
-            state.begun = true;
-            state.waiting.extend(hold.map(|hold| (pad.clone(), hold)));
-        });
+        parser.connect_pad_added(move |_, pad| own.wait(pad));
         let own = self.clone();
         parser.connect_pad_removed(move |_, pad| own.0.forget(pad));
         self.0.pipeline()?.add(&parser)?;
@@ -430,6 +429,19 @@ impl Source {
         // Failures are reported on the bus.
         let _ = parser.sync_state_with_parent();
         Ok(())
+    }
+
+    /// Keeps the stream of `pad` until data comes: then all streams of the container are there, and one can choose.
+    fn wait(&self, pad: &gst::Pad) {
+        let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        let chooser = self.clone();
+        let hold = pad.add_probe(gst::PadProbeType::BLOCK | data, move |pad, _| {
+            chooser.guard(|own| own.choose(pad));
+            gst::PadProbeReturn::Remove
+        });
+        let mut state = self.0.state();
+        state.begun = true;
+        state.waiting.extend(hold.map(|hold| (pad.clone(), hold)));
     }
 
     /// Decides about the streams that wait, among them that of `first`, which goes on by itself.

@@ -112,18 +112,18 @@ pub fn is_default(pad: &gst::Pad) -> bool {
     start.is_some_and(|start| start.stream_flags().contains(gst::StreamFlags::SELECT))
 }
 
-/// Whether files of these caps have a decoder that takes no streams.
-pub fn is_decoded_whole(caps: &gst::Caps) -> bool {
+/// The decoder of files of these caps that takes no streams.
+pub fn whole_decoder(caps: &gst::Caps) -> Option<gst::ElementFactory> {
     let mut decoders = WHOLE
         .iter()
         .filter_map(|name| gst::ElementFactory::find(name));
-    decoders.any(|decoder| decoder.can_sink_any_caps(caps))
+    decoders.find(|decoder| decoder.can_sink_any_caps(caps))
 }
 
 /// Why a stream of these caps cannot be decoded.
 pub fn undecodable(caps: &gst::Caps) -> String {
     let why = no_decoder(caps);
-    match is_decoded_whole(caps) {
+    match whole_decoder(caps).is_some() {
         true => format!("{why} but that of files: download it first"),
         false => why,
     }

@@ -18,8 +18,8 @@ use crate::pictures::Collector;
 use crate::report::{Report, Window, clock};
 use crate::source::{Source, Wanted};
 
-/// How long an input that is stopped may make no progress with what it has read already, and how long it may take for it
-/// when the process is to end.
+/// How long an input that is stopped may make no progress with what it has read already, how long it may take for it
+/// when the process is to end, and how long one that seems to be damaged may make none: machines are busy.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a pipeline may take to stop before it is left behind.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -220,7 +220,7 @@ impl<'a> Tagger<'a> {
                 }
             }
             run.source.check_choice()?;
-            if moved.elapsed() > SETTLING && run.failed.is_none() && run.source.has_given_up() {
+            if moved.elapsed() > GRACE && run.failed.is_none() && run.source.has_given_up() {
                 run.fail(anyhow::anyhow!(
                     "cannot be decoded: it is damaged, or not media that GStreamer knows"
                 ));
@@ -272,7 +272,8 @@ impl<'a> Tagger<'a> {
     /// Stops `pipeline`, in a thread of its own: a decoder that never returns is left behind. The models of `tagger` stay
     /// open for the next input.
     fn close(&mut self, pipeline: gst::Pipeline, tagger: gst::Element) {
-        let (done, closed) = mpsc::channel();
+        // Nothing is sent unless it is received.
+        let (done, closed) = mpsc::sync_channel(0);
         let element = tagger.clone();
         std::thread::spawn(move || {
             // What fails to stop is dropped all the same.
@@ -281,10 +282,12 @@ impl<'a> Tagger<'a> {
             element.set_locked_state(true);
             let _ = pipeline.set_state(gst::State::Null);
             let _ = pipeline.remove(&element);
-            // Nobody waits any more if it took too long.
-            let _ = done.send(ready);
+            if !ready || done.send(()).is_err() {
+                // It took too long: nobody waits for it, or keeps the element.
+                let _ = element.set_state(gst::State::Null);
+            }
         });
-        let ready = closed.recv_timeout(PATIENCE) == Ok(true);
+        let ready = closed.recv_timeout(PATIENCE).is_ok();
         let pads = ["audio", "video"].map(|name| tagger.static_pad(name).is_some());
         let mut old = Vec::new();
         for (slot, has) in self.warm.iter_mut().zip(pads) {
@@ -450,7 +453,9 @@ fn place(report: &mut Report, passed: &Passed) {
         (result.start, result.end) = (passed.relative(result.start), passed.relative(result.end));
         last.max(result.end)
     });
-    report.duration = passed.duration().unwrap_or(last);
+    // Units of Monkey's Audio have no times, but what is decoded of them does.
+    let duration = passed.duration().filter(|duration| *duration > 0.0);
+    report.duration = duration.unwrap_or(last);
     report.frame_rate = passed.frame_rate;
     report.start_timecode = passed.start.map(|_| passed.offset());
     report.has_video = passed.has_video;
