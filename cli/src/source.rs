@@ -4,7 +4,7 @@
 //! streams go to `instrumenttagger`, still encoded.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -602,6 +602,17 @@ impl Shared {
         let mut file = path.is_file().then(|| File::open(path).ok())??;
         let mut head = Vec::new();
         file.by_ref().take(HEAD).read_to_end(&mut head).ok()?;
+        // The type is that of what follows an ID3 tag, whose length has 7 bits a byte.
+        if let [b'I', b'D', b'3', _, _, _, length @ ..] = head.as_slice()
+            && let Some(length) = length.first_chunk::<4>()
+        {
+            let length = length
+                .iter()
+                .fold(0, |sum, byte| sum << 7 | u64::from(*byte));
+            file.seek(SeekFrom::Start(10 + length)).ok()?;
+            head.clear();
+            file.take(HEAD).read_to_end(&mut head).ok()?;
+        }
         let found = type_find_helper_for_data(None::<&gst::Object>, &head);
         found.ok().map(|(caps, _)| caps)
     }
