@@ -207,12 +207,18 @@ impl ElementImpl for InstrumentTagger {
             let _ = self.obj().remove_pad(pad);
             pad.clone()
         });
-        // This waits for a buffer that a sink downstream holds, maybe until the pipeline plays.
-        self.obj().call_async(move |_| {
+        let deactivate = move || {
             for pad in pads {
                 let _ = pad.set_active(false);
             }
-        });
+        };
+        if self.obj().current_state() < gst::State::Paused {
+            // Also when the element is disposed of, maybe by a thread for which GStreamer waits at its own end.
+            deactivate();
+        } else {
+            // This waits for a buffer that a sink downstream holds, maybe until the pipeline plays.
+            self.obj().call_async(move |_| deactivate());
+        }
         if let (Some(branch), Some(analysis)) = (branch, self.analysis())
             && !analysis.remove(&branch)
         {
