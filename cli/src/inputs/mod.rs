@@ -549,7 +549,7 @@ mod tests {
         let text = format!("{error:#}");
         assert!(
             text.starts_with(
-                "standard input is media (audio/x-wav), not a list of inputs: save it"
+                "standard input is media (audio/x-wav), not a list of inputs: give /dev/stdin"
             ),
             "{text}"
         );
