@@ -674,6 +674,23 @@ fn sound_that_is_linked_later_is_fused() {
     }
 }
 
+/// gst-launch-1.0 ends at once after the end of the streams, while the element still looks whether the analysis ends too.
+#[test]
+fn a_process_that_ends_at_once_ends() {
+    common::init();
+    let tagger = format!("{TAGGER} scheduling=sync");
+    let words = "videotestsrc num-buffers=20 ! video/x-raw,width=64,height=48,framerate=10/1 ! tagger.video
+        tagger.video_src ! fakesink audiotestsrc num-buffers=20 ! tagger.audio tagger.audio_src ! fakesink";
+    for run in 0..20 {
+        let status = std::process::Command::new(root().join("scripts/env"))
+            .args(["timeout", "30", "gst-launch-1.0", "-q"])
+            .args(tagger.split_whitespace().chain(words.split_whitespace()))
+            .status()
+            .unwrap();
+        assert!(status.success(), "run {run}: {status}");
+    }
+}
+
 /// The numbers of `stats` for the stream `name`.
 fn counts(tagger: &gst::Element, name: &str) -> [u64; 4] {
     let stats: gst::Structure = tagger.property("stats");
