@@ -2,10 +2,7 @@
 
 //! From overlapping results to events: when an instrument begins to play, and when it has ended.
 
-use super::{Changes, Record};
-
-/// A pause in nanoseconds between results after which no instrument goes on.
-const PAUSE: u64 = 1_000_000_000;
+use super::{Changes, PAUSE, Record};
 
 /// The best score has to grow by this much for an update.
 const GROWTH: f32 = 0.05;
@@ -57,34 +54,71 @@ pub struct Events {
 
 #[derive(Debug, Clone)]
 struct Playing {
-    /// The first result, with the end of the latest.
+    /// What was said last, or would be said now.
     record: Record,
-    id: u64,
-    label: String,
-    score: f32,
-    best: f32,
+    event: Event,
     /// The best score that was told.
     told: f32,
-    sum: f32,
-    results: u16,
+    sum: f64,
+    results: u32,
 }
 
 impl Playing {
+    /// An instrument that begins with `result`.
+    fn new(result: &Record, id: u64, label: String, score: f32) -> Self {
+        let mut playing = Self {
+            record: Record {
+                sources: Vec::new(),
+                ..result.clone()
+            },
+            event: Event {
+                kind: Kind::New,
+                id,
+                label,
+                best: 0.0,
+                mean: 0.0,
+            },
+            told: score,
+            sum: 0.0,
+            results: 0,
+        };
+        playing.go_on(result, score);
+        playing
+    }
+
     fn end(&self) -> u64 {
         let start = self.record.start.unwrap_or_default();
         start.saturating_add(self.record.duration.unwrap_or_default())
     }
 
-    fn event(&self, kind: Kind) -> Record {
+    /// It is in another result, with this score. Returns whether that is worth telling.
+    fn go_on(&mut self, result: &Record, score: f32) -> bool {
+        let end = self.end().max(result.end().unwrap_or_default());
+        let record = &mut self.record;
+        let length = end - record.start.unwrap_or_default();
+        record.duration = Some(length).filter(|length| *length > 0);
+        record.source.clone_from(&result.source);
+        record.model.clone_from(&result.model);
+        let before = record.sources.len();
+        for source in &result.sources {
+            if !record.sources.contains(source) {
+                record.sources.push(source.clone());
+            }
+        }
+        let is_confirmed = record.sources.len() > before;
+        record.tags = vec![(self.event.label.clone(), score)];
+        self.sum += f64::from(score);
+        self.results += 1;
+        self.event.best = self.event.best.max(score);
+        self.event.mean = (self.sum / f64::from(self.results)) as f32;
+        is_confirmed || self.event.best >= self.told + GROWTH
+    }
+
+    fn tell(&mut self, kind: Kind) -> Record {
+        self.told = self.event.best;
+        self.event.kind = kind;
         Record {
-            tags: vec![(self.label.clone(), self.score)],
-            event: Some(Event {
-                kind,
-                id: self.id,
-                label: self.label.clone(),
-                best: self.best,
-                mean: self.sum / f32::from(self.results),
-            }),
+            event: Some(self.event.clone()),
             ..self.record.clone()
         }
     }
@@ -94,66 +128,28 @@ impl Events {
     /// The events that follow from the next result, highest score first: an instrument begins and ends as in
     /// [`Changes::take`]. Its time is from the start of the first to the end of the last result that it is in.
     pub fn take(&mut self, result: &Record, threshold: f32, margin: f32) -> Vec<Record> {
-        let start = result.start.unwrap_or_default();
-        let end = start.saturating_add(result.duration.unwrap_or_default());
         let latest = self.playing.iter().map(Playing::end).max();
-        let mut events = match latest {
-            Some(latest) if start > latest.saturating_add(PAUSE) => self.finish(),
-            _ => Vec::new(),
-        };
+        let paused = latest.is_some_and(|latest| result.start > Some(latest.saturating_add(PAUSE)));
+        let mut events = if paused { self.finish() } else { Vec::new() };
         let mut tags = result.tags.clone();
         self.changes.take(&mut tags, threshold, margin);
-        let (playing, ended) = std::mem::take(&mut self.playing)
-            .into_iter()
-            .partition(|playing| tags.iter().any(|(label, _)| *label == playing.label));
-        self.playing = playing;
-        let ended: Vec<Playing> = ended;
-        events.extend(ended.iter().map(|playing| playing.event(Kind::End)));
+        let has_ended = |playing: &mut Playing| {
+            let label = &playing.event.label;
+            !tags.iter().any(|(own, _)| own == label)
+        };
+        let ended = self.playing.extract_if(.., has_ended);
+        events.extend(ended.map(|mut playing| playing.tell(Kind::End)));
         for (label, score) in tags {
-            let known = self
-                .playing
-                .iter_mut()
-                .find(|playing| playing.label == label);
-            let Some(playing) = known else {
-                let new = Playing {
-                    record: result.clone(),
-                    id: self.count,
-                    label,
-                    score,
-                    best: score,
-                    told: score,
-                    sum: score,
-                    results: 1,
-                };
-                self.count += 1;
-                events.push(new.event(Kind::New));
-                self.playing.push(new);
-                continue;
-            };
-            let length = end.max(playing.end()) - playing.record.start.unwrap_or_default();
-            let record = &mut playing.record;
-            record.duration = Some(length);
-            record.source.clone_from(&result.source);
-            record.model.clone_from(&result.model);
-            let before = record.sources.len();
-            for source in &result.sources {
-                if !record.sources.contains(source) {
-                    record.sources.push(source.clone());
+            let mut known = self.playing.iter_mut();
+            if let Some(playing) = known.find(|playing| playing.event.label == label) {
+                if playing.go_on(result, score) {
+                    events.push(playing.tell(Kind::Update));
                 }
-            }
-            let is_confirmed = record.sources.len() > before;
-            playing.score = score;
-            playing.best = playing.best.max(score);
-            // A mean of the latest 65535 results.
-            if playing.results == u16::MAX {
-                playing.sum -= playing.sum / f32::from(playing.results);
-                playing.results -= 1;
-            }
-            playing.sum += score;
-            playing.results += 1;
-            if is_confirmed || playing.best >= playing.told + GROWTH {
-                playing.told = playing.best;
-                events.push(playing.event(Kind::Update));
+            } else {
+                let mut playing = Playing::new(result, self.count, label, score);
+                self.count += 1;
+                events.push(playing.tell(Kind::New));
+                self.playing.push(playing);
             }
         }
         events
@@ -162,11 +158,8 @@ impl Events {
     /// The ends of all that play: no further result follows in this part of the stream.
     pub fn finish(&mut self) -> Vec<Record> {
         self.changes = Changes::default();
-        let playing = std::mem::take(&mut self.playing);
-        playing
-            .iter()
-            .map(|playing| playing.event(Kind::End))
-            .collect()
+        let playing = std::mem::take(&mut self.playing).into_iter();
+        playing.map(|mut playing| playing.tell(Kind::End)).collect()
     }
 }
 

@@ -24,6 +24,9 @@ pub use events::{Event, Events, Kind};
 pub use klv::KEY as KLV_KEY;
 pub use utc::rfc3339;
 
+/// Nanoseconds between results after which nothing goes on: results arrive only with media.
+pub const PAUSE: u64 = 1_000_000_000;
+
 /// Output format of a [`Record`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -95,13 +98,15 @@ pub const NAMES: [&str; 17] = [
 ];
 
 impl Record {
+    /// End of the analysed time, as stream time.
+    fn end(&self) -> Option<u64> {
+        let (start, duration) = self.start.zip(self.duration)?;
+        Some(start.saturating_add(duration))
+    }
+
     /// The record as a JSON object: times in seconds, `utc` in RFC 3339. Members whose value is unknown are omitted.
     pub fn json(&self) -> Value {
         let seconds = |time: u64| time as f64 / 1e9;
-        let end = self
-            .start
-            .zip(self.duration)
-            .map(|(start, duration)| start.saturating_add(duration));
         let tags: Vec<_> = self
             .tags
             .iter()
@@ -120,7 +125,7 @@ impl Record {
             ("model", Some(json!(self.model))),
             ("sources", Some(json!(self.sources))),
             ("start", self.start.map(|time| json!(seconds(time)))),
-            ("end", end.map(|time| json!(seconds(time)))),
+            ("end", self.end().map(|time| json!(seconds(time)))),
             (
                 "running_time",
                 self.running_time.map(|time| json!(seconds(time))),

@@ -10,13 +10,10 @@ use serde_json::{Map, Value};
 use super::settings::Settings;
 use super::{Source, Timing};
 use crate::meta::{self, Tags};
-use crate::text::{Changes, Cues, Events, Format, Record, Span};
+use crate::text::{Changes, Cues, Events, Format, PAUSE, Record, Span};
 
 /// Seconds from NTP's epoch, 1900, to 1970.
 const NTP_TO_UNIX: u64 = 2_208_988_800;
-
-/// Maximum gap in nanoseconds between texts with the same labels that are joined: results arrive only with media.
-const PAUSE: u64 = 1_000_000_000;
 
 /// How far gap events stay behind the media where texts may look back: a muxer ends a file without the last text if the
 /// text stream is ahead of the media's end, and media waits for this time, which is less than a `queue` holds.
