@@ -13,7 +13,7 @@ pub struct Downmix {
     /// Samples in the format that GStreamer unpacks to (S32 or F64); reused.
     unpacked: Vec<u64>,
     sums: Vec<f64>,
-    /// The differences of two channels in such a format.
+    /// The differences in such a format, of two channels.
     differences: Vec<f64>,
     mid_side: MidSide,
 }
@@ -85,7 +85,9 @@ impl Downmix {
 
     fn resize(&mut self, frames: usize) {
         self.sums.resize(frames, 0.0);
-        self.differences.resize(frames, 0.0);
+        if self.info.channels() == 2 {
+            self.differences.resize(frames, 0.0);
+        }
     }
 
     /// Adds samples, of which `place` gives the frame and the channel by the index.
@@ -100,7 +102,9 @@ impl Downmix {
         unpack(info, data, unpacked, |index, sample| {
             let (frame, channel) = place(index);
             sums[frame] += sample;
-            differences[frame] += if channel == 0 { sample } else { -sample };
+            if let Some(difference) = differences.get_mut(frame) {
+                *difference += if channel == 0 { sample } else { -sample };
+            }
         });
     }
 

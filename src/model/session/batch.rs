@@ -193,14 +193,11 @@ impl Runner {
             card,
             layout,
         } = self;
-        let failed = |cause: String| Error::Run {
-            model: card.name.clone(),
-            cause,
-        };
         for lane in lanes.iter_mut().filter(|lane| lane.size.is_some()) {
             let mut answer = |input: &Input| -> Result<Vec<u32>, Error> {
                 let outputs = lane.run(card, layout, &[input], run);
-                let outputs = outputs.map_err(|error| failed(backend.explain(error.message())))?;
+                let outputs =
+                    outputs.map_err(|error| failed(card, backend.explain(error.message())))?;
                 Ok(outputs.concat().into_iter().map(f32::to_bits).collect())
             };
             let mut quiet = answer(&silence)?;
@@ -210,6 +207,7 @@ impl Runner {
             let loud = answer(&noise)?;
             if lane.memory.device.is_some() && quiet == loud {
                 return Err(failed(
+                    card,
                     "what the GPU replays does not depend on the input".into(),
                 ));
             }
@@ -237,12 +235,9 @@ impl Runner {
             .iter_mut()
             .find(|lane| lane.size.is_none_or(|size| size >= inputs.len()))
             .expect("a session for the largest batch");
-        let [tags, embeddings] =
-            lane.run(card, layout, inputs, run)
-                .map_err(|error| Error::Run {
-                    model: card.name.clone(),
-                    cause: backend.explain(error.message()),
-                })?;
+        let [tags, embeddings] = lane
+            .run(card, layout, inputs, run)
+            .map_err(|error| failed(card, backend.explain(error.message())))?;
         let item = |index: usize| {
             let tags = row(tags, card.labels.len(), index);
             finite(card, "tags", tags)?;
@@ -260,6 +255,13 @@ impl Runner {
             })
         };
         Ok((0..inputs.len()).map(item).collect())
+    }
+}
+
+fn failed(card: &Card, cause: String) -> Error {
+    Error::Run {
+        model: card.name.clone(),
+        cause,
     }
 }
 
@@ -300,10 +302,7 @@ fn check_length(
     run: &RunOptions,
     length: usize,
 ) -> Result<(), Error> {
-    let failed = |cause: String| Error::Run {
-        model: card.name.clone(),
-        cause,
-    };
+    let failed = |cause| failed(card, cause);
     let inputs = inputs(card, layout, 1, length);
     let refused = |error: ort::Error| failed(Provider::Cpu.backend().explain(error.message()));
     let values: Vec<(Cow<str>, SessionInputValue)> = inputs
