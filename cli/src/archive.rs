@@ -158,16 +158,14 @@ impl Archive {
         Ok(Task::Tag)
     }
 
-    /// Writes an input's record.
-    pub fn finish(&self, uri: &str, text: &str) -> Result<()> {
+    /// Writes an input's record, and returns the kind of the cause in it if the input could not be tagged.
+    pub fn finish(&self, uri: &str, text: &str) -> Result<Option<Kind>> {
         let record = self.record(uri);
         let written = write(&record, text.as_bytes());
         self.abandon(uri)?;
         written?;
-        if let Some(last) = Record::of(text.as_bytes()).last {
-            self.count(&last, false);
-        }
-        Ok(())
+        let last = Record::of(text.as_bytes()).last;
+        Ok(last.and_then(|last| self.count(&last, false)))
     }
 
     /// The input under way is not tagged any more, as when the process is asked to end.
@@ -175,9 +173,10 @@ impl Archive {
         remove(&running(&self.record(uri)))
     }
 
-    fn count(&self, last: &Value, skipped: bool) {
+    fn count(&self, last: &Value, skipped: bool) -> Option<Kind> {
         let mut counts = self.counts.lock().unwrap();
-        match Kind::of_record(last) {
+        let kind = Kind::of_record(last);
+        match kind {
             Some(kind) if kind.passes() => counts.passing += 1,
             Some(_) => counts.failed += 1,
             None => {
@@ -186,6 +185,7 @@ impl Archive {
             }
         }
         counts.skipped += usize::from(skipped);
+        kind
     }
 
     /// Writes the summary of a shard that is done; `elapsed` seconds were spent in this run.

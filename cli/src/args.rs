@@ -6,8 +6,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use gstinstruments::elements::frameclassify::MAX_FRAMES;
+use gstinstruments::model::Provider;
 
 use crate::shard::Shard;
 
@@ -38,7 +40,7 @@ pub enum Command {
     /// List the models: input, execution provider, labels
     Models {
         /// Execution provider
-        #[arg(long, default_value = "auto", value_parser = PROVIDERS)]
+        #[arg(long, default_value = "auto", value_parser = providers())]
         provider: String,
     },
     /// Check the installation, and print how to install what is missing
@@ -57,7 +59,12 @@ pub enum Command {
 const MIN_WINDOW: u64 = 100_000_000;
 
 /// The execution providers by name.
-const PROVIDERS: [&str; 4] = ["auto", "cpu", "cuda", "tensorrt"];
+fn providers() -> PossibleValuesParser {
+    let all = [Provider::Auto].iter().chain(Provider::ALL);
+    all.map(|provider| provider.as_str())
+        .collect::<Vec<_>>()
+        .into()
+}
 
 #[derive(Parser)]
 pub struct Merge {
@@ -170,7 +177,7 @@ pub struct Tag {
 #[derive(clap::Args, Clone)]
 pub struct Models {
     /// Execution provider
-    #[arg(long, default_value = "auto", value_parser = PROVIDERS)]
+    #[arg(long, default_value = "auto", value_parser = providers())]
     pub provider: String,
     /// Number format that the models compute in
     #[arg(long, default_value = "auto", value_parser = ["auto", "fp32", "fp16", "int8"])]

@@ -6,8 +6,9 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use anyhow::Error;
-use gst::glib;
 use serde_json::Value;
+
+use crate::inputs::path_of;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -69,9 +70,7 @@ impl Kind {
 
     /// The kind of an error of `uri`. The sentences are those of `failure` and `tagger`.
     pub fn of(uri: &str, error: &Error) -> Self {
-        // GLib takes no NUL.
-        let path = (!uri.contains('\0')).then(|| glib::filename_from_uri(uri).ok());
-        let path = path.flatten().map(|(path, _)| path);
+        let path = path_of(uri);
         if let Some(cause) = error.downcast_ref::<io::Error>() {
             return Self::of_io(path.as_deref(), cause);
         }
@@ -139,6 +138,7 @@ fn status(text: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use anyhow::{Context, anyhow};
+    use gst::glib;
 
     use super::*;
 

@@ -25,7 +25,7 @@ use crate::report::Report;
 use crate::segments::{Segment, Settings, segments};
 use crate::tagger::{Tagger, Watch};
 use crate::visible::visible;
-use crate::worker::{self, Answer, Worker};
+use crate::worker::{self, Worker};
 
 /// Set by SIGINT, SIGTERM and SIGHUP, or when nobody reads the output.
 pub static STOP: AtomicBool = AtomicBool::new(false);
@@ -320,7 +320,7 @@ fn stem(uri: &str) -> String {
 /// How a page refers to a file: relative to itself, so that both can be moved together.
 fn link(page: &Path, uri: &str) -> String {
     let relative = || {
-        let (file, _) = gst::glib::filename_from_uri(uri).ok()?;
+        let file = inputs::path_of(uri)?;
         let folder = std::path::absolute(page).ok()?.parent()?.to_owned();
         let shared = folder
             .components()
@@ -469,16 +469,12 @@ impl Run {
             }
             let answer = match listed {
                 Ok(input) => self.try_often(worker, &input.uri),
-                Err(unusable) => {
-                    let text = failure(uri, &unusable.cause);
-                    Some((text, Some(Kind::Unreadable)))
-                }
+                Err(unusable) => Some(failure(uri, &unusable.cause)),
             };
-            let Some((text, kind)) = answer else {
+            let Some(text) = answer else {
                 return archive.abandon(uri);
             };
-            archive.finish(uri, &text)?;
-            match kind.filter(|kind| kind.passes()) {
+            match archive.finish(uri, &text)?.filter(|kind| kind.passes()) {
                 None => self.row.store(0, Ordering::Relaxed),
                 // What other threads have under way adds nothing.
                 Some(kind)
@@ -510,16 +506,19 @@ impl Run {
         self.progress.set(index, 1.0);
     }
 
-    /// Tags an input, more than once if it crashes, makes no progress or cannot be reached.
-    fn try_often(&self, worker: &mut Worker, uri: &str) -> Option<Answer> {
+    /// The record of an input, which is tagged more than once if it crashes, makes no progress or cannot be reached.
+    fn try_often(&self, worker: &mut Worker, uri: &str) -> Option<String> {
         let mut pause = PAUSE;
-        for _ in 1..self.options.attempts {
+        for attempt in 1.. {
             let (text, kind) = worker.tag(uri)?;
             let Some(kind) = kind.filter(|kind| kind.is_retried()) else {
-                return Some((text, kind));
+                return Some(text);
             };
-            // The process may be the cause.
+            // The process may be the cause, or have a decoder that is stuck.
             worker.end();
+            if attempt == self.options.attempts {
+                return Some(text);
+            }
             if kind.passes() {
                 let until = Instant::now() + pause;
                 while Instant::now() < until && !self.is_over() {
@@ -528,15 +527,7 @@ impl Run {
                 pause *= 4;
             }
         }
-        let answer = worker.tag(uri);
-        // A decoder that is stuck stays so.
-        if answer
-            .as_ref()
-            .is_some_and(|(_, kind)| *kind == Some(Kind::Timeout))
-        {
-            worker.end();
-        }
-        answer
+        None
     }
 
     fn tag(&self, tagger: &mut Tagger, index: usize, input: &Input) -> Result<Vec<u8>> {

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -15,10 +15,11 @@ use gst_base::functions::type_find_helper_for_data;
 
 use crate::args::Modality;
 use crate::extent::Extent;
+use crate::inputs::path_of;
 use crate::programs::Programs;
 use crate::streams::{
-    describe, is_cover, is_decodable, is_default, is_encrypted, modality, modality_of, names,
-    place, undecodable, whole_decoder,
+    caps_of, describe, is_cover, is_decodable, is_default, is_encrypted, modality, modality_of,
+    names, place, undecodable, whole_decoder,
 };
 
 /// Bytes by which the type of a file is found.
@@ -230,7 +231,7 @@ impl Source {
 
     /// Whether it is being decided about streams, or their models are opened.
     pub fn is_choosing(&self) -> bool {
-        self.0.choosing.try_lock().is_err()
+        matches!(self.0.choosing.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Whether anything could be read.
@@ -597,7 +598,7 @@ impl Shared {
     fn file_type(&self) -> Option<gst::Caps> {
         let reader = self.pipeline().ok()?.by_name("reader")?;
         let uri = reader.dynamic_cast_ref::<gst::URIHandler>()?.uri()?;
-        let (path, _) = glib::filename_from_uri(&uri).ok()?;
+        let path = path_of(&uri)?;
         // What is read from a pipe is gone.
         let mut file = path.is_file().then(|| File::open(path).ok())??;
         let mut head = Vec::new();
@@ -691,7 +692,7 @@ impl Shared {
 
     /// Sends the stream of `pad` to the tagger, or nowhere; `refused`: its track was not asked for.
     fn place(self: &Arc<Self>, pad: &gst::Pad, refused: bool) -> Result<()> {
-        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let caps = caps_of(pad);
         let empty = pad.sticky_event::<gst::event::Eos>(0).is_some();
         let ended = Arc::new(AtomicBool::new(empty));
         if empty {

@@ -80,15 +80,18 @@ pub fn is_encrypted(caps: &gst::CapsRef) -> bool {
     })
 }
 
+/// The caps of a stream, or those that it may have.
+pub fn caps_of(pad: &gst::Pad) -> gst::Caps {
+    pad.current_caps().unwrap_or_else(|| pad.query_caps(None))
+}
+
 pub fn modality_of(pad: &gst::Pad) -> Option<Modality> {
-    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-    modality(&caps)
+    modality(&caps_of(pad))
 }
 
 /// A track for a list: its number and what is known about it.
 pub fn describe(number: usize, pad: &gst::Pad) -> String {
-    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-    let codec = gst_pbutils::pb_utils_get_codec_description(&caps);
+    let codec = gst_pbutils::pb_utils_get_codec_description(&caps_of(pad));
     let mut known = vec![codec.to_string()];
     known.extend(names(pad));
     if is_default(pad) {

@@ -66,9 +66,9 @@ pub struct Inputs {
 impl Input {
     /// Whether it can be opened: a file must be a regular one, because opening anything else could wait for ever.
     pub fn check(&self) -> Result<()> {
-        match glib::filename_from_uri(&self.uri) {
-            Ok((path, _)) => regular(&path.metadata().context("cannot be opened")?),
-            Err(_) => Ok(()),
+        match path_of(&self.uri) {
+            Some(path) => regular(&path.metadata().context("cannot be opened")?),
+            None => Ok(()),
         }
     }
 }
@@ -344,6 +344,12 @@ fn file_uri(uri: &str) -> Result<String> {
             bail!("is a file of the computer `{host}`: give a path, as in file:///folder/file")
         }
     }
+}
+
+/// The path of a file's URI. GLib takes no NUL, which a line of a list may have.
+pub fn path_of(uri: &str) -> Option<PathBuf> {
+    let file = (!uri.contains('\0')).then(|| glib::filename_from_uri(uri).ok());
+    file.flatten().map(|(path, _)| path)
 }
 
 /// The URI of a file, whether it exists or not.
